@@ -1,0 +1,51 @@
+# Everything a developer, a newcomer and CI run. `make help` lists it.
+.DEFAULT_GOAL := help
+.PHONY: help install run test test-all check format smoke wheel results pictures clean
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+install: .venv/.installed ## make .venv and install the pinned set
+
+run: .venv/.installed ## train the COVID-19 regression to the end (real data if present, else the sample)
+	$(BIN)/mlrun task=covid model=mlp
+
+test: .venv/.installed ## the fast test suite
+	$(BIN)/python -m pytest
+
+test-all: .venv/.installed ## every test; those marked data need MLRUN_DATA
+	$(BIN)/python -m pytest -m ""
+
+check: .venv/.installed ## format, lint, types, tests: what CI runs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: .venv/.installed ## put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+smoke: .venv/.installed ## all three tasks, a few batches each
+	$(BIN)/mlrun -m task=covid,phone_price,mnist debug=smoke
+
+wheel: .venv/.installed ## build the wheel and try it in an environment and folder of its own
+	$(BIN)/python -m pytest -m slow tests/test_wheel.py
+
+results: .venv/.installed ## train every row of the README's table on the real data (MLRUN_DATA)
+	$(BIN)/python bench/results.py
+
+pictures: .venv/.installed ## redraw the pictures of the README
+	$(BIN)/python bench/pictures.py
+
+clean: ## remove what the targets above made (not your data or runs)
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

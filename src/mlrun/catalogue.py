@@ -1,0 +1,60 @@
+"""What there is to choose from: the options of each group, with the first line of their files."""
+
+from pathlib import Path
+
+from mlrun.errors import MlrunError, did_you_mean
+
+GROUPS = (
+    "task",
+    "data",
+    "model",
+    "loss",
+    "optimizer",
+    "scheduler",
+    "trainer",
+    "experiment",
+    "debug",
+)
+_here = Path(__file__).resolve().parent
+# Inside the wheel conf/ lies in the package; in a checkout at the top of the repository.
+CONF = next(p for p in (_here / "conf", _here.parents[1] / "conf") if (p / "config.yaml").is_file())
+
+
+def own_conf() -> Path | None:
+    """The user's own configuration folder, ./conf, unless that is ours."""
+    folder = Path.cwd() / "conf"
+    return folder if folder.is_dir() and folder.resolve() != CONF.resolve() else None
+
+
+def options(group: str) -> dict[str, str]:
+    """Option → what it is, from our conf/ and then the user's; ours wins as it does in Hydra."""
+    found: dict[str, str] = {}
+    for folder in (CONF, own_conf()):
+        for file in sorted((folder / group).glob("*.yaml")) if folder else []:
+            found.setdefault(file.stem, _first_comment(file))
+    return found
+
+
+def _first_comment(file: Path) -> str:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    comments = (line for line in lines if line.startswith("#") and "@package" not in line)
+    return next(comments, "#").lstrip("# ")
+
+
+def listing(group: str | None) -> str:
+    """The options of one group, or of all.
+
+    Raises:
+        MlrunError: no such group.
+    """
+    if group is None:
+        return "\n\n".join(f"{name}=\n{_lines(name)}" for name in GROUPS if options(name))
+    if group not in GROUPS:
+        raise MlrunError(f"no group '{group}': {', '.join(GROUPS)}.{did_you_mean(group, GROUPS)}")
+    return _lines(group)
+
+
+def _lines(group: str) -> str:
+    found = options(group)
+    width = max(map(len, found), default=0)
+    return "\n".join(f"  {name:<{width}}  {text}".rstrip() for name, text in found.items())

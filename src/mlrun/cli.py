@@ -1,0 +1,138 @@
+"""The command line: a verb, or overrides that train; Hydra's only door; friendly errors.
+
+Neither this module nor what it imports at the top imports torch, pandas or Hydra, so that
+`mlrun --help`, `mlrun --version` and `mlrun ls` answer at once.
+"""
+
+import argparse
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from mlrun import __version__
+from mlrun.catalogue import GROUPS, listing
+from mlrun.errors import Diverged, MlrunError, did_you_mean
+from mlrun.interrupt import Interrupted
+
+HELP = f"""\
+mlrun {__version__}: train a model that a configuration describes.
+
+  mlrun [OVERRIDES]           train; e.g. mlrun task=covid model=mlp optimizer.lr=3e-3
+  mlrun -m [OVERRIDES]        one run per combination; e.g. mlrun -m task=covid seed=0,1,2
+  mlrun evaluate RUN          score a run folder's model  [--input FILE]
+  mlrun predict RUN           write its predictions       [--input FILE] [--output FILE]
+  mlrun ls [GROUP]            what there is to choose from: {", ".join(GROUPS)}
+  mlrun --cfg job [OVERRIDES] print the composed configuration and stop
+  mlrun --version, --help, --hydra-help
+
+Overrides are GROUP=OPTION (model=linear) or KEY=VALUE (trainer.epochs=20). Your own options go to
+./conf/GROUP/OPTION.yaml. Tab completion: eval "$(mlrun -sc install=bash)"
+"""
+
+
+def entry_point() -> None:
+    """The `mlrun` command."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code: 0, 1 our fault or failed jobs, 2 the user's."""
+    try:
+        return _dispatch(list(arguments))
+    except MlrunError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except Diverged as error:
+        print(f"diverged: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    except Interrupted as error:
+        print(f"interrupted by {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output went away: mlrun ls | head
+        sys.stderr.close()
+        return 1
+    except Exception:
+        traceback.print_exc()
+        return 1
+
+
+def _dispatch(arguments: list[str]) -> int:
+    first = arguments[0] if arguments else ""
+    if first in VERBS and first != "train":
+        return VERBS[first](arguments[1:])
+    if first == "help" or {"-h", "--help"} & {*arguments}:
+        print(HELP, end="")  # noqa: T201
+        return 0
+    if {"-V", "--version"} & {*arguments}:
+        print(f"mlrun {__version__}")  # noqa: T201
+        return 0
+    if first == "train":
+        return _train(arguments[1:])
+    if first and "=" not in first and first[0] not in "-+~":
+        hint = did_you_mean(first, VERBS)
+        raise MlrunError(f"no command '{first}': {', '.join(VERBS)}, or overrides KEY=VALUE.{hint}")
+    return _train(arguments)
+
+
+# --- the verbs ---
+
+
+def _train(arguments: list[str]) -> int:
+    from mlrun.hydra_door import run_hydra
+
+    return run_hydra(arguments)
+
+
+def _ls(arguments: list[str]) -> int:
+    parser = _Parser("ls", "list the options of a group, or of all")
+    parser.add_argument("group", nargs="?", metavar="GROUP")
+    print(listing(parser.parse_args(arguments).group))  # noqa: T201
+    return 0
+
+
+def _evaluate(arguments: list[str]) -> int:
+    parser = _Parser("evaluate", "score a run folder's best model on its own data")
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+    parser.add_argument("--input", metavar="FILE", help="score these rows instead; with targets")
+    given = parser.parse_args(arguments)
+    from mlrun.inference import evaluate
+    from mlrun.metrics import shown
+
+    results = evaluate(given.run, input=given.input)
+    width = max(map(len, results))
+    for name, result in results.items():
+        print(f"{name:<{width}}  {shown(result.values)}")  # noqa: T201
+    return 0
+
+
+def _predict(arguments: list[str]) -> int:
+    parser = _Parser("predict", "write the predictions of a run folder's best model")
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+    parser.add_argument("--input", metavar="FILE", help="rows to predict; the run's own if absent")
+    parser.add_argument("--output", metavar="FILE", help="where to; into the run folder if absent")
+    given = parser.parse_args(arguments)
+    from mlrun.inference import predict
+
+    print(predict(given.run, input=given.input, output=given.output))  # noqa: T201
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with our errors."""
+
+    def __init__(self, verb: str, description: str) -> None:
+        super().__init__(prog=f"mlrun {verb}", description=description, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        raise MlrunError(f"{self.prog}: {message}; see {self.prog} --help")
+
+
+VERBS: dict[str, Callable[[list[str]], int]] = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "ls": _ls,
+}

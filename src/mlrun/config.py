@@ -1,0 +1,147 @@
+"""The fixed parts of the configuration, typed: what may stand there and in which range.
+
+The other groups (data, model, loss, optimizer, scheduler) are checked against the signature of
+the class they name, in `build.py`. Nothing in here imports torch or pandas. The dataclasses are
+not frozen because Hydra writes overrides into them while it composes.
+"""
+
+import re
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+
+from mlrun.errors import MlrunError, did_you_mean
+from mlrun.run_folder import claim
+
+
+@dataclass
+class Trainer:
+    """How long, in what portions and on what terms; conf/trainer/default.yaml says what each is."""
+
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    patience: int | None = MISSING
+    min_delta: float = MISSING
+    monitor: str = MISSING
+    mode: str = MISSING
+    eval_every: int = MISSING
+    clip_norm: float | None = MISSING
+    clip_value: float | None = MISSING
+    accumulate: int = MISSING
+    l1: float = MISSING
+    l2: float = MISSING
+    precision: str = MISSING
+    limit_batches: int | None = MISSING
+    shuffle: bool = MISSING
+    deterministic: bool = MISSING
+    profile: bool = MISSING
+
+
+@dataclass
+class Paths:
+    """Where data is read and runs are written."""
+
+    data: str = MISSING
+    outputs: str = MISSING
+
+
+@dataclass
+class Checkpoint:
+    """How often the state of a run goes to disk."""
+
+    every_seconds: float = MISSING
+
+
+@dataclass
+class Settings:
+    """The fixed parts of a run's configuration."""
+
+    seed: int = MISSING
+    device: str = MISSING
+    task: str = MISSING
+    quiet: bool = MISSING
+    paths: Paths = field(default_factory=Paths)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    trainer: Trainer = field(default_factory=Trainer)
+
+
+@dataclass
+class Schema(Settings):
+    """What `conf/config.yaml` is composed onto: the fixed parts and one open node per group."""
+
+    data: Any = MISSING
+    model: Any = MISSING
+    loss: Any = MISSING
+    optimizer: Any = MISSING
+    scheduler: Any = MISSING
+
+
+GROUPS = ("data", "model", "loss", "optimizer", "scheduler")
+_at_least_one = ("epochs", "batch_size", "patience", "eval_every", "accumulate", "limit_batches")
+_positive = ("clip_norm", "clip_value")
+_not_negative = ("min_delta", "l1", "l2")
+_choices = {"mode": ("auto", "min", "max"), "precision": ("32", "bf16")}
+
+
+def register() -> None:
+    """Tell Hydra of the schema and of `${new_folder:parent,name}` (both stay put if called twice)."""
+    ConfigStore.instance().store(name="schema", node=Schema)
+    # Cached by Hydra for all jobs of one sweep, as ${now:} is: the folder is claimed once.
+    OmegaConf.register_new_resolver(
+        "new_folder", lambda outputs, name: str(claim(outputs, name)), use_cache=True, replace=True
+    )
+
+
+def settings_of(config: DictConfig) -> Settings:
+    """The fixed parts as frozen dataclasses, every key known, typed and in range.
+
+    Raises:
+        MlrunError: an unknown key (also one forced in with `+`), a wrong type or range.
+    """
+    names = {f.name for f in fields(Settings)}
+    unknown = [str(key) for key in config if key not in names and key not in GROUPS]
+    if unknown:
+        raise MlrunError(f"unknown key '{unknown[0]}'.{did_you_mean(unknown[0], names)}")
+    fixed = {name: OmegaConf.to_container(config, resolve=True)[name] for name in names}  # type: ignore[call-overload,index]
+    try:
+        settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Settings), fixed))
+    except ConfigKeyError as error:
+        known = [str(key) for key in error.parent_node] if error.parent_node else []
+        where = str(error.full_key)
+        raise MlrunError(f"unknown key '{where}'.{did_you_mean(str(error.key), known)}") from error
+    except OmegaConfBaseException as error:
+        raise MlrunError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from error
+    assert isinstance(settings, Settings)
+    _check_ranges(settings)
+    return settings
+
+
+def _check_ranges(settings: Settings) -> None:
+    trainer = settings.trainer
+    for name in _at_least_one:
+        _require(name, getattr(trainer, name), lambda v: v >= 1, "at least 1")
+    for name in _positive:
+        _require(name, getattr(trainer, name), lambda v: v > 0, "more than 0")
+    for name in _not_negative:
+        _require(name, getattr(trainer, name), lambda v: v >= 0, "0 or more")
+    for name, choices in _choices.items():
+        value = getattr(trainer, name)
+        if value not in choices:
+            hint = did_you_mean(value, choices)
+            raise MlrunError(f"trainer.{name}={value}: not one of {', '.join(choices)}.{hint}")
+    if not re.fullmatch(r"valid/\w+", trainer.monitor):
+        raise MlrunError(
+            f"trainer.monitor={trainer.monitor}: a validation score, e.g. valid/loss, is wanted"
+        )
+    if not 0 <= settings.seed < 2**32:
+        raise MlrunError(f"seed={settings.seed}: must be between 0 and {2**32 - 1}")
+    if settings.checkpoint.every_seconds < 0:
+        raise MlrunError("checkpoint.every_seconds: must be 0 or more")
+
+
+def _require(name: str, value: Any, holds: Any, words: str) -> None:
+    if value is not None and not holds(value):
+        raise MlrunError(f"trainer.{name}={value}: must be {words}")

@@ -1,0 +1,40 @@
+"""Which rows make a batch: a function of (seed, epoch) alone, so any epoch can be repeated."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from mlrun.device import counter_seed
+
+
+def batch_sizes(count: int, batch_size: int) -> list[int]:
+    """How many rows each batch has; a last batch of one row joins the one before it.
+
+    Batch norm has no variance over a single row, and a step on one row is mostly noise.
+    """
+    full, rest = divmod(count, batch_size)
+    sizes = [batch_size] * full
+    if rest == 1 and full and batch_size > 1:
+        sizes[-1] += 1
+    elif rest:
+        sizes.append(rest)
+    return sizes
+
+
+def batches(
+    count: int, batch_size: int, *, seed: int, epoch: int, shuffle: bool, limit: int | None
+) -> Iterator[Tensor]:
+    """Row numbers of each batch of an epoch, on the CPU.
+
+    Args:
+        count: rows to draw from.
+        batch_size: rows a batch.
+        seed: of the run.
+        epoch: from 1; each has its own order.
+        shuffle: false gives the rows in their own order.
+        limit: at most so many batches; None: all.
+    """
+    generator = torch.Generator().manual_seed(counter_seed(seed, epoch))
+    order = torch.randperm(count, generator=generator) if shuffle else torch.arange(count)
+    yield from order.split(batch_sizes(count, batch_size))[:limit]

@@ -1,0 +1,159 @@
+"""What each column of a table is: the target, the id, a number, a category, or left out."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mlrun.data.spec import CLASSIFICATION, REGRESSION
+from mlrun.data.table import as_numbers, as_text, first_missing, looks_numeric, place
+from mlrun.errors import MlrunError, did_you_mean
+
+log = logging.getLogger(__name__)
+
+MOST_CLASSES = 20  # whole numbers with more different values than this are quantities
+MOST_CATEGORIES = 50  # a text column with more, in over half as many rows, is names or free text
+
+
+def require(name: str, table: pd.DataFrame, path: Path, *, key: str) -> str:
+    """The column's name, once it is known to be there."""
+    if name not in table.columns:
+        hint = did_you_mean(name, map(str, table.columns))
+        raise MlrunError(f"{path} has no column '{name}' ({key}).{hint}")
+    return name
+
+
+def target_column(table: pd.DataFrame, test: pd.DataFrame | None, path: Path) -> str:
+    """The one column the training file has and the test file lacks, else the last."""
+    lacking = [] if test is None else [c for c in table.columns if c not in test.columns]
+    if len(lacking) > 1:
+        listed = ", ".join(map(str, lacking[:5]))
+        raise MlrunError(
+            f"{path}: which column is the target? The test file lacks {listed}; say data.target=…"
+        )
+    target = str(lacking[0] if lacking else table.columns[-1])
+    why = "the column the test file lacks" if lacking else "the last column"
+    log.info("target: %s (%s)", target, why)
+    return target
+
+
+def id_column(name: str | None, table: pd.DataFrame) -> str | None:
+    """The column that names rows: the one asked for, or one called id; None where it is absent."""
+    if name is not None:
+        return name if name in table.columns else None
+    return next((str(c) for c in table.columns if str(c).lower() == "id"), None)
+
+
+def infer_kind(target: pd.Series) -> str:
+    """Text, booleans and at most 20 different whole numbers are classes; the rest quantities."""
+    distinct = target.nunique()
+    if not looks_numeric(target) or pd.api.types.is_bool_dtype(target):
+        kind, why = CLASSIFICATION, f"{distinct} different texts"
+    elif _whole(target) and distinct <= MOST_CLASSES:
+        kind, why = CLASSIFICATION, f"{distinct} different whole numbers"
+    else:
+        kind, why = REGRESSION, f"{distinct} different numbers"
+    other = REGRESSION if kind == CLASSIFICATION else CLASSIFICATION
+    log.info("kind: %s (target '%s' holds %s; else data.kind=%s)", kind, target.name, why, other)
+    return kind
+
+
+def _whole(column: pd.Series) -> bool:
+    numbers = pd.to_numeric(column, errors="coerce").dropna()
+    return bool((numbers == numbers.round()).all())
+
+
+def check_target(target: pd.Series, path: Path) -> None:
+    """Refuse a target with a missing value or a single one."""
+    _refuse_missing(target, path)
+    if target.nunique() < 2:
+        raise MlrunError(
+            f"{path}: the target '{target.name}' is {target.iloc[0]} in every row: nothing to learn"
+        )
+
+
+def classes_of(target: pd.Series, path: Path) -> tuple[str, ...]:
+    """The class labels as text: numbers by value, words by letter."""
+    if pd.api.types.is_float_dtype(target) and not _whole(target):
+        raise MlrunError(
+            f"{path}: the target '{target.name}' holds fractions, which are no classes: "
+            "data.kind=regression"
+        )
+    return tuple(sorted(set(as_text(target)), key=_by_value))
+
+
+def _by_value(label: str) -> tuple[bool, float, str]:
+    try:
+        return False, float(label), label
+    except ValueError:
+        return True, 0.0, label
+
+
+def target_values(
+    target: pd.Series, classes: Sequence[str], path: Path
+) -> NDArray[np.float64] | NDArray[np.int64]:
+    """(n,) class numbers, or (n,) values where there are no classes.
+
+    Raises:
+        MlrunError: a missing target, text where numbers are due, a class training did not have.
+    """
+    _refuse_missing(target, path)
+    if not classes:
+        return as_numbers(target, path)
+    number = {label: index for index, label in enumerate(classes)}
+    values = np.array([number.get(label, -1) for label in as_text(target)], dtype=np.int64)
+    if values.min() < 0:
+        at = int(values.argmin())
+        raise MlrunError(
+            f"{place(target, at, path)}: class '{target.iloc[at]}' is not one of the model's: "
+            f"{', '.join(classes[:20])}"
+        )
+    return values
+
+
+def _refuse_missing(target: pd.Series, path: Path) -> None:
+    at = first_missing(target.to_numpy())
+    if at is not None:
+        raise MlrunError(f"{place(target, at, path)}: the target is missing")
+
+
+def feature_columns(table: pd.DataFrame, *, leave_out: Sequence[str]) -> list[str]:
+    """All columns but those; a column without a name (an index somebody saved) is left out too."""
+    nameless = [str(c) for c in table.columns if str(c).startswith("Unnamed: ")]
+    if nameless:
+        log.info("left out: %d column(s) without a name", len(nameless))
+    return [str(c) for c in table.columns if c not in {*leave_out, *nameless}]
+
+
+def categorical_columns(
+    table: pd.DataFrame, setting: str | Sequence[str], path: Path
+) -> tuple[list[str], list[str]]:
+    """Which columns hold categories, and which are left out as names or free text.
+
+    Returns:
+        (categories, left out): both empty when `setting` is a list without them.
+    """
+    if not isinstance(setting, str):
+        return [require(name, table, path, key="data.categorical") for name in setting], []
+    texts = [str(c) for c in table.columns if not looks_numeric(table[c])]
+    names = [c for c in texts if _is_free_text(table[c])]
+    for name in names:
+        log.info(
+            "left out: '%s' (%d different texts in %d rows; data.categorical=[%s] keeps it)",
+            *(name, table[name].nunique(), len(table), name),
+        )
+    return [c for c in texts if c not in names], names
+
+
+def _is_free_text(column: pd.Series) -> bool:
+    distinct: int = column.nunique()
+    return distinct > MOST_CATEGORIES and distinct > len(column) / 2
+
+
+def row_ids(table: pd.DataFrame, column: str | None) -> list[Any]:
+    """What pred.csv calls the rows: the id column, else row numbers from 0 as pandas counts."""
+    return list(range(len(table))) if column is None else table[column].tolist()

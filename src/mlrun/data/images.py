@@ -1,0 +1,200 @@
+"""Images in the IDX format of MNIST: four files, gzipped or plain."""
+
+import gzip
+import logging
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mlrun.data.files import find, wants_sample
+from mlrun.data.preprocess import Contract, build_preprocess
+from mlrun.data.sample import write_sample
+from mlrun.data.spec import CLASSIFICATION, Dataset, Rows, Spec
+from mlrun.data.split import Split, split_rows
+from mlrun.errors import MlrunError
+
+log = logging.getLogger(__name__)
+
+STEMS = {
+    "train_images": "train-images-idx3-ubyte",
+    "train_labels": "train-labels-idx1-ubyte",
+    "test_images": "t10k-images-idx3-ubyte",
+    "test_labels": "t10k-labels-idx1-ubyte",
+}
+# SHA-256 of the four .gz files as published by Y. LeCun, C. Cortes and C. Burges.
+HASHES = {
+    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+}
+URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+UNSIGNED_BYTE = 0x08  # the one IDX element type these files use
+
+
+@dataclass(frozen=True)
+class Images:
+    """What conf/data/mnist.yaml says; `load` reads the files."""
+
+    dir: str
+    prediction: str
+    download: bool
+    sample: str | None
+    split: Mapping[str, Any]
+
+    def load(
+        self,
+        *,
+        files: Mapping[str, Path] | None = None,
+        split: Mapping[str, Sequence[int]] | None = None,
+        contract: Contract | None = None,
+    ) -> Dataset:
+        """Read, check and split; arguments as in `Tabular.load`.
+
+        Raises:
+            MlrunError: a file is missing, malformed, or does not fit the others.
+        """
+        method = Split(**self.split)
+        sample = files is None and not self.download and wants_sample(Path(self.dir), self.sample)
+        files = files or self._find(sample)
+        images, labels = _read_pair(files["train_images"], files["train_labels"])
+        test_images, test_labels = _read_pair(files["test_images"], files["test_labels"])
+        if test_images.shape[1:] != images.shape[1:]:
+            raise MlrunError(
+                f"{files['test_images']}: images of {test_images.shape[1:]} pixels, "
+                f"but those of {files['train_images']} have {images.shape[1:]}"
+            )
+        classes = int(max(labels.max(), test_labels.max())) + 1
+        if labels.min() == labels.max():
+            raise MlrunError(f"{files['train_labels']}: one class only: nothing to learn")
+        if split is None:
+            train, valid = split_rows(method, labels, kind=CLASSIFICATION)
+        else:
+            train, valid = np.array(split["train"]), np.array(split["valid"])
+        contract = contract or _fit(images[train])
+        test = _rows(test_images, test_labels, np.arange(len(test_labels)))
+        return Dataset(
+            spec=Spec(
+                kind=CLASSIFICATION,
+                in_shape=(1, *images.shape[1:]),
+                out_features=classes,
+                classes=tuple(str(number) for number in range(classes)),
+                target=self.prediction,
+                header=("id", self.prediction),
+            ),
+            preprocess=build_preprocess(contract),
+            contract=contract,
+            train=_rows(images, labels, train),
+            valid=_rows(images, labels, valid),
+            test=test,
+            predict=test,
+            files=dict(files),
+            split={"train": train.tolist(), "valid": valid.tolist()},
+            sample=sample,
+        )
+
+    def read_file(self, path: Path, contract: Contract, spec: Spec) -> Rows:
+        """An IDX file's images for a trained model; IDX keeps labels elsewhere, so none here."""
+        images = read_idx(path, dimensions=3)
+        if images.shape[1:] != spec.in_shape[1:]:
+            raise MlrunError(
+                f"{path}: images of {images.shape[1:]} pixels; the model takes {spec.in_shape[1:]}"
+            )
+        return Rows(torch.from_numpy(images).unsqueeze(1), None, list(range(len(images))))
+
+    def _find(self, sample: bool) -> dict[str, Path]:
+        if self.download:
+            _download(Path(self.dir))
+        folder = write_sample(str(self.sample)) if sample else Path(self.dir)
+        found = {}
+        for role, stem in STEMS.items():
+            path = find(folder, [stem, f"{stem}.gz"], key="data.dir (or data.download=true)")
+            assert path is not None
+            found[role] = path
+        return found
+
+
+def read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
+    """Read an IDX file of unsigned bytes, gzipped or plain.
+
+    The format: two zero bytes, the element type, the number of dimensions, each dimension as a
+    big-endian 32-bit number, the elements (http://yann.lecun.com/exdb/mnist/).
+
+    Raises:
+        MlrunError: unreadable, truncated, or of another type or number of dimensions.
+    """
+    content = _read_bytes(path)
+    header = 4 + 4 * dimensions
+    magic = bytes([0, 0, UNSIGNED_BYTE, dimensions])
+    if content[:4] != magic:
+        raise MlrunError(
+            f"{path}: starts with {content[:4].hex(' ') or 'nothing'}, but an IDX file of "
+            f"{dimensions} dimension(s) starts with {magic.hex(' ')}"
+        )
+    shape = np.frombuffer(content[4:header], dtype=">u4").astype(int).tolist()
+    expected = math.prod(shape)
+    if len(shape) < dimensions or len(content) - header != expected:
+        raise MlrunError(
+            f"{path}: {' x '.join(map(str, shape))} elements are announced, "
+            f"{max(len(content) - header, 0)} bytes follow: truncated or damaged"
+        )
+    if expected == 0:
+        raise MlrunError(f"{path} holds no elements")
+    return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape).copy()
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise MlrunError(f"{path}: damaged or truncated gzip file ({error})") from None
+    except OSError as error:
+        raise MlrunError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _read_pair(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    pixels = read_idx(images, dimensions=3)
+    numbers = read_idx(labels, dimensions=1).astype(np.int64)
+    if len(pixels) != len(numbers):
+        raise MlrunError(f"{images} holds {len(pixels)} images, {labels} {len(numbers)} labels")
+    return pixels, numbers
+
+
+def _rows(images: NDArray[np.uint8], labels: NDArray[np.int64], index: NDArray[np.int64]) -> Rows:
+    pixels = torch.from_numpy(images[index]).unsqueeze(1)
+    return Rows(pixels, torch.from_numpy(labels[index]), index.tolist())
+
+
+def _fit(images: NDArray[np.uint8]) -> Contract:
+    """Mean and standard deviation of all training pixels, as shares of full brightness."""
+    counts = np.bincount(images.ravel(), minlength=256)
+    levels = np.arange(256) / 255
+    mean = float((counts * levels).sum() / counts.sum())
+    variance = float((counts * (levels - mean) ** 2).sum() / counts.sum())
+    return {"input": "images", "mean": mean, "std": math.sqrt(variance) or 1.0}
+
+
+def _download(folder: Path) -> None:
+    """Fetch what is missing, checked against known hashes."""
+    import pooch
+
+    for name, digest in HASHES.items():
+        if (folder / name).is_file() or (folder / name.removesuffix(".gz")).is_file():
+            continue
+        log.info("fetching %s%s", URL, name)
+        try:
+            pooch.retrieve(URL + name, known_hash=f"sha256:{digest}", fname=name, path=folder)
+        except (OSError, ValueError) as error:  # no network, or another file than expected
+            names = ", ".join(HASHES)
+            raise MlrunError(
+                f"cannot fetch {URL}{name} ({type(error).__name__}); "
+                f"put these files from {URL} into {folder}: {names}"
+            ) from error

@@ -1,0 +1,274 @@
+"""Preprocessing: fitted on the training rows with scikit-learn, then frozen into plain numbers.
+
+What is fitted is a *contract*, a dict of plain values that JSON can hold: which columns a file
+must have, what stands in for missing values, and how each feature is made of a column. A contract
+rebuilds the `nn.Module` that turns raw rows into features, so nothing is ever pickled.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mlrun.data.spec import CLASSIFICATION
+from mlrun.data.table import as_numbers, as_text, first_missing, place
+from mlrun.errors import MlrunError, did_you_mean
+
+UNKNOWN = "(unknown)"  # the bucket for categories that training never saw
+Contract = dict[str, Any]
+
+
+class TablePreprocess(nn.Module):
+    """Raw rows (n, columns) float64 in, features (n, features) float32 out.
+
+    A feature is either a scaled number, `(column - center) / scale`, or the indicator of one
+    level of a categorical column. Categories come as their number in the contract's list.
+    """
+
+    source: Tensor
+    level: Tensor
+    center: Tensor
+    scale: Tensor
+    fill: Tensor
+
+    def __init__(self, columns: Sequence[Mapping[str, Any]], features: Sequence[Mapping[str, Any]]):
+        super().__init__()
+        nan = float("nan")
+        fill = [nan if c["fill"] is None else c["fill"] for c in columns]
+        level = [nan if f["level"] is None else f["level"] for f in features]
+        self.register_buffer("source", torch.tensor([f["column"] for f in features]))
+        self.register_buffer("level", torch.tensor(level, dtype=torch.float64))
+        self.register_buffer("center", _doubles(f["center"] for f in features))
+        self.register_buffer("scale", _doubles(f["scale"] for f in features))
+        self.register_buffer("fill", torch.tensor(fill, dtype=torch.float64))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(n, columns) → (n, features)."""
+        filled = torch.where(rows.isnan(), self.fill, rows)[:, self.source]
+        scaled = (filled - self.center) / self.scale
+        return torch.where(self.level.isnan(), scaled, (filled == self.level).double()).float()
+
+
+class ImagePreprocess(nn.Module):
+    """Bytes (n, channels, height, width) in, standardised float32 images out."""
+
+    def __init__(self, mean: float, std: float):
+        super().__init__()
+        self.mean, self.std = mean, std
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Grey levels 0..255 → (level / 255 - mean) / std."""
+        return (images.float() / 255 - self.mean) / self.std
+
+
+def build_preprocess(contract: Contract) -> nn.Module:
+    """The module a contract describes."""
+    if contract["input"] == "images":
+        return ImagePreprocess(contract["mean"], contract["std"])
+    return TablePreprocess(contract["columns"], contract["features"])
+
+
+def _doubles(values: Any) -> Tensor:
+    return torch.tensor(list(values), dtype=torch.float64)
+
+
+# --- fitting a table's contract -------------------------------------------------------------
+
+
+def fit_table(
+    table: pd.DataFrame,
+    *,
+    path: Path,
+    categorical: Sequence[str],
+    encode: str,
+    scale: str,
+    missing: str | float,
+) -> Contract:
+    """Fit on the training rows: one entry per column, one or more features of each.
+
+    Args:
+        table: the training rows, feature columns only.
+        path: the file they come from, for messages.
+        categorical: which columns hold categories.
+        encode: onehot | ordinal.
+        scale: standard | minmax | none.
+        missing: error | mean | median | the number that stands in.
+
+    Raises:
+        MlrunError: a number column holds text, or a value is missing where that is an error.
+    """
+    columns: list[dict[str, Any]] = []
+    features: list[dict[str, Any]] = []
+    for index, name in enumerate(table.columns):
+        if name in categorical:
+            levels = sorted(set(as_text(table[name])) - {None}, key=_natural)
+            fill = None if missing == "error" else float(len(levels))
+            columns.append({"name": name, "categories": levels, "fill": fill})
+            features += _category_features(index, name, levels, encode)
+        else:
+            column, feature = _fit_number(table[name], path, scale=scale, missing=missing)
+            columns.append(column)
+            features.append({"name": name, "column": index, "level": None} | feature)
+    return {"input": "table", "columns": columns, "features": features}
+
+
+def _natural(text: str) -> tuple[bool, float, str]:
+    """Sort numbers by value and before words."""
+    try:
+        return False, float(text), text
+    except ValueError:
+        return True, 0.0, text
+
+
+def _category_features(
+    index: int, name: str, levels: list[str], encode: str
+) -> list[dict[str, Any]]:
+    plain = {"column": index, "center": 0.0, "scale": 1.0}
+    if encode == "ordinal":
+        return [plain | {"name": name, "level": None, "scale": float(max(len(levels), 1))}]
+    return [
+        plain | {"name": f"{name}={level}", "level": float(number)}
+        for number, level in enumerate([*levels, UNKNOWN])
+    ]
+
+
+def _fit_number(
+    column: pd.Series, path: Path, *, scale: str, missing: str | float
+) -> tuple[dict[str, Any], dict[str, float]]:
+    advice = f"; if it is a category: data.categorical=[{column.name}]"
+    values = as_numbers(column, path, advice=advice).reshape(-1, 1)
+    _refuse_missing(values, column, path, allowed=missing != "error")
+    fill = _fill_value(values, str(column.name), missing)
+    center, spread = _center_and_scale(np.nan_to_num(values, nan=fill or 0.0), scale)
+    return (
+        {"name": str(column.name), "categories": None, "fill": fill},
+        {"center": center, "scale": spread},
+    )
+
+
+def _refuse_missing(
+    values: NDArray[np.float64], column: pd.Series, path: Path, *, allowed: bool
+) -> None:
+    at = first_missing(values)
+    if at is not None and not allowed:
+        raise MlrunError(
+            f"{place(column, at, path)}: the value is missing; fill it in, or train "
+            "with data.missing=mean (or median, or a number)"
+        )
+
+
+def _fill_value(values: NDArray[np.float64], name: str, missing: str | float) -> float | None:
+    from sklearn.impute import SimpleImputer
+
+    if missing == "error":
+        return None
+    if isinstance(missing, int | float):
+        return float(missing)
+    if np.isnan(values).all():
+        raise MlrunError(f"column '{name}' is empty in every training row: data.drop=['{name}']")
+    return float(SimpleImputer(strategy=missing).fit(values).statistics_[0])
+
+
+def _center_and_scale(values: NDArray[np.float64], scale: str) -> tuple[float, float]:
+    from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+    if scale == "none":
+        return 0.0, 1.0
+    if scale == "minmax":
+        fitted = MinMaxScaler().fit(values)
+        return float(fitted.data_min_[0]), float(fitted.data_range_[0]) or 1.0
+    fitted = StandardScaler().fit(values)
+    return float(fitted.mean_[0]), float(fitted.scale_[0])
+
+
+# --- choosing features ----------------------------------------------------------------------
+
+
+def select_top(
+    contract: Contract, features: NDArray[np.float32], targets: NDArray[Any], *, top: int, by: str
+) -> Contract:
+    """Keep the `top` features that say most of the target, and only the columns they need.
+
+    Args:
+        contract: what `fit_table` gave.
+        features: (n, features), the training rows after preprocessing.
+        targets: (n,) values or class numbers of the same rows.
+        top: how many to keep; more than there are keeps all.
+        by: f_test | mutual_info | correlation.
+    """
+    kind = CLASSIFICATION if np.issubdtype(targets.dtype, np.integer) else "regression"
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # constant features: their score is not a number
+        scores = np.nan_to_num(_scores(features, targets, kind, by), nan=-1.0)
+    kept = sorted(np.argsort(-scores, kind="stable")[:top])
+    return _only(contract, [contract["features"][i] for i in kept])
+
+
+def _scores(
+    features: NDArray[np.float32], targets: NDArray[Any], kind: str, by: str
+) -> NDArray[np.float64]:
+    from sklearn import feature_selection as select
+
+    if by == "correlation":
+        centered = features - features.mean(axis=0)
+        against = targets - targets.mean()
+        norms = np.linalg.norm(centered, axis=0) * np.linalg.norm(against)
+        return np.asarray(np.abs(centered.T @ against) / norms)
+    if by == "mutual_info":
+        score = (
+            select.mutual_info_classif if kind == CLASSIFICATION else select.mutual_info_regression
+        )
+        return np.asarray(score(features, targets, random_state=0))
+    test = select.f_classif if kind == CLASSIFICATION else select.f_regression
+    return np.asarray(test(features, targets)[0])
+
+
+def _only(contract: Contract, features: list[dict[str, Any]]) -> Contract:
+    used = sorted({feature["column"] for feature in features})
+    place = {column: position for position, column in enumerate(used)}
+    return {
+        "input": "table",
+        "columns": [contract["columns"][column] for column in used],
+        "features": [f | {"column": place[f["column"]]} for f in features],
+    }
+
+
+# --- applying a contract to a file ----------------------------------------------------------
+
+
+def raw_rows(table: pd.DataFrame, contract: Contract, path: Path) -> Tensor:
+    """The table's columns by name, in the contract's order, as (n, columns) float64.
+
+    Raises:
+        MlrunError: a column is missing, holds text where numbers are due, or lacks a value.
+    """
+    names = [column["name"] for column in contract["columns"]]
+    absent = [name for name in names if name not in table.columns]
+    if absent:
+        listed = ", ".join(f"'{name}'" for name in absent[:5]) + (" …" if absent[5:] else "")
+        hint = did_you_mean(absent[0], [str(c) for c in table.columns if c not in names])
+        raise MlrunError(
+            f"{path}: {len(absent)} of the model's {len(names)} columns missing: {listed}.{hint}"
+        )
+    parts = [_raw_column(table[column["name"]], column, path) for column in contract["columns"]]
+    return torch.from_numpy(np.stack(parts, axis=1))
+
+
+def _raw_column(values: pd.Series, column: Mapping[str, Any], path: Path) -> NDArray[np.float64]:
+    fill, levels = column["fill"], column["categories"]
+    if levels is None:
+        numbers = as_numbers(values, path)
+    else:
+        code = {level: float(number) for number, level in enumerate(levels)}
+        code_of_unknown = float(len(levels))
+        numbers = np.array(
+            [np.nan if v is None else code.get(v, code_of_unknown) for v in as_text(values)]
+        )
+    _refuse_missing(numbers, values, path, allowed=fill is not None)
+    return numbers

@@ -1,0 +1,168 @@
+"""Stand-ins for the three tasks' files, so that everything runs without files and network.
+
+covid and phone_price are drawn at random with the real files' column names, types and ranges and
+a signal that can be learnt; mnist is scikit-learn's real 8x8 handwritten digits, enlarged to
+28x28. They are written as files, so that the whole real path from file to training is walked.
+Scores on them say nothing about the real data.
+"""
+
+import gzip
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mlrun.errors import MlrunError
+from mlrun.run_folder import write_atomically
+
+FOLDER = Path("data") / "sample"
+STATES = ["AL", "AK", "AZ", "AR", "CA", "CO", "CT", "FL", "GA", "ID", "IL", "IN", "IA", "KS", "KY", "LA", "MD", "MA", "MI", "MN", "MS", "MO", "NE", "NV", "NJ", "NM", "NY", "NC", "OH", "OK", "OR", "RI", "SC", "TX", "UT", "VA", "WA"]
+# One day of the survey: name, typical value, spread between states, spread from day to day.
+SURVEY = (
+    ("cli", 1.1, 0.4, 0.04),
+    ("ili", 1.1, 0.4, 0.04),
+    ("hh_cmnty_cli", 22.0, 7.0, 0.4),
+    ("nohh_cmnty_cli", 17.0, 6.0, 0.4),
+    ("wearing_mask", 72.0, 15.0, 0.8),
+    ("travel_outside_state", 11.0, 4.0, 0.4),
+    ("work_outside_home", 34.0, 4.0, 0.4),
+    ("shop", 63.0, 5.0, 0.5),
+    ("restaurant", 26.0, 8.0, 0.5),
+    ("spent_time", 45.0, 7.0, 0.5),
+    ("large_event", 14.0, 5.0, 0.4),
+    ("public_transit", 4.0, 2.0, 0.2),
+    ("anxious", 14.0, 3.0, 0.3),
+    ("depressed", 11.0, 2.5, 0.3),
+    ("worried_finances", 36.0, 5.0, 0.4),
+)
+# One phone: name, smallest and largest value, decimals.
+PHONE = (
+    ("battery_power", 501, 1998, 0),
+    ("blue", 0, 1, 0),
+    ("clock_speed", 0.5, 3.0, 1),
+    ("dual_sim", 0, 1, 0),
+    ("fc", 0, 19, 0),
+    ("four_g", 0, 1, 0),
+    ("int_memory", 2, 64, 0),
+    ("m_dep", 0.1, 1.0, 1),
+    ("mobile_wt", 80, 200, 0),
+    ("n_cores", 1, 8, 0),
+    ("pc", 0, 20, 0),
+    ("px_height", 0, 1960, 0),
+    ("px_width", 500, 1998, 0),
+    ("ram", 256, 3998, 0),
+    ("sc_h", 5, 19, 0),
+    ("sc_w", 0, 18, 0),
+    ("talk_time", 2, 20, 0),
+    ("three_g", 0, 1, 0),
+    ("touch_screen", 0, 1, 0),
+    ("wifi", 0, 1, 0),
+)
+
+
+def write_sample(name: str) -> Path:
+    """Write the stand-in's files anew to data/sample/<name> and return that folder."""
+    folder = FOLDER / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, content in _SAMPLES[name]().items():
+            write_atomically(folder / file, content)
+    except OSError as error:
+        raise MlrunError(f"cannot write sample data to {folder}: {error.strerror}") from None
+    return folder
+
+
+def _covid() -> dict[str, bytes]:
+    train, test = _survey(2699, seed=1), _survey(1078, seed=2)
+    return {
+        "covid.train.csv": _csv(train),
+        "covid.test.csv": _csv(test.drop(columns="tested_positive.4")),
+    }
+
+
+def _survey(rows: int, *, seed: int) -> pd.DataFrame:
+    """Five days in a state: infections wander, and symptoms and tests follow them."""
+    random = np.random.default_rng(seed)
+    state = random.integers(len(STATES), size=rows)
+    table: dict[str, NDArray[np.generic]] = {"id": np.arange(rows)}
+    table |= {name: (state == number).astype(int) for number, name in enumerate(STATES)}
+    level = random.gamma(4.0, 2.5, size=rows)  # per cent of tests positive on the first day
+    habits = {name: random.normal(size=rows) for name, *_ in SURVEY}
+    for day in range(5):
+        suffix = f".{day}" if day else ""
+        for name, typical, between, daily in SURVEY:
+            drawn = typical + between * habits[name] + daily * random.normal(size=rows)
+            follows = between / 4 * (level - 10) if "cli" in name or "ili" in name else 0.0
+            table[name + suffix] = np.clip(drawn + follows, 0, 100).round(7)
+        table["tested_positive" + suffix] = np.clip(
+            level + 0.5 * random.normal(size=rows), 0, 100
+        ).round(7)
+        mask = (table["wearing_mask" + suffix].astype(float) - 72) / 15
+        level = np.clip(level * (1.02 - 0.04 * mask) + 0.5 * random.normal(size=rows), 0.1, 60)
+    return pd.DataFrame(table)
+
+
+def _phone_price() -> dict[str, bytes]:
+    train, test = _phones(2000, seed=3), _phones(1000, seed=4).drop(columns="price_range")
+    test.insert(0, "id", np.arange(1, len(test) + 1))
+    return {"train.csv": _csv(train), "test.csv": _csv(test)}
+
+
+def _phones(rows: int, *, seed: int) -> pd.DataFrame:
+    """Phones with independent features; memory, battery and pixels make the price."""
+    random = np.random.default_rng(seed)
+    table = pd.DataFrame(
+        {
+            name: random.uniform(low - 0.5 * (digits == 0), high + 0.5 * (digits == 0), rows)
+            .round(digits)
+            .clip(low, high)
+            for name, low, high, digits in PHONE
+        }
+    )
+    whole = [name for name, *_, digits in PHONE if digits == 0]
+    table[whole] = table[whole].astype(int)
+    price = table["ram"] + 0.5 * table["battery_power"]
+    price += 0.3 * (table["px_height"] + table["px_width"]) + 80 * random.normal(size=rows)
+    table["price_range"] = pd.qcut(price, 4, labels=False)
+    return table
+
+
+def _csv(table: pd.DataFrame) -> bytes:
+    return table.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _mnist() -> dict[str, bytes]:
+    """UCI's optical digits as scikit-learn ships them (1,797), four fifths of them to train on."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images, labels = _enlarge(digits.images), digits.target
+    order = np.random.default_rng(5).permutation(len(labels))
+    train, test = order[:1437], order[1437:]
+    return {
+        "train-images-idx3-ubyte.gz": _idx(images[train]),
+        "train-labels-idx1-ubyte.gz": _idx(labels[train]),
+        "t10k-images-idx3-ubyte.gz": _idx(images[test]),
+        "t10k-labels-idx1-ubyte.gz": _idx(labels[test]),
+    }
+
+
+def _enlarge(images: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, 8, 8) levels 0..16 → (n, 28, 28) levels 0..255: three times as large, a rim of two."""
+    large = np.kron(images, np.ones((1, 3, 3))) * 255 / 16
+    return np.pad(large, ((0, 0), (2, 2), (2, 2)))
+
+
+def _idx(array: NDArray[np.generic]) -> bytes:
+    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+    return gzip.compress(header + array.astype(np.uint8).tobytes(), mtime=0)
+
+
+_SAMPLES: dict[str, Callable[[], dict[str, bytes]]] = {
+    "covid": _covid,
+    "phone_price": _phone_price,
+    "mnist": _mnist,
+}

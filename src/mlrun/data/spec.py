@@ -1,0 +1,61 @@
+"""What data tells the rest of the program about itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+REGRESSION, CLASSIFICATION = "regression", "classification"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Shapes, classes and names; nobody writes them into YAML.
+
+    A regression model is trained on `(target - target_center) / target_scale`.
+    """
+
+    kind: str  # regression | classification
+    in_shape: tuple[int, ...]  # (93,), (1, 28, 28): of one preprocessed row
+    out_features: int  # 1, or the number of classes
+    classes: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()  # names after preprocessing; none for images
+    target: str = ""
+    header: tuple[str, str] = ("id", "prediction")  # of pred.csv
+    target_center: float = 0.0
+    target_scale: float = 1.0
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Spec":
+        """Rebuild from `dataclasses.asdict` after a trip through JSON (lists become tuples)."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.items()})
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows as read, before preprocessing."""
+
+    inputs: Tensor  # (n, columns) float64 or (n, channels, height, width) uint8
+    targets: Tensor | None  # (n, 1) float32 in the target's unit, or (n,) int64 class numbers
+    ids: list[Any]  # what names each row in pred.csv
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A task's data, split, with the preprocessing fitted on the training rows alone."""
+
+    spec: Spec
+    preprocess: nn.Module  # raw rows in, (n, *spec.in_shape) float32 out
+    contract: dict[str, Any]  # plain values that rebuild `preprocess` and read new files
+    train: Rows
+    valid: Rows
+    test: Rows | None  # rows with targets that training never sees
+    predict: Rows  # the rows pred.csv is written for
+    files: dict[str, Path]  # role → file
+    split: dict[str, list[int]]  # train, valid → row numbers
+    sample: bool  # the bundled stand-in, not real data

@@ -1,0 +1,169 @@
+"""Which rows train and which validate: seeded, and saved with the run."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.model_selection import (
+    GroupShuffleSplit,
+    KFold,
+    StratifiedKFold,
+    train_test_split,
+)
+
+from mlrun.data.spec import CLASSIFICATION
+from mlrun.errors import MlrunError, did_you_mean
+
+log = logging.getLogger(__name__)
+Rows = NDArray[np.int64]
+
+METHODS = (
+    "auto",
+    "holdout",
+    "stratified",
+    "random_split",
+    "kfold",
+    "stratified_kfold",
+    "group",
+    "time",
+)
+
+
+@dataclass(frozen=True)
+class Split:
+    """`data.split`: the method and its numbers, checked.
+
+    Raises:
+        MlrunError: an unknown method or a number out of range.
+    """
+
+    method: str
+    ratio: float
+    seed: int
+    folds: int
+    fold: int
+    column: str | None
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            hint = did_you_mean(str(self.method), METHODS)
+            raise MlrunError(f"data.split.method={self.method}: one of {', '.join(METHODS)}.{hint}")
+        if not 0 < self.ratio < 1:
+            raise MlrunError(f"data.split.ratio={self.ratio}: must lie between 0 and 1")
+        if self.folds < 2 or not 0 <= self.fold < self.folds:
+            raise MlrunError(
+                f"data.split.fold={self.fold}, folds={self.folds}: "
+                "at least 2 folds, counted from 0, are wanted"
+            )
+        if self.method == "group" and self.column is None:
+            raise MlrunError("data.split.method=group: name the column with data.split.column=…")
+
+
+def split_rows(
+    split: Split, targets: NDArray[Any], *, kind: str, column: NDArray[Any] | None = None
+) -> tuple[Rows, Rows]:
+    """Row numbers for training and validation; both sides have at least one row.
+
+    Args:
+        split: what `data.split` says.
+        targets: (n,) class numbers or values, for stratification.
+        kind: regression or classification.
+        column: (n,) values of `data.split.column`.
+
+    Raises:
+        MlrunError: the rows cannot be split that way.
+    """
+    count = len(targets)
+    if count < 2:
+        raise MlrunError(f"{count} row to train on: at least 2 are needed, one of them to validate")
+    method = split.method
+    if method == "auto":
+        method = _automatic(targets, kind, split.ratio)
+    try:
+        train, valid = _METHODS[method](split, targets, column)
+    except ValueError as error:  # scikit-learn's own words: too few rows of a class, a fold …
+        raise MlrunError(
+            f"data.split.method={method}: {error} (data.split.method=holdout always works)"
+        ) from error
+    return np.asarray(train, dtype=np.int64), np.asarray(valid, dtype=np.int64)
+
+
+def _automatic(targets: NDArray[Any], kind: str, ratio: float) -> str:
+    if kind != CLASSIFICATION:
+        return "holdout"
+    counts = np.unique(targets, return_counts=True)[1]
+    each_side_has_every_class = min(_held_out(len(targets), ratio), len(targets)) >= len(counts)
+    if counts.min() >= 2 and each_side_has_every_class:
+        return "stratified"
+    log.info("too few rows of a class to stratify the split: plain hold-out")
+    return "holdout"
+
+
+def _held_out(count: int, ratio: float) -> int:
+    """Rows to validate on: rounded up as scikit-learn does, at least one left on either side."""
+    return min(max(1, int(np.ceil(count * ratio))), count - 1)
+
+
+def _holdout(split: Split, targets: NDArray[Any], column: None) -> tuple[Rows, Rows]:
+    held = _held_out(len(targets), split.ratio)
+    train, valid = train_test_split(
+        np.arange(len(targets)), test_size=held, random_state=split.seed
+    )
+    return train, valid
+
+
+def _stratified(split: Split, targets: NDArray[Any], column: None) -> tuple[Rows, Rows]:
+    held = _held_out(len(targets), split.ratio)
+    train, valid = train_test_split(
+        np.arange(len(targets)), test_size=held, random_state=split.seed, stratify=targets
+    )
+    return train, valid
+
+
+def _random_split(split: Split, targets: NDArray[Any], column: None) -> tuple[Rows, Rows]:
+    """The course notebooks' way: torch's random_split with a seeded generator."""
+    held = min(max(1, int(split.ratio * len(targets))), len(targets) - 1)
+    rows = range(len(targets))
+    generator = torch.Generator().manual_seed(split.seed)
+    parts = torch.utils.data.random_split(
+        rows,  # type: ignore[arg-type]
+        [len(targets) - held, held],
+        generator=generator,
+    )
+    return np.asarray(parts[0].indices), np.asarray(parts[1].indices)
+
+
+def _kfold(split: Split, targets: NDArray[Any], column: None) -> tuple[Rows, Rows]:
+    folds = KFold(split.folds, shuffle=True, random_state=split.seed).split(targets)
+    return list(folds)[split.fold]  # type: ignore[no-any-return]
+
+
+def _stratified_kfold(split: Split, targets: NDArray[Any], column: None) -> tuple[Rows, Rows]:
+    folds = StratifiedKFold(split.folds, shuffle=True, random_state=split.seed)
+    return list(folds.split(targets, targets))[split.fold]  # type: ignore[no-any-return]
+
+
+def _group(split: Split, targets: NDArray[Any], column: NDArray[Any]) -> tuple[Rows, Rows]:
+    splitter = GroupShuffleSplit(1, test_size=split.ratio, random_state=split.seed)
+    return next(splitter.split(targets, groups=column))  # type: ignore[no-any-return]
+
+
+def _time(split: Split, targets: NDArray[Any], column: NDArray[Any] | None) -> tuple[Rows, Rows]:
+    """The last rows validate; in the column's order, else in the file's."""
+    order = np.arange(len(targets)) if column is None else np.argsort(column, kind="stable")
+    held = _held_out(len(targets), split.ratio)
+    return order[:-held], order[-held:]
+
+
+_METHODS: dict[str, Any] = {
+    "holdout": _holdout,
+    "stratified": _stratified,
+    "random_split": _random_split,
+    "kfold": _kfold,
+    "stratified_kfold": _stratified_kfold,
+    "group": _group,
+    "time": _time,
+}

@@ -1,0 +1,240 @@
+"""Tables: one class serves covid, phone_price and any CSV of a user's own, from YAML alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mlrun.data import columns as roles
+from mlrun.data.files import find, wants_sample
+from mlrun.data.preprocess import Contract, build_preprocess, fit_table, raw_rows, select_top
+from mlrun.data.sample import write_sample
+from mlrun.data.spec import CLASSIFICATION, REGRESSION, Dataset, Rows, Spec
+from mlrun.data.split import Split, split_rows
+from mlrun.data.table import read_table
+from mlrun.errors import MlrunError, did_you_mean
+
+CHOICES = {
+    "kind": ("auto", REGRESSION, CLASSIFICATION),
+    "scale": ("standard", "minmax", "none"),
+    "encode": ("onehot", "ordinal"),
+    "duplicates": ("error", "number"),
+}
+MISSING = ("error", "mean", "median")
+SELECT_BY = ("f_test", "mutual_info", "correlation")
+
+
+@dataclass(frozen=True)
+class Tabular:
+    """What conf/data/csv.yaml says, checked; `load` reads the files.
+
+    Raises:
+        MlrunError: a setting is not one of those it can be.
+    """
+
+    dir: str
+    train: str | Sequence[str]
+    test: str | Sequence[str | None] | None
+    target: str | None
+    id: str | None
+    prediction: str | None
+    drop: Sequence[str]
+    kind: str
+    features: str | Sequence[str] | Mapping[str, Any]
+    scale: str
+    scale_target: bool
+    categorical: str | Sequence[str]
+    encode: str
+    missing: str | float
+    duplicates: str
+    sample: str | None
+    split: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            _one_of(f"data.{name}", getattr(self, name), choices)
+        if isinstance(self.missing, str):
+            _one_of("data.missing", self.missing, (*MISSING, "a number"))
+        if isinstance(self.categorical, str):
+            _one_of("data.categorical", self.categorical, ("auto", "a list [a,b]"))
+        if isinstance(self.features, str):
+            _one_of(
+                "data.features", self.features, ("all", "a list [a,b]", "{top: 10, by: f_test}")
+            )
+        elif isinstance(self.features, Mapping):
+            _check_top(self.features)
+
+    def load(
+        self,
+        *,
+        files: Mapping[str, Path] | None = None,
+        split: Mapping[str, Sequence[int]] | None = None,
+        contract: Contract | None = None,
+    ) -> Dataset:
+        """Read, check, split and fit.
+
+        Args:
+            files: role ("train", "test") → file; found as `dir`, `train`, `test` say if not given.
+            split: row numbers of an earlier run; drawn as `data.split` says if not given.
+            contract: the preprocessing of an earlier run; fitted if not given.
+
+        Raises:
+            MlrunError: a file is missing or malformed, or cannot be trained on.
+        """
+        method = Split(**self.split)
+        sample = files is None and wants_sample(Path(self.dir), self.sample)
+        files = files or self._find(sample)
+        table = self._table(files["train"])
+        test = self._table(files["test"]) if "test" in files else None
+
+        target = self._target(table, test, files["train"])
+        kind, classes = self._kind(table[target], files["train"])
+        values = roles.target_values(table[target], classes, files["train"])
+        train, valid = self._rows(method, split, table, values, kind, files["train"])
+
+        if contract is None:
+            contract = self._fit(table.iloc[train], values[train], target, files["train"])
+        spec = Spec(
+            kind=kind,
+            in_shape=(len(contract["features"]),),
+            out_features=len(classes) or 1,
+            classes=classes,
+            features=tuple(feature["name"] for feature in contract["features"]),
+            target=target,
+            header=self._header(table if test is None else test, target),
+            **self._target_scaling(values[train], kind),
+        )
+        rows = self.read(table, contract, spec, files["train"])
+        others = None if test is None else self.read(test, contract, spec, files["test"])
+        return Dataset(
+            spec=spec,
+            preprocess=build_preprocess(contract),
+            contract=contract,
+            train=_take(rows, train),
+            valid=_take(rows, valid),
+            test=others if others is not None and others.targets is not None else None,
+            predict=_take(rows, valid) if others is None else others,
+            files=dict(files),
+            split={"train": train.tolist(), "valid": valid.tolist()},
+            sample=sample,
+        )
+
+    def read_file(self, path: Path, contract: Contract, spec: Spec) -> Rows:
+        """A file's rows for a trained model; with targets where the file has them."""
+        return self.read(self._table(path), contract, spec, path)
+
+    def read(self, table: pd.DataFrame, contract: Contract, spec: Spec, path: Path) -> Rows:
+        """A table's rows for a trained model: columns by name, in the contract's order."""
+        targets = None
+        if spec.target in table.columns and table[spec.target].notna().any():
+            targets = _as_tensor(roles.target_values(table[spec.target], spec.classes, path))
+        ids = roles.row_ids(table, roles.id_column(self.id, table))
+        return Rows(raw_rows(table, contract, path), targets, ids)
+
+    # The steps of load, in its order.
+
+    def _find(self, sample: bool) -> dict[str, Path]:
+        folder = write_sample(str(self.sample)) if sample else Path(self.dir)
+        found = {
+            role: find(folder, getattr(self, role), key=f"data.{role}")
+            for role in ("train", "test")
+        }
+        return {role: path for role, path in found.items() if path is not None}
+
+    def _table(self, path: Path) -> pd.DataFrame:
+        return read_table(path, duplicates=self.duplicates)
+
+    def _target(self, table: pd.DataFrame, test: pd.DataFrame | None, path: Path) -> str:
+        if self.target is None:
+            return roles.target_column(table, test, path)
+        return roles.require(self.target, table, path, key="data.target")
+
+    def _kind(self, target: pd.Series, path: Path) -> tuple[str, tuple[str, ...]]:
+        roles.check_target(target, path)
+        kind = roles.infer_kind(target) if self.kind == "auto" else self.kind
+        return kind, roles.classes_of(target, path) if kind == CLASSIFICATION else ()
+
+    def _rows(
+        self,
+        method: Split,
+        split: Mapping[str, Sequence[int]] | None,
+        table: pd.DataFrame,
+        values: NDArray[Any],
+        kind: str,
+        path: Path,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        if split is not None:
+            return np.array(split["train"]), np.array(split["valid"])
+        column = None
+        if method.column is not None:
+            roles.require(method.column, table, path, key="data.split.column")
+            column = table[method.column].to_numpy()
+        return split_rows(method, values, kind=kind, column=column)
+
+    def _fit(self, table: pd.DataFrame, values: NDArray[Any], target: str, path: Path) -> Contract:
+        columns = self._columns(table, target, path)
+        categorical, names = roles.categorical_columns(table[columns], self.categorical, path)
+        columns = [column for column in columns if column not in names]
+        if not columns:
+            raise MlrunError(f"{path}: no column is left to learn '{target}' from")
+        contract = fit_table(
+            table[columns],
+            path=path,
+            categorical=categorical,
+            encode=self.encode,
+            scale=self.scale,
+            missing=self.missing,
+        )
+        if not isinstance(self.features, Mapping):
+            return contract
+        features = build_preprocess(contract)(raw_rows(table, contract, path)).numpy()
+        return select_top(contract, features, values, **self.features)
+
+    def _columns(self, table: pd.DataFrame, target: str, path: Path) -> list[str]:
+        if not isinstance(self.features, str | Mapping):
+            return [roles.require(c, table, path, key="data.features") for c in self.features]
+        dropped = [roles.require(c, table, path, key="data.drop") for c in self.drop]
+        identifier = roles.id_column(self.id, table)
+        leave_out = [target, *dropped, *([identifier] if identifier else [])]
+        return roles.feature_columns(table, leave_out=leave_out)
+
+    def _header(self, table: pd.DataFrame, target: str) -> tuple[str, str]:
+        return roles.id_column(self.id, table) or "id", self.prediction or target
+
+    def _target_scaling(self, values: NDArray[Any], kind: str) -> dict[str, float]:
+        if kind != REGRESSION or not self.scale_target:
+            return {}
+        spread = float(values.std()) or 1.0
+        return {"target_center": float(values.mean()), "target_scale": spread}
+
+
+def _one_of(key: str, value: Any, choices: Sequence[str]) -> None:
+    if value not in choices:
+        hint = did_you_mean(str(value), choices)
+        raise MlrunError(f"{key}={value}: must be {' or '.join(choices)}.{hint}")
+
+
+def _check_top(features: Mapping[str, Any]) -> None:
+    if set(features) != {"top", "by"} or not isinstance(features["top"], int):
+        raise MlrunError("data.features: {top: 24, by: f_test} is how the best few are asked for")
+    if features["top"] < 1:
+        raise MlrunError(f"data.features.top={features['top']}: must be at least 1")
+    _one_of("data.features.by", features["by"], SELECT_BY)
+
+
+def _as_tensor(values: NDArray[Any]) -> Tensor:
+    """(n,) int64 class numbers as they are; values as (n, 1) float32, as the models' outputs."""
+    if np.issubdtype(values.dtype, np.integer):
+        return torch.from_numpy(values)
+    return torch.tensor(values, dtype=torch.float32).unsqueeze(1)
+
+
+def _take(rows: Rows, index: NDArray[np.int64]) -> Rows:
+    targets = None if rows.targets is None else rows.targets[index]
+    return Rows(rows.inputs[index], targets, [rows.ids[i] for i in index])

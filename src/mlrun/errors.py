@@ -1,0 +1,18 @@
+"""What a user did wrong, in the user's words."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class MlrunError(Exception):
+    """A user's mistake: shown as one or two lines without a traceback; exit code 2."""
+
+
+class Diverged(Exception):
+    """The loss is no longer a finite number; the last good weights are kept; exit code 1."""
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """' Did you mean 'mlp'?', or nothing when no choice comes close."""
+    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return f" Did you mean '{close[0]}'?" if close else ""

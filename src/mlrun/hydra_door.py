@@ -1,0 +1,147 @@
+"""Hydra's only door: compose the configuration, hand it to `train`, tell its errors plainly."""
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import hydra
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.errors import (
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from mlrun.catalogue import CONF, GROUPS, options, own_conf
+from mlrun.config import Schema, register
+from mlrun.errors import Diverged, MlrunError, did_you_mean
+from mlrun.run_folder import claim, claim_exactly
+
+
+class OwnConf(SearchPathPlugin):
+    """The user's ./conf comes after ours: it adds options and shadows none."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Hydra's hook."""
+        folder = own_conf()
+        if folder is not None:
+            search_path.append("mlrun-own-conf", f"file://{folder}")
+
+
+def run_hydra(arguments: Sequence[str]) -> int:
+    """Train as the arguments say, once or (`-m`) once per combination; return the exit code.
+
+    Raises:
+        MlrunError: the arguments do not make a configuration, or one run's own mistake.
+    """
+    register()
+    Plugins.instance().register(OwnConf)
+    failed: list[str] = []
+
+    def job(config: DictConfig) -> float:
+        return _job(config, arguments, failed)
+
+    command = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
+    before, sys.argv = sys.argv, ["mlrun", *arguments]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing and exiting
+    try:
+        command()
+    except SystemExit as error:  # argparse and --help leave this way
+        return 2 if error.code else 0
+    except (HydraException, OmegaConfBaseException) as error:
+        raise MlrunError(explain(error)) from error
+    except Exception:
+        if not failed:
+            raise
+    finally:
+        sys.argv = before
+    for line in failed:
+        print(f"error: {line}", file=sys.stderr)  # noqa: T201
+    return 1 if failed else 0
+
+
+def _job(config: DictConfig, arguments: Sequence[str], failed: list[str]) -> float:
+    """One run; in a sweep its folder is its number and its error is told at once."""
+    from mlrun.train import train
+
+    state = HydraConfig.get()
+    sweeping = state.mode == RunMode.MULTIRUN
+    name = f"{config.task}_{state.runtime.choices['model']}"
+
+    def make_folder() -> Path:
+        if sweeping:
+            return claim_exactly(Path(state.sweep.dir), str(state.job.num))
+        return claim(config.paths.outputs, name)
+
+    overrides = list(state.overrides.task)
+    try:
+        return train(config, make_folder, command=["mlrun", *arguments], overrides=overrides)
+    except Exception as error:
+        if sweeping:
+            failed.append(f"job {state.job.num} ({' '.join(overrides)}) failed: {error}")
+            if not isinstance(error, MlrunError | Diverged):
+                traceback.print_exc()
+        raise
+
+
+# --- errors in the user's words ---
+
+
+def explain(error: BaseException) -> str:
+    """What Hydra or OmegaConf refused, in one line, without Hydra's advice to add a `+`."""
+    chain = list(_causes(error))
+    for cause in chain:
+        if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
+            return _no_option(str(cause.missing_cfg_file))
+        if isinstance(cause, OverrideParseException):
+            return f"cannot read '{cause.override}': KEY=VALUE or GROUP=OPTION is wanted"
+    text = str(error)
+    if several := re.match(r"Ambiguous value for argument '(.+)'", text):
+        return f"{several[1]}: several values; add -m to run each, or [a,b] for a list"
+    for cause in chain:
+        if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key:
+            return _no_key(cause)
+        if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+            return f"{cause.full_key}: {str(cause.msg or cause).splitlines()[0]}"
+    if group := re.match(r"You must specify '(\w+)'", text):
+        listed = ", ".join(options(group[1]))
+        return f"nothing chosen for {group[1]}: say {group[1]}=OPTION, one of {listed}"
+    return _without_advice(text)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _no_option(file: str) -> str:
+    group, _, option = file.rpartition("/")
+    known = options(group)
+    hint = did_you_mean(option, known)
+    return f"no option '{option}' in group '{group}'.{hint} Options: {', '.join(known)}"
+
+
+def _no_key(error: OmegaConfBaseException) -> str:
+    parent = error.parent_node
+    siblings = [str(key) for key in parent] if isinstance(parent, DictConfig) else []
+    if "." not in str(error.full_key):
+        siblings = [*GROUPS, *(field.name for field in fields(Schema))]
+    known = [key for key in siblings if not key.startswith("_")]
+    hint = did_you_mean(str(error.key), known)
+    return f"unknown key '{error.full_key}'.{hint} Keys there: {', '.join(dict.fromkeys(known))}"
+
+
+def _without_advice(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip() and "use +" not in line]
+    return lines[0] if lines else text

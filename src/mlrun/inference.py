@@ -1,0 +1,91 @@
+"""evaluate and predict: a run folder's model on its own data or on a new file."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from mlrun.build import build
+from mlrun.data.spec import Dataset, Rows
+from mlrun.errors import MlrunError
+from mlrun.loop import Scores
+from mlrun.predictions import write_predictions
+from mlrun.report.provenance import sha256
+from mlrun.run_folder import RunFolder, open_run, read_json
+from mlrun.trained import Trained, open_trained
+
+
+def evaluate(folder: str, *, input: str | None = None) -> dict[str, Scores]:
+    """Score a run's best model.
+
+    Args:
+        folder: the run folder.
+        input: a file with targets; the run's own train, validation and test rows if not given.
+
+    Returns:
+        Part of the data → scores.
+
+    Raises:
+        MlrunError: no such run, its data is gone or has changed, or the file does not fit.
+    """
+    run = open_run(folder)
+    trained, config = open_trained(run)
+    if input is not None:
+        rows = _read(config, trained, Path(input))
+        if rows.targets is None:
+            raise MlrunError(f"{input} has no column '{trained.spec.target}' to compare with")
+        return {"input": trained.score(rows)}
+    dataset = _own_data(run, config, trained)
+    parts = {"train": dataset.train, "valid": dataset.valid, "test": dataset.test}
+    return {name: trained.score(rows) for name, rows in parts.items() if rows is not None}
+
+
+def predict(folder: str, *, input: str | None = None, output: str | None = None) -> Path:
+    """Write a run's predictions and return their place.
+
+    Args:
+        folder: the run folder.
+        input: a file of new rows; the rows of the run's own pred.csv if not given.
+        output: where to; `pred.csv`, or `pred_<input>.csv`, in the run folder if not given.
+
+    Raises:
+        MlrunError: as `evaluate`; or the output cannot be written.
+    """
+    run = open_run(folder)
+    trained, config = open_trained(run)
+    if input is not None:
+        rows = _read(config, trained, Path(input))
+        target = run.path / f"pred_{Path(input).name.split('.')[0]}.csv"
+    else:
+        rows, target = _own_data(run, config, trained).predict, run.predictions
+    target = Path(output) if output is not None else target
+    try:
+        write_predictions(target, trained.spec, rows.ids, trained.predict(rows))
+    except OSError as error:
+        raise MlrunError(f"cannot write {target}: {error.strerror}; see --output") from None
+    return target
+
+
+def _read(config: DictConfig, trained: Trained, path: Path) -> Rows:
+    source = build("data", config)
+    rows: Rows = source.read_file(path, trained.contract, trained.spec)
+    return rows
+
+
+def _own_data(run: RunFolder, config: DictConfig, trained: Trained) -> Dataset:
+    """The rows the run was trained and tested on, if their files are still the same."""
+    recorded: list[dict[str, Any]] = run.record["data"]
+    files = {file["role"]: Path(file["path"]) for file in recorded}
+    for file in recorded:
+        _check_unchanged(Path(file["path"]), file["sha256"])
+    source = build("data", config)
+    split, contract = read_json(run.split), trained.contract
+    dataset: Dataset = source.load(files=files, split=split, contract=contract)
+    return dataset
+
+
+def _check_unchanged(path: Path, digest: str) -> None:
+    if not path.is_file():
+        raise MlrunError(f"the run's data file {path} is gone; give another with --input FILE")
+    if sha256(path) != digest:
+        raise MlrunError(f"the run's data file {path} has changed; give another with --input FILE")

@@ -1,0 +1,45 @@
+"""Ctrl-C and SIGTERM: finish the step, then stop."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(Exception):
+    """The user, or the system, asked the run to stop; exit code 128 + signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], None]]:
+    """Yield a function that raises `Interrupted` once a signal has come; a second one kills."""
+    received: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        restore()
+
+    def stop_if_asked() -> None:
+        if received:
+            raise Interrupted(received[0])
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    # Only the main thread may set handlers; elsewhere signals stay with whoever owns them.
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = {n: signal.getsignal(n) for n in SIGNALS} if in_main_thread else {}
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield stop_if_asked
+    finally:
+        restore()

@@ -1,0 +1,241 @@
+"""The training loop: fit, train_epoch, evaluate. One model, in memory, on any device."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LinearLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
+
+from mlrun.config import Trainer
+from mlrun.data.batches import batch_sizes, batches
+from mlrun.device import counter_seed
+from mlrun.errors import Diverged
+from mlrun.metrics import higher_is_better, scores
+from mlrun.objective import Objective, penalty
+
+Row = dict[str, Any]  # one line of metrics.csv
+PER_STEP = (OneCycleLR, LinearLR)  # these schedulers count optimizer steps, the others epochs
+ROWS_AT_ONCE = 1024  # while scoring: fixed, so that scores do not depend on trainer.batch_size
+
+
+@dataclass(frozen=True)
+class Features:
+    """Rows ready for the model."""
+
+    inputs: Tensor  # (n, *in_shape) float32 on the device
+    targets: Tensor  # as the files have them: (n, 1) float32 or (n,) int64, on the CPU
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What training changes: the model and what moves it."""
+
+    model: nn.Module
+    objective: Objective
+    optimizer: Optimizer
+    scheduler: LRScheduler
+
+
+@dataclass
+class Progress:
+    """How far a run has come; plain values that a checkpoint can hold."""
+
+    epoch: int = 0
+    step: int = 0
+    best_epoch: int = 0
+    best_score: float = math.nan  # the monitored score, as it reads
+    stale: int = 0  # epochs since the best
+
+    @property
+    def improved(self) -> bool:
+        """Whether the epoch just done is the best so far."""
+        return self.best_epoch == self.epoch
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A model's loss and metrics on some rows, and its predictions."""
+
+    values: dict[str, float]  # loss first
+    predictions: Tensor = field(repr=False)  # (n, 1) values or (n,) class numbers
+
+
+def fit(
+    learner: Learner,
+    train: Features,
+    valid: Features,
+    *,
+    trainer: Trainer,
+    seed: int,
+    progress: Progress,
+    stop: Callable[[], None] = lambda: None,
+) -> Iterator[Row]:
+    """Train until the epochs are done or patience is over; yield a row of scores an epoch.
+
+    Args:
+        learner: trained in place.
+        train: rows to learn from.
+        valid: rows to pick the best epoch by.
+        trainer: how long and on what terms.
+        seed: of the run; with the epoch's number it fixes order and dropout.
+        progress: where to go on from; updated in place before each yield.
+        stop: called after every step; raises to end the run there.
+
+    Raises:
+        Diverged: the loss is not finite; the weights are those before that step.
+    """
+    started = time.perf_counter()
+    targets = learner.objective.encode(train.targets).to(train.inputs.device)
+    train = Features(train.inputs, targets)
+    while progress.epoch < trainer.epochs and not _out_of_patience(progress, trainer):
+        progress.epoch += 1
+        torch.manual_seed(counter_seed(seed, progress.epoch))  # dropout
+        row: Row = {"epoch": progress.epoch, "step": 0, "lr": _lr(learner.optimizer)}
+        row["train/loss"] = train_epoch(learner, train, trainer, seed, progress, stop)
+        row["step"] = progress.step
+        if progress.epoch % trainer.eval_every == 0 or progress.epoch == trainer.epochs:
+            result = evaluate(learner.model, learner.objective, valid, trainer.precision)
+            row |= {f"valid/{name}": value for name, value in result.values.items()}
+            _keep_score(progress, row, trainer)
+        _advance_epoch(learner.scheduler, row)
+        row["seconds"] = round(time.perf_counter() - started, 3)
+        yield row
+
+
+def train_epoch(
+    learner: Learner,
+    train: Features,
+    trainer: Trainer,
+    seed: int,
+    progress: Progress,
+    stop: Callable[[], None],
+) -> float:
+    """One pass over the training rows; the mean loss of a row, before each step."""
+    learner.model.train()
+    count, device = len(train.inputs), train.inputs.device
+    order = batches(
+        count,
+        trainer.batch_size,
+        seed=seed,
+        epoch=progress.epoch,
+        shuffle=trainer.shuffle,
+        limit=trainer.limit_batches,
+    )
+    total, seen = torch.zeros((), device=device), 0
+    for group in _groups(order, trainer.accumulate):
+        total += _step(learner, train, group, trainer, progress)
+        seen += sum(map(len, group))
+        progress.step += 1
+        if isinstance(learner.scheduler, PER_STEP):
+            learner.scheduler.step()
+        stop()
+    return total.item() / seen
+
+
+def _step(
+    learner: Learner, train: Features, group: Sequence[Tensor], trainer: Trainer, progress: Progress
+) -> Tensor:
+    """One optimizer step over a group of batches; the sum of their rows' losses."""
+    rows = sum(map(len, group))
+    total = torch.zeros((), device=train.inputs.device)
+    learner.optimizer.zero_grad()
+    for batch in group:
+        index = batch.to(train.inputs.device)
+        with autocast(train.inputs.device, trainer.precision):
+            outputs = learner.model(train.inputs[index])
+        loss = learner.objective.loss(outputs.float(), train.targets[index])
+        if not torch.isfinite(loss):
+            raise _diverged("the training loss", loss.item(), progress)
+        (loss * (len(batch) / rows)).backward()  # as one large batch would
+        total += loss.detach() * len(batch)
+    if trainer.l1 or trainer.l2:
+        penalty(learner.model, l1=trainer.l1, l2=trainer.l2).backward()  # type: ignore[no-untyped-call]
+    _clip(learner.model, trainer)
+    learner.optimizer.step()
+    return total
+
+
+def _clip(model: nn.Module, trainer: Trainer) -> None:
+    if trainer.clip_value is not None:
+        nn.utils.clip_grad_value_(model.parameters(), trainer.clip_value)
+    if trainer.clip_norm is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), trainer.clip_norm)
+
+
+def evaluate(model: nn.Module, objective: Objective, features: Features, precision: str) -> Scores:
+    """Loss and metrics over all rows at once: true means, whatever the batch size."""
+    outputs = outputs_of(model, features.inputs, precision)
+    predictions = objective.decode(outputs)
+    loss = objective.loss(outputs, objective.encode(features.targets)).item()
+    values = {"loss": loss, **scores(objective.spec, features.targets, predictions)}
+    return Scores(values, predictions)
+
+
+def outputs_of(model: nn.Module, inputs: Tensor, precision: str) -> Tensor:
+    """The model's outputs (n, out_features), float32 on the CPU."""
+    model.eval()
+    with torch.inference_mode(), autocast(inputs.device, precision):
+        return torch.cat([model(part).float().cpu() for part in inputs.split(ROWS_AT_ONCE)])
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """bfloat16 where the trainer asks for it."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def steps_per_epoch(rows: int, trainer: Trainer) -> int:
+    """Optimizer steps in an epoch over so many rows."""
+    count = len(batch_sizes(rows, trainer.batch_size)[: trainer.limit_batches])
+    return math.ceil(count / trainer.accumulate)
+
+
+def _groups(order: Iterator[Tensor], size: int) -> Iterator[list[Tensor]]:
+    group: list[Tensor] = []
+    for batch in order:
+        group.append(batch)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _out_of_patience(progress: Progress, trainer: Trainer) -> bool:
+    return trainer.patience is not None and progress.stale >= trainer.patience
+
+
+def _keep_score(progress: Progress, row: Row, trainer: Trainer) -> None:
+    """Note whether this epoch is the best one."""
+    if not math.isfinite(row["valid/loss"]):
+        raise _diverged("the validation loss", row["valid/loss"], progress)
+    score = row[trainer.monitor]
+    sign = -1 if higher_is_better(trainer.monitor, trainer.mode) else 1
+    better = sign * score < sign * progress.best_score - trainer.min_delta
+    if better or progress.best_epoch == 0:
+        progress.best_epoch, progress.best_score = progress.epoch, score
+    progress.stale = progress.epoch - progress.best_epoch
+
+
+def _advance_epoch(scheduler: LRScheduler, row: Row) -> None:
+    if isinstance(scheduler, ReduceLROnPlateau):
+        if "valid/loss" in row:
+            scheduler.step(row["valid/loss"])
+    elif not isinstance(scheduler, PER_STEP):
+        scheduler.step()
+
+
+def _lr(optimizer: Optimizer) -> float:
+    """The rate of the next step."""
+    return float(optimizer.param_groups[0]["lr"])
+
+
+def _diverged(what: str, value: float, progress: Progress) -> Diverged:
+    return Diverged(
+        f"{what} is {value} in epoch {progress.epoch}, after step {progress.step}; try a smaller "
+        "optimizer.lr, trainer.clip_norm=1, or data.scale=standard"
+    )

@@ -1,0 +1,1 @@
+"""The networks: `Model(in_shape, out_features, *, architecture…)`, raw outputs, no softmax."""

@@ -1,0 +1,19 @@
+"""Linear, logistic and softmax regression: the loss makes the difference."""
+
+import math
+
+from torch import Tensor, nn
+
+from mlrun.models.parts import initialise
+
+
+class Linear(nn.Sequential):
+    """One affine map (n, *in_shape) → (n, out_features)."""
+
+    def __init__(self, in_shape: tuple[int, ...], out_features: int, *, init: str) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(math.prod(in_shape), out_features))
+        initialise(self, init)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Raw outputs: values or logits."""
+        return super().forward(inputs)  # type: ignore[no-any-return]

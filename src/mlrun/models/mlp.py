@@ -1,0 +1,45 @@
+"""The multilayer perceptron."""
+
+import math
+from collections.abc import Sequence
+
+from torch import nn
+
+from mlrun.models.parts import (
+    NORMS,
+    check,
+    check_dropout,
+    check_sizes,
+    hidden_layer,
+    initialise,
+)
+
+
+class MLP(nn.Sequential):
+    """Per hidden size: linear, norm, activation, dropout; then (n, out_features) raw outputs.
+
+    Raises:
+        MlrunError: a size below 1, a dropout outside [0, 1), an unknown name.
+    """
+
+    def __init__(
+        self,
+        in_shape: tuple[int, ...],
+        out_features: int,
+        *,
+        hidden: Sequence[int],
+        activation: str,
+        dropout: float,
+        norm: str,
+        init: str,
+    ) -> None:
+        check_sizes("hidden", hidden)
+        check_dropout(dropout)
+        check("norm", norm, NORMS)
+        layers: list[nn.Module] = [nn.Flatten()]
+        width = math.prod(in_shape)
+        for size in hidden:
+            layers += hidden_layer(width, size, activation=activation, norm=norm, dropout=dropout)
+            width = size
+        super().__init__(*layers, nn.Linear(width, out_features))
+        initialise(self, init)

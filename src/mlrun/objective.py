@@ -1,0 +1,91 @@
+"""What a loss asks of the network and how its outputs read as predictions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from mlrun.build import build_node, plain
+from mlrun.data.spec import REGRESSION, Spec
+from mlrun.errors import MlrunError
+
+LOSSES: dict[str, tuple[type[nn.Module], ...]] = {
+    REGRESSION: (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss),
+    "classification": (nn.CrossEntropyLoss, nn.NLLLoss, nn.BCEWithLogitsLoss),
+}
+SUGGESTED = {REGRESSION: "mse, mae, smooth_l1 or huber", "classification": "cross_entropy"}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The loss, and the two translations it needs: targets in, predictions out."""
+
+    loss: nn.Module
+    spec: Spec
+
+    @property
+    def out_features(self) -> int:
+        """How many outputs the network has: one logit is enough for two classes under BCE."""
+        return 1 if self._single_logit else self.spec.out_features
+
+    @property
+    def _single_logit(self) -> bool:
+        return isinstance(self.loss, nn.BCEWithLogitsLoss) and self.spec.out_features == 2
+
+    def complete(self, model: nn.Module) -> nn.Module:
+        """The network with the output layer the loss wants: log-softmax for NLL, else none."""
+        if isinstance(self.loss, nn.NLLLoss):
+            return nn.Sequential(model, nn.LogSoftmax(dim=1))
+        return model
+
+    def encode(self, targets: Tensor) -> Tensor:
+        """Targets as the loss takes them.
+
+        (n, 1) values, standardised as the spec says; (n,) class numbers; for BCE (n, 1) or
+        (n, classes) zeros and ones.
+        """
+        if self.spec.kind == REGRESSION:
+            return (targets - self.spec.target_center) / self.spec.target_scale
+        if not isinstance(self.loss, nn.BCEWithLogitsLoss):
+            return targets
+        if self._single_logit:
+            return targets.float().unsqueeze(1)
+        return nn.functional.one_hot(targets, self.spec.out_features).float()
+
+    def decode(self, outputs: Tensor) -> Tensor:
+        """Outputs as predictions: (n, 1) values in the target's unit, or (n,) class numbers."""
+        if self.spec.kind == REGRESSION:
+            return outputs * self.spec.target_scale + self.spec.target_center
+        if self._single_logit:
+            return (outputs[:, 0] > 0).long()
+        return outputs.argmax(dim=1)
+
+
+def build_objective(config: DictConfig, spec: Spec) -> Objective:
+    """The configured loss, checked against the kind of task the data turned out to be.
+
+    Raises:
+        MlrunError: a loss for the other kind of task.
+    """
+    node: Mapping[str, Any] = plain(config.loss)
+    if spec.kind in node:  # loss=auto holds one loss for each kind
+        node = node[spec.kind]
+    loss = build_node("loss", node)
+    if not isinstance(loss, LOSSES[spec.kind]):
+        raise MlrunError(
+            f"{type(loss).__name__} does not fit a {spec.kind} task (target '{spec.target}'): "
+            f"choose loss={SUGGESTED[spec.kind]}"
+        )
+    if loss.reduction != "mean":
+        raise MlrunError(f"loss.reduction={loss.reduction}: only mean, the default, is supported")
+    return Objective(loss, spec)
+
+
+def penalty(model: nn.Module, *, l1: float, l2: float) -> Tensor:
+    """l1 * sum |w| + l2 * sum w² over the weight matrices and filters; biases and norms are free."""
+    weights = [parameter for parameter in model.parameters() if parameter.dim() > 1]
+    total = sum(l1 * w.abs().sum() + l2 * w.square().sum() for w in weights)
+    return torch.as_tensor(total)

@@ -1,0 +1,159 @@
+"""What a run writes down about itself: run.json at its turns, the rest while it trains."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from mlrun.checkpoint import Checkpoints
+from mlrun.config import Settings
+from mlrun.data.spec import Dataset
+from mlrun.errors import Diverged, MlrunError
+from mlrun.interrupt import Interrupted
+from mlrun.loop import Learner, Progress, Row
+from mlrun.metrics import NAMES
+from mlrun.report.profile import Profiler
+from mlrun.report.provenance import data_files, git_state, versions
+from mlrun.report.tensorboard import EventFile
+from mlrun.run_folder import FORMAT, MetricsFile, RunFolder, as_json, write_atomically
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def recorded(run: RunFolder) -> Iterator[None]:
+    """Set run.json's status to what becomes of the block: done, interrupted, diverged, failed.
+
+    Raises:
+        MlrunError: instead of the system's error when the disk is full or refuses to be written.
+    """
+    try:
+        yield
+    except BaseException as error:
+        with suppress(OSError):  # the disk may be what failed; the first error is the one to tell
+            run.update(
+                status=_status(error), error=str(error) or type(error).__name__, ended=_now()
+            )
+        if isinstance(error, OSError):
+            place = error.filename or run.path
+            raise MlrunError(f"cannot write {place}: {error.strerror}") from error
+        raise
+    run.update(status="done", ended=_now())
+
+
+def _status(error: BaseException) -> str:
+    if isinstance(error, Diverged):
+        return "diverged"
+    return "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
+
+
+def begin(
+    run: RunFolder,
+    config: DictConfig,
+    dataset: Dataset,
+    *,
+    settings: Settings,
+    command: str,
+    overrides: Sequence[str],
+    **facts: Any,
+) -> None:
+    """Write what is known before the first step: config, overrides, split, run.json."""
+    text = OmegaConf.to_yaml(config).encode()  # unresolved: no value of the environment in it
+    write_atomically(run.config, text)
+    (run.path / ".hydra").mkdir(exist_ok=True)
+    write_atomically(run.path / ".hydra" / "config.yaml", text)
+    overridden = OmegaConf.to_yaml(OmegaConf.create(list(overrides))).encode()
+    write_atomically(run.path / ".hydra" / "overrides.yaml", overridden)
+    write_atomically(run.split, as_json(dataset.split))
+    run.update(
+        format=FORMAT,
+        status="running",
+        started=_now(),
+        command=command,
+        task=settings.task,
+        seed=settings.seed,
+        monitor=settings.trainer.monitor,
+        sample=dataset.sample,
+        data=data_files(dataset.files, sample=dataset.sample),
+        spec=asdict(dataset.spec),
+        versions=versions(),
+        git=git_state(),
+        **facts,
+    )
+
+
+class Record:
+    """The files that grow with every epoch; used as a context around the training loop."""
+
+    def __init__(
+        self, run: RunFolder, config: DictConfig, dataset: Dataset, settings: Settings
+    ) -> None:
+        self.history: list[Row] = []
+        self._run, self._epochs = run, settings.trainer.epochs
+        self._metrics = MetricsFile(run.metrics, _columns(dataset.spec.kind))
+        self._events = EventFile(run.path / "tensorboard")
+        self._events.hyperparameters(_hyperparameters(config))
+        self._checkpoints = Checkpoints(
+            run,
+            every_seconds=settings.checkpoint.every_seconds,
+            described={
+                "config": OmegaConf.to_container(config),
+                "spec": asdict(dataset.spec),
+                "contract": dataset.contract,
+            },
+        )
+        self._profiler = Profiler(run.path) if settings.trainer.profile else None
+
+    def __enter__(self) -> "Record":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Whatever ended the loop, what was learnt and measured so far is kept."""
+        self._metrics.flush()
+        self._events.close()
+        self._checkpoints.write_best()
+
+    def epoch(self, learner: Learner, progress: Progress, row: Row) -> None:
+        """An epoch is done."""
+        self.history.append(row)
+        self._metrics.add(row)
+        self._events.epoch(row)
+        self._checkpoints.take(learner, progress)
+        if self._profiler and (table := self._profiler.epoch(progress.epoch, self._epochs)):
+            log.info("%s", table)
+
+    def finish(self, learner: Learner, progress: Progress) -> None:
+        """Training ended by itself: write the last state, give the model its best weights."""
+        self._checkpoints.write(learner, progress)
+        self._checkpoints.load_best(learner)
+        self._run.update(epochs=progress.epoch, best_epoch=progress.best_epoch)
+
+
+def _columns(kind: str) -> list[str]:
+    scores = [f"valid/{name}" for name in ("loss", *NAMES[kind])]
+    return ["epoch", "step", "lr", "train/loss", *scores, "seconds"]
+
+
+def _hyperparameters(config: DictConfig) -> dict[str, Any]:
+    groups = {name: config[name] for name in ("model", "loss", "optimizer", "scheduler", "trainer")}
+    return {"seed": config.seed, **_flat(OmegaConf.to_container(OmegaConf.create(groups)))}
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(node, Mapping):
+        return {prefix.removesuffix("."): node}
+    return {k: v for key in node for k, v in _flat(node[key], f"{prefix}{key}.").items()}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

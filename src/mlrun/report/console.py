@@ -1,0 +1,165 @@
+"""What the user sees of a run, on a terminal or in a log; the same lines go to run.log."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from logging.handlers import MemoryHandler
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+LINES = 20  # of progress where there is no terminal: one per 5 % of the run
+REFRESH_SECONDS = 0.25
+log = logging.getLogger("mlrun")
+
+
+class Console:
+    """Messages, progress and results of one run; used as a context.
+
+    On a terminal progress is one live line; elsewhere plain lines without control codes. With
+    `quiet` only the run folder is printed, at the end.
+    """
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.out = RichConsole(highlight=False, soft_wrap=True)
+        self.quiet = quiet
+        self.live = self.out.is_terminal and not quiet
+        self._file = MemoryHandler(capacity=10_000, flushLevel=logging.CRITICAL + 1)
+        self._screen = _Screen(self.out)
+        self._progress: Progress | None = None
+
+    def __enter__(self) -> "Console":
+        log.setLevel(logging.INFO)
+        log.propagate = False
+        log.handlers = [self._file] if self.quiet else [self._file, self._screen]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.end_progress()
+        for handler in (self._file, self._file.target):
+            if handler is not None:
+                handler.close()
+        log.handlers = []
+
+    def log_to(self, path: Path) -> None:
+        """Write the lines so far and all that follow to this file."""
+        file = logging.FileHandler(path, encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+        self._file.setTarget(file)
+        self._file.flushLevel = logging.DEBUG
+        self._file.flush()
+
+    # --- before, while and after training ---
+
+    def sample_warning(self, folder: Path) -> None:
+        """Say loudly that this is not real data."""
+        text = (
+            f"SAMPLE DATA: no files of your own, so a stand-in was written to {folder}. "
+            "Its scores say nothing about the real task; data/README.md says where files go."
+        )
+        log.warning(text, extra={"panel": "yellow"})
+
+    def model_summary(self, title: str, layers: Sequence[tuple[str, str, int]]) -> None:
+        """The model's layers: name, output shape, parameters."""
+        total = sum(parameters for _, _, parameters in layers)
+        log.info("%s: %s parameters", title, f"{total:,}")
+        if not self.live:
+            return
+        table = Table(box=None, header_style="dim", padding=(0, 2))
+        table.add_column("layer")
+        table.add_column("output")
+        table.add_column("parameters", justify="right")
+        for name, shape, parameters in layers:
+            table.add_row(name, shape, f"{parameters:,}" if parameters else "")
+        self.out.print(table)
+
+    def begin_progress(self, epochs: int) -> None:
+        """Training starts."""
+        self._epochs = epochs
+        self._started = self._shown = time.monotonic()
+        self._first: int | None = None
+        if self.live:
+            columns = (BarColumn(30), TextColumn("{task.description}"))
+            self._progress = Progress(*columns, console=self.out, auto_refresh=False)
+            self._task: TaskID = self._progress.add_task("", total=epochs)
+            self._progress.start()
+
+    def epoch(self, row: Mapping[str, Any], best_epoch: int, best_score: float) -> None:
+        """An epoch is done: redraw at most four times a second, or log one line in twenty."""
+        epoch = row["epoch"]
+        self._first = self._first or epoch
+        if self._progress is not None:
+            if time.monotonic() - self._shown > REFRESH_SECONDS:
+                self._shown = time.monotonic()
+                text = self._line(row, best_epoch, best_score)
+                self._progress.update(self._task, completed=epoch, description=text)
+                self._progress.refresh()
+        if self._due(epoch):
+            extra = {"hidden": self.live}
+            log.info("%s", self._line(row, best_epoch, best_score), extra=extra)
+
+    def end_progress(self) -> None:
+        """Training is over, however it ended."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def result(self, lines: Sequence[tuple[str, str]], *, title: str, folder: Path) -> None:
+        """The final scores, files and next commands."""
+        self.end_progress()
+        width = max(len(name) for name, _ in lines)
+        text = "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
+        log.info("%s\n%s", title, text, extra={"hidden": self.live})
+        if self.live:
+            self.out.print(Panel(Text(text), title=title, title_align="left", border_style="green"))
+        if self.quiet:
+            self.out.print(str(folder))
+
+    def _due(self, epoch: int) -> bool:
+        every = max(1, self._epochs // LINES)
+        return epoch == self._first or epoch % every == 0 or epoch == self._epochs
+
+    def _line(self, row: Mapping[str, Any], best_epoch: int, best_score: float) -> str:
+        scores = [(k, v) for k, v in row.items() if k.startswith(("train/", "valid/"))]
+        done = row["epoch"] - (self._first or 1) + 1
+        left = (time.monotonic() - self._started) / done * (self._epochs - row["epoch"])
+        width = len(str(self._epochs))
+        parts = [f"epoch {row['epoch']:>{width}}/{self._epochs}"]
+        parts += [f"{name} {value:.4g}" for name, value in scores]
+        if best_epoch:
+            parts.append(f"best {best_score:.4g} (epoch {best_epoch})")
+        return "  ".join([*parts, f"eta {_duration(left)}"])
+
+
+class _Screen(logging.Handler):
+    """Log lines on the console; in a coloured panel where the record asks for one."""
+
+    def __init__(self, out: RichConsole) -> None:
+        super().__init__()
+        self._out = out
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "hidden", False):
+            return
+        color = getattr(record, "panel", None)
+        text = Text(record.getMessage())
+        self._out.print(
+            Panel(text, border_style=color) if color and self._out.is_terminal else text
+        )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,114 @@
+"""The run's pictures. matplotlib's Figure is used without pyplot, which costs a second to import."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mlrun.data.spec import REGRESSION, Spec
+
+TRAIN, VALID, BEST = "#4c72b0", "#dd8452", "#555555"
+MOST_LABELLED = 20  # classes whose names and counts still fit into the confusion matrix
+
+
+def draw_curve(
+    folder: Path, history: Sequence[dict[str, Any]], best_epoch: int, *, title: str
+) -> None:
+    """plots/learning_curve.png: training and validation loss by epoch, the best one marked."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    _curve(axes, history, "train/loss", color=TRAIN, label="train")
+    _curve(axes, history, "valid/loss", color=VALID, label="valid")
+    axes.axvline(best_epoch, color=BEST, linestyle=":", label=f"best epoch {best_epoch}")
+    if _spans_decades(history):
+        axes.set_yscale("log")
+    axes.set(xlabel="epoch", ylabel="loss", title=title)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    _save(figure, folder / "learning_curve.png")
+
+
+def draw_predictions(
+    folder: Path, spec: Spec, truth: Tensor, predictions: Tensor, *, rows: str
+) -> None:
+    """By kind of task: plots/prediction_vs_truth.png or plots/confusion_matrix.png.
+
+    Args:
+        folder: plots/.
+        spec: kind and classes.
+        truth: (n, 1) values or (n,) class numbers.
+        predictions: of the same shape.
+        rows: which rows these are, e.g. "validation".
+    """
+    if spec.kind == REGRESSION:
+        _prediction_vs_truth(folder, spec, truth.numpy().ravel(), predictions.numpy().ravel(), rows)
+    else:
+        _confusion_matrix(folder, spec, truth.numpy(), predictions.numpy(), rows)
+
+
+def _curve(axes: Axes, history: Sequence[dict[str, Any]], name: str, **style: Any) -> None:
+    points = [(row["epoch"], row[name]) for row in history if name in row]
+    marker = "o" if len(points) < 3 else None
+    axes.plot(*zip(*points, strict=True), marker=marker, linewidth=1.5, **style)
+
+
+def _spans_decades(history: Sequence[dict[str, Any]]) -> bool:
+    losses = [row[name] for row in history for name in ("train/loss", "valid/loss") if name in row]
+    return min(losses) > 0 and max(losses) > 20 * min(losses)
+
+
+def _prediction_vs_truth(
+    folder: Path, spec: Spec, truth: NDArray[Any], predictions: NDArray[Any], rows: str
+) -> None:
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.add_subplot()
+    low = float(min(truth.min(), predictions.min()))
+    high = float(max(truth.max(), predictions.max()))
+    axes.plot([low, high], [low, high], color=BEST, linestyle=":", label="perfect")
+    axes.scatter(truth, predictions, s=9, alpha=0.5, color=TRAIN, linewidths=0)
+    axes.set(xlabel="truth", ylabel="prediction", title=f"{spec.target}, {rows} rows")
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    _save(figure, folder / "prediction_vs_truth.png")
+
+
+def _confusion_matrix(
+    folder: Path, spec: Spec, truth: NDArray[Any], predictions: NDArray[Any], rows: str
+) -> None:
+    from sklearn.metrics import confusion_matrix
+
+    count = len(spec.classes)
+    matrix = confusion_matrix(truth, predictions, labels=range(count))
+    side = max(4.0, 1.5 + 0.45 * min(count, MOST_LABELLED))
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.add_subplot()
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel="prediction", ylabel="truth", title=f"{spec.target}, {rows} rows")
+    if count <= MOST_LABELLED:
+        _label(axes, spec.classes, matrix, shares)
+    _save(figure, folder / "confusion_matrix.png")
+
+
+def _label(axes: Axes, classes: Sequence[str], matrix: NDArray[Any], shares: NDArray[Any]) -> None:
+    names = [name if len(name) <= 12 else name[:11] + "…" for name in classes]
+    long = max(map(len, names)) > 3
+    axes.set_xticks(
+        range(len(names)), names, rotation=45 if long else 0, ha="right" if long else "center"
+    )
+    axes.set_yticks(range(len(names)), names)
+    for (row, column), number in np.ndenumerate(matrix):
+        if number:
+            color = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(number), ha="center", va="center", color=color, fontsize=8)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120, metadata={"Software": None})

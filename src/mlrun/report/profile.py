@@ -1,0 +1,31 @@
+"""Where the time of the first epochs goes: profile.txt to read, trace.json for a trace viewer."""
+
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+EPOCHS = 2  # a trace of more is too large to open
+
+
+class Profiler:
+    """Records from its making until `epoch` has been called for EPOCHS epochs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        activities = [ProfilerActivity.CPU]
+        if torch.cuda.is_available():
+            activities.append(ProfilerActivity.CUDA)
+        self._profile = profile(activities=activities)
+        self._profile.start()
+
+    def epoch(self, number: int, epochs: int) -> str | None:
+        """After the last recorded epoch: write the files and return the table's head."""
+        if number != min(EPOCHS, epochs):
+            return None
+        self._profile.stop()
+        averages = self._profile.key_averages()
+        table = averages.table(sort_by="self_cpu_time_total", row_limit=40)
+        (self._folder / "profile.txt").write_text(table, encoding="utf-8")
+        self._profile.export_chrome_trace(str(self._folder / "trace.json"))
+        return str(averages.table(sort_by="self_cpu_time_total", row_limit=8))

@@ -1,0 +1,167 @@
+"""The run folder: one run's whole record on disk.
+
+Every file is written to a temporary name first and then renamed, so that a reader, or a crash,
+meets the old file or the new one and never half of either.
+"""
+
+import csv
+import io
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mlrun.errors import MlrunError, did_you_mean
+
+FORMAT = 1
+
+
+def claim(outputs: str | Path, name: str) -> Path:
+    """Create `outputs/<date>/<time>_<name>`, or with _2, _3 … where that is taken; return it."""
+    now = datetime.now()
+    return claim_exactly(Path(outputs) / f"{now:%Y-%m-%d}", f"{now:%H-%M-%S}_{name}")
+
+
+def claim_exactly(parent: Path, name: str) -> Path:
+    """Create `parent/name`, or `name_2` … where that is taken: two starts get two folders."""
+    number = 1
+    while True:
+        path = parent / (name if number == 1 else f"{name}_{number}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir()
+        except FileExistsError:
+            if not path.is_dir() and not path.exists():
+                raise MlrunError(f"{path.parent}: is a file, not a folder for runs") from None
+            number += 1
+        except OSError as error:
+            raise MlrunError(f"cannot create {path}: {error.strerror}; see paths.outputs") from None
+        else:
+            return path
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Put `content` at `path` so that it is there whole or not at all, also after a power cut."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows cannot open a folder for fsync
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@dataclass
+class RunFolder:
+    """Paths and small files of one run (format 1; docs/run-folder.md lists them)."""
+
+    path: Path
+    record: dict[str, Any] = field(default_factory=dict)
+
+    config = property(lambda self: self.path / "config.yaml")
+    best = property(lambda self: self.path / "checkpoints" / "best.pt")
+    last = property(lambda self: self.path / "checkpoints" / "last.pt")
+    metrics = property(lambda self: self.path / "metrics.csv")
+    split = property(lambda self: self.path / "split.json")
+    predictions = property(lambda self: self.path / "pred.csv")
+    plots = property(lambda self: self.path / "plots")
+    log = property(lambda self: self.path / "run.log")
+
+    def update(self, **entries: Any) -> None:
+        """Set entries of run.json and write it anew."""
+        self.record.update(entries)
+        write_atomically(self.path / "run.json", as_json(self.record))
+
+
+def open_run(path: str | Path) -> RunFolder:
+    """The run folder at `path` with its record read.
+
+    Raises:
+        MlrunError: there is no finished-enough run there, or its record is damaged.
+    """
+    folder = Path(path)
+    file = folder / "run.json"
+    if not folder.is_dir():
+        siblings = [p.name for p in folder.parent.iterdir()] if folder.parent.is_dir() else []
+        raise MlrunError(f"no run folder {folder}.{did_you_mean(folder.name, siblings)}")
+    if not file.is_file():
+        raise MlrunError(f"{folder} is not a run folder: it has no run.json")
+    record = read_json(file)
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise MlrunError(f"{file}: not of format {FORMAT}, the one this mlrun reads")
+    return RunFolder(folder, record)
+
+
+def read_json(path: Path) -> Any:
+    """The value a JSON file holds."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise MlrunError(f"{path} is missing or damaged: {error}") from None
+
+
+def as_json(value: Any) -> bytes:
+    """Readable JSON; numbers that are not finite become null, which JSON can hold."""
+    return (json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+class MetricsFile:
+    """metrics.csv: one row an epoch, held back for at most a second, then appended whole."""
+
+    FLUSH_SECONDS = 1.0
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self._path = path
+        self._columns = columns
+        self._held: list[Mapping[str, Any]] = []
+        self._written = time.monotonic()
+        write_atomically(path, csv_rows([list(columns)]).encode())
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take one epoch's row; a column it lacks stays empty (no validation that epoch)."""
+        self._held.append(row)
+        if time.monotonic() - self._written > self.FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Append what is held."""
+        rows = [[row.get(column, "") for column in self._columns] for row in self._held]
+        with self._path.open("a", encoding="utf-8", newline="") as file:
+            file.write(csv_rows(rows))
+        self._held.clear()
+        self._written = time.monotonic()
+
+
+def csv_rows(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as CSV text, one line each."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,249 @@
+"""The story of a run, in order: data, model, loss, optimizer, scheduler, fit, best, test, pred.csv.
+
+Plain Python behind the command line: call `train` from a test or a notebook with a composed
+configuration and a function that makes the run folder.
+"""
+
+import logging
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from mlrun.build import build
+from mlrun.config import Settings, settings_of
+from mlrun.data.batches import batch_sizes
+from mlrun.data.spec import Dataset
+from mlrun.device import choose_device, seed_everything
+from mlrun.errors import MlrunError
+from mlrun.interrupt import interruptible
+from mlrun.loop import Learner, Progress, Row, Scores, fit, steps_per_epoch
+from mlrun.metrics import check_monitor, class_accuracy, shown
+from mlrun.models.summary import layers_of
+from mlrun.objective import build_objective
+from mlrun.predictions import write_predictions
+from mlrun.record import Record, begin, recorded
+from mlrun.report.console import Console
+from mlrun.report.plots import draw_curve, draw_predictions
+from mlrun.run_folder import RunFolder
+from mlrun.trained import Trained, set_threads
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything a run needs, built and known to fit together."""
+
+    config: DictConfig
+    settings: Settings
+    dataset: Dataset
+    learner: Learner
+    trained: Trained
+    threads: int
+
+
+def train(
+    config: DictConfig,
+    make_folder: Callable[[], Path],
+    *,
+    command: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+) -> float:
+    """Train what the configuration describes and leave a run folder.
+
+    Args:
+        config: composed from conf/.
+        make_folder: creates the empty run folder; called once all else is known to be fine.
+        command: the command line, for the record.
+        overrides: what the user changed, for the record.
+
+    Returns:
+        The best epoch's monitored score, for sweeps.
+
+    Raises:
+        MlrunError: a user's mistake (no folder was made), or a disk that refuses to be written.
+        Diverged: the loss is not finite any more; the best weights so far are in the folder.
+        Interrupted: Ctrl-C or SIGTERM; likewise.
+    """
+    settings = settings_of(config)
+    with Console(quiet=settings.quiet) as console:
+        started = time.perf_counter()
+        job = prepare(config, settings)
+        prepared = time.perf_counter()
+        run = RunFolder(make_folder())
+        console.log_to(run.log)
+        announce(console, job)
+        with recorded(run):
+            write_beginning(run, job, command=command, overrides=overrides)
+            progress, history = learn(run, job, console)
+            fitted = time.perf_counter()
+            results = conclude(run, job, progress, history)
+            ended = time.perf_counter()
+            run.update(
+                seconds={
+                    "prepare": round(prepared - started, 3),
+                    "fit": round(fitted - prepared, 3),
+                    "conclude": round(ended - fitted, 3),
+                }
+            )
+        lines = summary(run, job, progress, results)
+        console.result(lines, title=f"done in {ended - started:.1f} s", folder=run.path)
+        return progress.best_score
+
+
+def prepare(config: DictConfig, settings: Settings) -> Job:
+    """Read the data and build what is trained on it; writes nothing."""
+    trainer = settings.trainer
+    device = choose_device(settings.device)
+    seed_everything(settings.seed, deterministic=trainer.deterministic)
+    dataset: Dataset = build("data", config).load()
+    learner = build_learner(config, settings, dataset, device)
+    trained = Trained(
+        learner.model,
+        learner.objective,
+        dataset.preprocess,
+        dataset.contract,
+        trainer.precision,
+        device,
+    )
+    threads = set_threads(learner.model, dataset.spec, trainer.batch_size)
+    return Job(config, settings, dataset, learner, trained, threads)
+
+
+def build_learner(
+    config: DictConfig, settings: Settings, dataset: Dataset, device: torch.device
+) -> Learner:
+    """Model, loss, optimizer and scheduler, fitting the data and each other."""
+    spec, trainer = dataset.spec, settings.trainer
+    objective = build_objective(config, spec)
+    check_monitor(trainer.monitor, spec)
+    model = build("model", config, in_shape=spec.in_shape, out_features=objective.out_features)
+    model = objective.complete(model).to(device)
+    check_batch_norm(model, len(dataset.train), trainer.batch_size)
+    optimizer = build("optimizer", config)(model.parameters())
+    runtime = {}
+    if OmegaConf.is_missing(config.scheduler, "steps_per_epoch"):
+        runtime["steps_per_epoch"] = steps_per_epoch(len(dataset.train), trainer)
+    scheduler = build("scheduler", config, **runtime)(optimizer)
+    return Learner(model, objective, optimizer, scheduler)
+
+
+def check_batch_norm(model: nn.Module, rows: int, batch_size: int) -> None:
+    """Refuse batch norm over batches of one row, which have no variance."""
+    normed = any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in model.modules())
+    if normed and min(batch_sizes(rows, batch_size)) == 1:
+        raise MlrunError(
+            f"model.norm=batch needs batches of at least 2 rows (trainer.batch_size={batch_size}, "
+            f"{rows} training rows): model.norm=none"
+        )
+
+
+def announce(console: Console, job: Job) -> None:
+    """Say what is about to be trained on what."""
+    dataset, spec = job.dataset, job.dataset.spec
+    if dataset.sample:
+        console.sample_warning(next(iter(dataset.files.values())).parent)
+    wanted = f"{len(spec.classes)} classes" if spec.classes else "1 value"
+    log.info(
+        "%s: %s of '%s' (%s) from %s features",
+        *(job.settings.task, spec.kind, spec.target, wanted, "x".join(map(str, spec.in_shape))),
+    )
+    test = f", {len(dataset.test)} to test" if dataset.test is not None else ""
+    log.info("rows: %d to train, %d to validate%s", len(dataset.train), len(dataset.valid), test)
+    row = torch.zeros(1, *spec.in_shape, device=job.trained.device)
+    layers = [
+        (layer.name, "x".join(map(str, layer.shape)), layer.parameters)
+        for layer in layers_of(job.learner.model, row)
+    ]
+    console.model_summary("model", layers)
+    log.info("device: %s, %d thread(s)", job.trained.device, job.threads)
+
+
+def write_beginning(
+    run: RunFolder, job: Job, *, command: Sequence[str], overrides: Sequence[str]
+) -> None:
+    """Config, overrides, split and the first run.json."""
+    begin(
+        run,
+        job.config,
+        job.dataset,
+        settings=job.settings,
+        command=shlex.join(command),
+        overrides=overrides,
+        device=str(job.trained.device),
+        threads=job.threads,
+        parameters=sum(p.numel() for p in job.learner.model.parameters()),
+    )
+
+
+def learn(run: RunFolder, job: Job, console: Console) -> tuple[Progress, list[Row]]:
+    """Fit, writing down every epoch; the model ends with its best epoch's weights."""
+    progress, trainer = Progress(), job.settings.trainer
+    console.begin_progress(trainer.epochs)
+    with (
+        interruptible() as stop_if_asked,
+        Record(run, job.config, job.dataset, job.settings) as record,
+    ):
+        for row in fit(
+            job.learner,
+            job.trained.features(job.dataset.train),
+            job.trained.features(job.dataset.valid),
+            trainer=trainer,
+            seed=job.settings.seed,
+            progress=progress,
+            stop=stop_if_asked,
+        ):
+            record.epoch(job.learner, progress, row)
+            console.epoch(row, progress.best_epoch, progress.best_score)
+        record.finish(job.learner, progress)
+    return progress, record.history
+
+
+def conclude(run: RunFolder, job: Job, progress: Progress, history: list[Row]) -> dict[str, Scores]:
+    """Score the best weights on every part once, write pred.csv, draw the plots."""
+    dataset, trained = job.dataset, job.trained
+    parts = {"train": dataset.train, "valid": dataset.valid, "test": dataset.test}
+    results = {name: trained.score(rows) for name, rows in parts.items() if rows is not None}
+    run.update(metrics={name: result.values for name, result in results.items()})
+
+    shown_part = "test" if "test" in results else "valid"
+    rows, result = parts[shown_part], results[shown_part]
+    assert rows is not None
+    assert rows.targets is not None
+    if dataset.spec.classes:
+        per_class = class_accuracy(dataset.spec, rows.targets, result.predictions)
+        run.update(class_accuracy={shown_part: per_class})
+    predictions = trained.predict(dataset.predict)
+    write_predictions(run.predictions, dataset.spec, dataset.predict.ids, predictions)
+    title = f"{run.path.name}: loss"
+    draw_curve(run.plots, history, progress.best_epoch, title=title)
+    words = {"test": "test", "valid": "validation"}[shown_part]
+    draw_predictions(run.plots, dataset.spec, rows.targets, result.predictions, rows=words)
+    return results
+
+
+def summary(
+    run: RunFolder, job: Job, progress: Progress, results: dict[str, Scores]
+) -> list[tuple[str, str]]:
+    """What the user reads at the end: scores, files, what to type next."""
+    trainer = job.settings.trainer
+    lines = [("best epoch", f"{progress.best_epoch} of {progress.epoch}")]
+    lines += [(name, shown(result.values)) for name, result in results.items()]
+    if job.dataset.sample:
+        lines.append(("data", "the bundled SAMPLE, not real data"))
+    if trainer.limit_batches == 1 and not trainer.shuffle:
+        lines.append(("one batch", "its loss must have gone towards zero: see train/loss above"))
+    predictions = f"{run.predictions} ({len(job.dataset.predict)} rows)"
+    return [
+        *lines,
+        ("predictions", predictions),
+        ("run folder", str(run.path)),
+        ("next", f"mlrun evaluate {run.path}"),
+        ("", f"mlrun predict {run.path} --input FILE"),
+    ]

@@ -1,22 +1,19 @@
 """Hydra's only door: compose the configuration, hand it to `train`, tell its errors plainly."""
 
+import math
 import os
 import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import hydra
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
-from hydra.errors import (
-    HydraException,
-    MissingConfigException,
-    OverrideParseException,
-)
+from hydra.errors import MissingConfigException, OverrideParseException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -46,10 +43,10 @@ def run_hydra(arguments: Sequence[str]) -> int:
     """
     register()
     Plugins.instance().register(OwnConf)
-    failed: list[str] = []
+    outcome = Outcome()
 
     def job(config: DictConfig) -> float:
-        return _job(config, arguments, failed)
+        return _job(config, arguments, outcome)
 
     command = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
     before, sys.argv = sys.argv, ["mlrun", *arguments]
@@ -58,19 +55,27 @@ def run_hydra(arguments: Sequence[str]) -> int:
         command()
     except SystemExit as error:  # argparse and --help leave this way
         return 2 if error.code else 0
-    except (HydraException, OmegaConfBaseException) as error:
-        raise MlrunError(explain(error)) from error
-    except Exception:
-        if not failed:
-            raise
+    except Exception as error:
+        if not outcome.failed:  # no job has failed, so the configuration has
+            raise MlrunError(explain(error)) from error
     finally:
         sys.argv = before
-    for line in failed:
+    if outcome.error is not None:
+        raise outcome.error
+    for line in outcome.failed:
         print(f"error: {line}", file=sys.stderr)  # noqa: T201
-    return 1 if failed else 0
+    return 1 if outcome.failed else 0
 
 
-def _job(config: DictConfig, arguments: Sequence[str], failed: list[str]) -> float:
+@dataclass
+class Outcome:
+    """What became of the jobs, kept past Hydra, which would print its own account of it."""
+
+    error: BaseException | None = None  # of a single run
+    failed: list[str] = field(default_factory=list)  # one line per failed job of a sweep
+
+
+def _job(config: DictConfig, arguments: Sequence[str], outcome: Outcome) -> float:
     """One run; in a sweep its folder is its number and its error is told at once."""
     from mlrun.train import train
 
@@ -87,11 +92,13 @@ def _job(config: DictConfig, arguments: Sequence[str], failed: list[str]) -> flo
     try:
         return train(config, make_folder, command=["mlrun", *arguments], overrides=overrides)
     except Exception as error:
-        if sweeping:
-            failed.append(f"job {state.job.num} ({' '.join(overrides)}) failed: {error}")
-            if not isinstance(error, MlrunError | Diverged):
-                traceback.print_exc()
-        raise
+        if not sweeping:
+            outcome.error = error
+            return math.nan
+        outcome.failed.append(f"job {state.job.num} ({' '.join(overrides)}) failed: {error}")
+        if not isinstance(error, MlrunError | Diverged):
+            traceback.print_exc()
+        raise  # Hydra runs the other jobs all the same
 
 
 # --- errors in the user's words ---

@@ -6,13 +6,14 @@ from typing import Any
 from omegaconf import DictConfig
 
 from mlrun.build import build
+from mlrun.config import settings_of
 from mlrun.data.spec import Dataset, Rows
 from mlrun.errors import MlrunError
 from mlrun.loop import Scores
 from mlrun.predictions import write_predictions
 from mlrun.report.provenance import sha256
 from mlrun.run_folder import RunFolder, open_run, read_json
-from mlrun.trained import Trained, open_trained
+from mlrun.trained import Trained, open_trained, scored_parts
 
 
 def evaluate(folder: str, *, input: str | None = None) -> dict[str, Scores]:
@@ -36,8 +37,8 @@ def evaluate(folder: str, *, input: str | None = None) -> dict[str, Scores]:
             raise MlrunError(f"{input} has no column '{trained.spec.target}' to compare with")
         return {"input": trained.score(rows)}
     dataset = _own_data(run, config, trained)
-    parts = {"train": dataset.train, "valid": dataset.valid, "test": dataset.test}
-    return {name: trained.score(rows) for name, rows in parts.items() if rows is not None}
+    parts = scored_parts(dataset, settings_of(config).trainer)
+    return {name: trained.score(rows) for name, rows in parts.items()}
 
 
 def predict(folder: str, *, input: str | None = None, output: str | None = None) -> Path:

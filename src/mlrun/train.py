@@ -31,7 +31,7 @@ from mlrun.record import Record, begin, recorded
 from mlrun.report.console import Console
 from mlrun.report.plots import draw_curve, draw_predictions
 from mlrun.run_folder import RunFolder
-from mlrun.trained import Trained, set_threads
+from mlrun.trained import Trained, scored_parts, set_threads
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +127,8 @@ def build_learner(
     model = objective.complete(model).to(device)
     check_batch_norm(model, len(dataset.train), trainer.batch_size)
     optimizer = build("optimizer", config)(model.parameters())
+    if optimizer.param_groups[0]["lr"] <= 0:
+        raise MlrunError(f"optimizer.lr={config.optimizer.lr}: must be more than 0")
     runtime = {}
     if OmegaConf.is_missing(config.scheduler, "steps_per_epoch"):
         runtime["steps_per_epoch"] = steps_per_epoch(len(dataset.train), trainer)
@@ -208,13 +210,12 @@ def learn(run: RunFolder, job: Job, console: Console) -> tuple[Progress, list[Ro
 def conclude(run: RunFolder, job: Job, progress: Progress, history: list[Row]) -> dict[str, Scores]:
     """Score the best weights on every part once, write pred.csv, draw the plots."""
     dataset, trained = job.dataset, job.trained
-    parts = {"train": dataset.train, "valid": dataset.valid, "test": dataset.test}
-    results = {name: trained.score(rows) for name, rows in parts.items() if rows is not None}
+    parts = scored_parts(dataset, job.settings.trainer)
+    results = {name: trained.score(rows) for name, rows in parts.items()}
     run.update(metrics={name: result.values for name, result in results.items()})
 
     shown_part = "test" if "test" in results else "valid"
     rows, result = parts[shown_part], results[shown_part]
-    assert rows is not None
     assert rows.targets is not None
     if dataset.spec.classes:
         per_class = class_accuracy(dataset.spec, rows.targets, result.predictions)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from mlrun.build import build
 from mlrun.checkpoint import load
-from mlrun.config import settings_of
+from mlrun.config import Trainer, settings_of
 from mlrun.data.preprocess import Contract, build_preprocess
-from mlrun.data.spec import Rows, Spec
+from mlrun.data.spec import Dataset, Rows, Spec
 from mlrun.device import choose_device, choose_threads
 from mlrun.errors import MlrunError
 from mlrun.loop import Features, Scores, evaluate, outputs_of
@@ -55,6 +55,19 @@ class Trained:
     def _inputs(self, rows: Rows) -> Tensor:
         inputs: Tensor = self.preprocess(rows.inputs)
         return inputs.to(self.device)
+
+
+def scored_parts(dataset: Dataset, trainer: Trainer) -> dict[str, Rows]:
+    """The parts of the data a run is scored on: train, valid and, with targets, test.
+
+    Where `limit_batches` cuts the epochs short, as many training rows as an epoch has.
+    """
+    train = dataset.train
+    if trainer.limit_batches is not None:
+        seen = trainer.limit_batches * trainer.batch_size
+        train = train.take(range(min(seen, len(train))))
+    parts = {"train": train, "valid": dataset.valid, "test": dataset.test}
+    return {name: rows for name, rows in parts.items() if rows is not None}
 
 
 def open_trained(run: RunFolder) -> tuple[Trained, DictConfig]:

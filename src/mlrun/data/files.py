@@ -53,6 +53,7 @@ def _not_found(candidates: Sequence[Path], key: str) -> str:
     if not folder.is_dir():
         return f"no folder {folder} with {first.name}; see {key}, data.dir and MLRUN_DATA"
     there = sorted(p.name for p in folder.iterdir() if p.is_file())
-    found = f"found there: {', '.join(there[:6])}" if there else "the folder is empty"
+    found = f"found there: {', '.join(there[:6])}" if there else "there are no files there"
     listed = " or ".join(path.name for path in candidates)
-    return f"no file {listed} in {folder} ({found}); see {key}.{did_you_mean(first.name, there)}"
+    hint = did_you_mean(first.name, there)
+    return f"no file {listed} in {folder.resolve()} ({found}); see {key}.{hint}"

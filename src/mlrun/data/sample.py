@@ -19,7 +19,45 @@ from mlrun.errors import MlrunError
 from mlrun.run_folder import write_atomically
 
 FOLDER = Path("data") / "sample"
-STATES = ["AL", "AK", "AZ", "AR", "CA", "CO", "CT", "FL", "GA", "ID", "IL", "IN", "IA", "KS", "KY", "LA", "MD", "MA", "MI", "MN", "MS", "MO", "NE", "NV", "NJ", "NM", "NY", "NC", "OH", "OK", "OR", "RI", "SC", "TX", "UT", "VA", "WA"]
+STATES = [
+    "AL",
+    "AK",
+    "AZ",
+    "AR",
+    "CA",
+    "CO",
+    "CT",
+    "FL",
+    "GA",
+    "ID",
+    "IL",
+    "IN",
+    "IA",
+    "KS",
+    "KY",
+    "LA",
+    "MD",
+    "MA",
+    "MI",
+    "MN",
+    "MS",
+    "MO",
+    "NE",
+    "NV",
+    "NJ",
+    "NM",
+    "NY",
+    "NC",
+    "OH",
+    "OK",
+    "OR",
+    "RI",
+    "SC",
+    "TX",
+    "UT",
+    "VA",
+    "WA",
+]
 # One day of the survey: name, typical value, spread between states, spread from day to day.
 SURVEY = (
     ("cli", 1.1, 0.4, 0.04),

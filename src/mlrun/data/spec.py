@@ -1,6 +1,6 @@
 """What data tells the rest of the program about itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,11 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    def take(self, index: Sequence[int]) -> "Rows":
+        """The rows of these numbers, in this order."""
+        targets = None if self.targets is None else self.targets[index]
+        return Rows(self.inputs[index], targets, [self.ids[i] for i in index])
 
 
 @dataclass(frozen=True)

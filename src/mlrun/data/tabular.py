@@ -116,10 +116,10 @@ class Tabular:
             spec=spec,
             preprocess=build_preprocess(contract),
             contract=contract,
-            train=_take(rows, train),
-            valid=_take(rows, valid),
+            train=rows.take(train.tolist()),
+            valid=rows.take(valid.tolist()),
             test=others if others is not None and others.targets is not None else None,
-            predict=_take(rows, valid) if others is None else others,
+            predict=rows.take(valid.tolist()) if others is None else others,
             files=dict(files),
             split={"train": train.tolist(), "valid": valid.tolist()},
             sample=sample,
@@ -233,8 +233,3 @@ def _as_tensor(values: NDArray[Any]) -> Tensor:
     if np.issubdtype(values.dtype, np.integer):
         return torch.from_numpy(values)
     return torch.tensor(values, dtype=torch.float32).unsqueeze(1)
-
-
-def _take(rows: Rows, index: NDArray[np.int64]) -> Rows:
-    targets = None if rows.targets is None else rows.targets[index]
-    return Rows(rows.inputs[index], targets, [rows.ids[i] for i in index])

@@ -74,7 +74,7 @@ def _check_images(in_shape: tuple[int, ...], channels: Sequence[int]) -> None:
     if len(in_shape) != 3:
         raise MlrunError(
             "model=cnn needs images (channels, height, width); this task's inputs have shape "
-            f"{in_shape}. Try model=mlp."
+            f"{tuple(in_shape)}. Try model=mlp."
         )
     if min(in_shape[1:]) >> len(channels) < 1:
         raise MlrunError(

@@ -1,0 +1,81 @@
+"""Fixtures: an empty working folder, the command line in process, small files."""
+
+import gzip
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlrun.cli import main
+
+
+@pytest.fixture(autouse=True)
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test runs in an empty folder of its own, with no data folder named."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLRUN_DATA", raising=False)
+    return tmp_path
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command line gave."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def run(self) -> Path:
+        """The run folder, as `quiet=true` prints it."""
+        return Path(self.out.strip().splitlines()[-1])
+
+
+@pytest.fixture
+def mlrun(capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """`mlrun("task=covid", ...)`, in this process."""
+
+    def call(*arguments: str) -> Answer:
+        capfd.readouterr()
+        code = main(arguments)
+        out, err = capfd.readouterr()
+        return Answer(code, out, err)
+
+    return call
+
+
+@pytest.fixture
+def write_csv(workdir: Path) -> Callable[[str, str], Path]:
+    """`write_csv("my.csv", "a,b\\n1,2\\n")`."""
+
+    def write(name: str, text: str) -> Path:
+        path = workdir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    """An IDX file of unsigned bytes."""
+    return struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(
+        np.uint8
+    ).tobytes()
+
+
+@pytest.fixture
+def mnist_files(workdir: Path) -> Path:
+    """data/mnist/ with 60 training and 20 test images of 8x8 pixels, a bar per class."""
+    folder = workdir / "data" / "mnist"
+    folder.mkdir(parents=True)
+    for stem, count in (("train", 60), ("t10k", 20)):
+        labels = np.arange(count) % 4
+        images = np.zeros((count, 8, 8), dtype=np.uint8)
+        images[np.arange(count), labels * 2, :] = 250
+        (folder / f"{stem}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(images)))
+        (folder / f"{stem}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
+    return folder

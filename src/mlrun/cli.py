@@ -37,7 +37,7 @@ def entry_point() -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code: 0, 1 our fault or failed jobs, 2 the user's."""
+    """Run one command line; exit code 0, 1 (our fault, or a failed job) or 2 (a mistake)."""
     try:
         return _dispatch(list(arguments))
     except MlrunError as error:

@@ -87,7 +87,7 @@ _choices = {"mode": ("auto", "min", "max"), "precision": ("32", "bf16")}
 
 
 def register() -> None:
-    """Tell Hydra of the schema and of `${new_folder:parent,name}` (both stay put if called twice)."""
+    """Tell Hydra of the schema and of `${new_folder:parent,name}`; may be called again."""
     ConfigStore.instance().store(name="schema", node=Schema)
     # Cached by Hydra for all jobs of one sweep, as ${now:} is: the folder is claimed once.
     OmegaConf.register_new_resolver(

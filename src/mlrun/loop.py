@@ -184,7 +184,7 @@ def outputs_of(model: nn.Module, inputs: Tensor, precision: str) -> Tensor:
     images_on_cpu = inputs.dim() == 4 and inputs.device.type == "cpu"
     size = IMAGES_AT_ONCE_ON_CPU if images_on_cpu else ROWS_AT_ONCE
     with torch.inference_mode(), autocast(inputs.device, precision):
-        return torch.cat([model(part).float().cpu() for part in inputs.split(size)])
+        return torch.cat([model(part).float().cpu() for part in torch.split(inputs, size)])
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

@@ -85,7 +85,7 @@ def build_objective(config: DictConfig, spec: Spec) -> Objective:
 
 
 def penalty(model: nn.Module, *, l1: float, l2: float) -> Tensor:
-    """l1 * sum |w| + l2 * sum w² over the weight matrices and filters; biases and norms are free."""
+    """l1 * sum |w| + l2 * sum w² over matrices and filters; biases and norms are free."""
     weights = [parameter for parameter in model.parameters() if parameter.dim() > 1]
     total = sum(l1 * w.abs().sum() + l2 * w.square().sum() for w in weights)
     return torch.as_tensor(total)

@@ -81,6 +81,7 @@ def begin(
         sample=dataset.sample,
         data=data_files(dataset.files, sample=dataset.sample),
         spec=asdict(dataset.spec),
+        rows={name: len(rows) for name, rows in dataset.parts.items()},
         versions=versions(),
         git=git_state(),
         **facts,

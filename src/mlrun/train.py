@@ -92,7 +92,7 @@ def train(
                     "conclude": round(ended - fitted, 3),
                 }
             )
-        lines = summary(run, job, progress, results)
+        lines = summary(run, job, progress, history, results)
         console.result(lines, title=f"done in {ended - started:.1f} s", folder=run.path)
         return progress.best_score
 
@@ -187,7 +187,7 @@ def write_beginning(
 def learn(run: RunFolder, job: Job, console: Console) -> tuple[Progress, list[Row]]:
     """Fit, writing down every epoch; the model ends with its best epoch's weights."""
     progress, trainer = Progress(), job.settings.trainer
-    console.begin_progress(trainer.epochs)
+    console.begin_progress(trainer.epochs, trainer.monitor)
     with (
         interruptible() as stop_if_asked,
         Record(run, job.config, job.dataset, job.settings) as record,
@@ -230,7 +230,7 @@ def conclude(run: RunFolder, job: Job, progress: Progress, history: list[Row]) -
 
 
 def summary(
-    run: RunFolder, job: Job, progress: Progress, results: dict[str, Scores]
+    run: RunFolder, job: Job, progress: Progress, history: list[Row], results: dict[str, Scores]
 ) -> list[tuple[str, str]]:
     """What the user reads at the end: scores, files, what to type next."""
     trainer = job.settings.trainer
@@ -239,7 +239,8 @@ def summary(
     if job.dataset.sample:
         lines.append(("data", "the bundled SAMPLE, not real data"))
     if trainer.limit_batches == 1 and not trainer.shuffle:
-        lines.append(("one batch", "its loss must have gone towards zero: see train/loss above"))
+        first, last = history[0]["train/loss"], history[-1]["train/loss"]
+        lines.append(("one batch", f"its loss went from {first:.4g} to {last:.4g}; zero is wanted"))
     predictions = f"{run.predictions} ({len(job.dataset.predict)} rows)"
     return [
         *lines,

@@ -7,7 +7,7 @@ the same numbers.
 from dataclasses import dataclass
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from mlrun.build import build
@@ -62,12 +62,11 @@ def scored_parts(dataset: Dataset, trainer: Trainer) -> dict[str, Rows]:
 
     Where `limit_batches` cuts the epochs short, as many training rows as an epoch has.
     """
-    train = dataset.train
+    parts = dataset.parts
     if trainer.limit_batches is not None:
-        seen = trainer.limit_batches * trainer.batch_size
-        train = train.take(range(min(seen, len(train))))
-    parts = {"train": train, "valid": dataset.valid, "test": dataset.test}
-    return {name: rows for name, rows in parts.items() if rows is not None}
+        seen = min(trainer.limit_batches * trainer.batch_size, len(dataset.train))
+        parts["train"] = dataset.train.take(range(seen))
+    return parts
 
 
 def open_trained(run: RunFolder) -> tuple[Trained, DictConfig]:
@@ -78,7 +77,7 @@ def open_trained(run: RunFolder) -> tuple[Trained, DictConfig]:
     """
     state = load(run.best)
     try:
-        config: DictConfig = OmegaConf.create(state["config"])
+        config = DictConfig(state["config"])
         spec = Spec.from_record(state["spec"])
         settings = settings_of(config)
         objective = build_objective(config, spec)

@@ -37,4 +37,4 @@ def batches(
     """
     generator = torch.Generator().manual_seed(counter_seed(seed, epoch))
     order = torch.randperm(count, generator=generator) if shuffle else torch.arange(count)
-    yield from order.split(batch_sizes(count, batch_size))[:limit]
+    yield from torch.split(order, batch_sizes(count, batch_size))[:limit]

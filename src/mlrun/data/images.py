@@ -30,10 +30,10 @@ STEMS = {
 }
 # SHA-256 of the four .gz files as published by Y. LeCun, C. Cortes and C. Burges.
 HASHES = {
-    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    "train_images": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "train_labels": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "test_images": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "test_labels": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
 URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 UNSIGNED_BYTE = 0x08  # the one IDX element type these files use
@@ -186,14 +186,15 @@ def _download(folder: Path) -> None:
     """Fetch what is missing, checked against known hashes."""
     import pooch
 
-    for name, digest in HASHES.items():
-        if (folder / name).is_file() or (folder / name.removesuffix(".gz")).is_file():
+    for role, stem in STEMS.items():
+        name = f"{stem}.gz"
+        if (folder / name).is_file() or (folder / stem).is_file():
             continue
         log.info("fetching %s%s", URL, name)
         try:
-            pooch.retrieve(URL + name, known_hash=f"sha256:{digest}", fname=name, path=folder)
+            pooch.retrieve(URL + name, known_hash=f"sha256:{HASHES[role]}", fname=name, path=folder)
         except (OSError, ValueError) as error:  # no network, or another file than expected
-            names = ", ".join(HASHES)
+            names = ", ".join(f"{stem}.gz" for stem in STEMS.values())
             raise MlrunError(
                 f"cannot fetch {URL}{name} ({type(error).__name__}); "
                 f"put these files from {URL} into {folder}: {names}"

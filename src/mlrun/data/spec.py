@@ -30,7 +30,10 @@ class Spec:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Spec":
         """Rebuild from `dataclasses.asdict` after a trip through JSON (lists become tuples)."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.items()})
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in record.items()
+        }
+        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -64,3 +67,9 @@ class Dataset:
     files: dict[str, Path]  # role → file
     split: dict[str, list[int]]  # train, valid → row numbers
     sample: bool  # the bundled stand-in, not real data
+
+    @property
+    def parts(self) -> dict[str, Rows]:
+        """The rows that have targets: train, valid and, where there are such, test."""
+        parts = {"train": self.train, "valid": self.valid, "test": self.test}
+        return {name: rows for name, rows in parts.items() if rows is not None}

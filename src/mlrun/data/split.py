@@ -126,14 +126,10 @@ def _stratified(split: Split, targets: NDArray[Any], column: None) -> tuple[Rows
 def _random_split(split: Split, targets: NDArray[Any], column: None) -> tuple[Rows, Rows]:
     """The course notebooks' way: torch's random_split with a seeded generator."""
     held = min(max(1, int(split.ratio * len(targets))), len(targets) - 1)
-    rows = range(len(targets))
     generator = torch.Generator().manual_seed(split.seed)
-    parts = torch.utils.data.random_split(
-        rows,  # type: ignore[arg-type]
-        [len(targets) - held, held],
-        generator=generator,
-    )
-    return np.asarray(parts[0].indices), np.asarray(parts[1].indices)
+    lengths = [len(targets) - held, held]
+    train, valid = torch.utils.data.random_split(range(len(targets)), lengths, generator)  # type: ignore[arg-type,var-annotated]
+    return np.asarray(train.indices), np.asarray(valid.indices)
 
 
 def _kfold(split: Split, targets: NDArray[Any], column: None) -> tuple[Rows, Rows]:

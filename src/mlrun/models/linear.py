@@ -2,7 +2,7 @@
 
 import math
 
-from torch import Tensor, nn
+from torch import nn
 
 from mlrun.models.parts import initialise
 
@@ -13,7 +13,3 @@ class Linear(nn.Sequential):
     def __init__(self, in_shape: tuple[int, ...], out_features: int, *, init: str) -> None:
         super().__init__(nn.Flatten(), nn.Linear(math.prod(in_shape), out_features))
         initialise(self, init)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Raw outputs: values or logits."""
-        return super().forward(inputs)  # type: ignore[no-any-return]

@@ -84,34 +84,36 @@ class Console:
             table.add_row(name, shape, f"{parameters:,}" if parameters else "")
         self.out.print(table)
 
-    def begin_progress(self, epochs: int) -> None:
+    def begin_progress(self, epochs: int, monitor: str) -> None:
         """Training starts."""
-        self._epochs = epochs
+        self._epochs, self._monitor = epochs, monitor
         self._started = self._shown = time.monotonic()
         self._first: int | None = None
         if self.live:
-            columns = (BarColumn(30), TextColumn("{task.description}"))
+            columns = (BarColumn(20), TextColumn("{task.description}"))
             self._progress = Progress(*columns, console=self.out, auto_refresh=False)
             self._task: TaskID = self._progress.add_task("", total=epochs)
             self._progress.start()
 
     def epoch(self, row: Mapping[str, Any], best_epoch: int, best_score: float) -> None:
         """An epoch is done: redraw at most four times a second, or log one line in twenty."""
-        epoch = row["epoch"]
-        self._first = self._first or epoch
+        self._first = self._first or row["epoch"]
         if self._progress is not None:
+            scores = [name for name in ("train/loss", self._monitor) if name in row]
+            text = self._line(row, scores, best_epoch, best_score)
+            self._progress.update(self._task, completed=row["epoch"], description=text)
             if time.monotonic() - self._shown > REFRESH_SECONDS:
                 self._shown = time.monotonic()
-                text = self._line(row, best_epoch, best_score)
-                self._progress.update(self._task, completed=epoch, description=text)
                 self._progress.refresh()
-        if self._due(epoch):
-            extra = {"hidden": self.live}
-            log.info("%s", self._line(row, best_epoch, best_score), extra=extra)
+        if self._due(row["epoch"]):
+            scores = [name for name in row if name.startswith(("train/", "valid/"))]
+            text = self._line(row, scores, best_epoch, best_score)
+            log.info("%s", text, extra={"hidden": self.live})
 
     def end_progress(self) -> None:
         """Training is over, however it ended."""
         if self._progress is not None:
+            self._progress.refresh()
             self._progress.stop()
             self._progress = None
 
@@ -122,7 +124,8 @@ class Console:
         text = "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
         log.info("%s\n%s", title, text, extra={"hidden": self.live})
         if self.live:
-            self.out.print(Panel(Text(text), title=title, title_align="left", border_style="green"))
+            panel = Panel(Text(text), title=title, title_align="left", border_style="green")
+            self.out.print(panel, soft_wrap=False)
         if self.quiet:
             self.out.print(str(folder))
 
@@ -130,13 +133,14 @@ class Console:
         every = max(1, self._epochs // LINES)
         return epoch == self._first or epoch % every == 0 or epoch == self._epochs
 
-    def _line(self, row: Mapping[str, Any], best_epoch: int, best_score: float) -> str:
-        scores = [(k, v) for k, v in row.items() if k.startswith(("train/", "valid/"))]
+    def _line(
+        self, row: Mapping[str, Any], scores: Sequence[str], best_epoch: int, best_score: float
+    ) -> str:
         done = row["epoch"] - (self._first or 1) + 1
         left = (time.monotonic() - self._started) / done * (self._epochs - row["epoch"])
         width = len(str(self._epochs))
         parts = [f"epoch {row['epoch']:>{width}}/{self._epochs}"]
-        parts += [f"{name} {value:.4g}" for name, value in scores]
+        parts += [f"{name} {row[name]:.4g}" for name in scores]
         if best_epoch:
             parts.append(f"best {best_score:.4g} (epoch {best_epoch})")
         return "  ".join([*parts, f"eta {_duration(left)}"])
@@ -154,9 +158,10 @@ class _Screen(logging.Handler):
             return
         color = getattr(record, "panel", None)
         text = Text(record.getMessage())
-        self._out.print(
-            Panel(text, border_style=color) if color and self._out.is_terminal else text
-        )
+        if color and self._out.is_terminal:
+            self._out.print(Panel(text, border_style=color), soft_wrap=False)
+        else:
+            self._out.print(text)
 
 
 def _duration(seconds: float) -> str:

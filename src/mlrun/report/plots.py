@@ -1,4 +1,4 @@
-"""The run's pictures. matplotlib's Figure is used without pyplot, which costs a second to import."""
+"""The run's pictures, by matplotlib's Figure: importing pyplot would cost a second."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +59,7 @@ def _curve(axes: Axes, history: Sequence[dict[str, Any]], name: str, **style: An
 
 def _spans_decades(history: Sequence[dict[str, Any]]) -> bool:
     losses = [row[name] for row in history for name in ("train/loss", "valid/loss") if name in row]
-    return min(losses) > 0 and max(losses) > 20 * min(losses)
+    return bool(min(losses) > 0 and max(losses) > 20 * min(losses))
 
 
 def _prediction_vs_truth(

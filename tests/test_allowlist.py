@@ -1,0 +1,78 @@
+"""What a configuration may build, and that nothing else is even looked up."""
+
+import pytest
+import torch
+
+from mlrun.allowlist import ALLOWED, resolve
+from mlrun.errors import MlrunError
+from mlrun.models.mlp import MLP
+
+ATTACKS = [
+    "os.system",
+    "builtins.eval",
+    "builtins.open",
+    "subprocess.Popen",
+    "timeit.timeit",
+    "logging.os.system",
+    "functools.partial",
+    "hydra.utils.get_method",
+    "joblib.load",
+    "pandas.read_pickle",
+    "torch.load",
+    "torch.nn.modules.module.torch.load",
+    "torch.nn.Module.__class__",
+    "torch.hub.load",
+    "urllib.request.urlretrieve",
+    "mlrun.allowlist.importlib.import_module",
+    "mlrun.models.mlp.MLP.__init__",
+    "torch.nn..Linear",
+    "../MLP",
+    "",
+]
+
+
+@pytest.mark.parametrize("target", ATTACKS)
+@pytest.mark.parametrize("group", ALLOWED)
+def test_a_target_outside_the_list_is_refused(group, target):
+    with pytest.raises(MlrunError, match="refused"):
+        resolve(group, {"_target_": target})
+
+
+def test_an_allowed_class_is_resolved_itself():
+    assert resolve("model", {"_target_": "mlrun.models.mlp.MLP"}) is MLP
+    assert resolve("optimizer", {"_target_": "torch.optim.RAdam"}) is torch.optim.RAdam
+
+
+@pytest.mark.parametrize(
+    ("group", "target"),
+    [
+        ("loss", "torch.nn.Linear"),  # a class of the right module and the wrong kind
+        ("optimizer", "torch.optim.Optimiser"),
+        ("scheduler", "torch.optim.lr_scheduler.Any"),
+        ("model", "mlrun.models.mlp.Sequence"),
+    ],
+)
+def test_a_class_of_another_kind_is_refused(group, target):
+    with pytest.raises(MlrunError, match=r"no such class|refused"):
+        resolve(group, {"_target_": target})
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        {"hidden": {"_target_": "os.system", "_args_": ["true"]}},
+        {"hidden": [1, [{"_target_": "os.system"}]]},
+        {"_args_": ["x"]},
+        {"_recursive_": True},
+        {"_convert_": "none"},
+    ],
+)
+def test_hydra_keys_inside_a_node_are_refused_at_any_depth(hidden):
+    with pytest.raises(MlrunError, match="not allowed inside"):
+        resolve("model", {"_target_": "mlrun.models.mlp.MLP", **hidden})
+
+
+@pytest.mark.parametrize("node", [None, "torch.nn.Linear", {}, {"_target_": 3}, []])
+def test_a_node_without_a_class_is_refused(node):
+    with pytest.raises(MlrunError, match="nothing to build"):
+        resolve("model", node)

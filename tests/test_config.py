@@ -1,0 +1,107 @@
+"""The configuration tree: every option composes, names an allowed class, binds to it."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from mlrun.allowlist import ALLOWED, resolve
+from mlrun.build import plain
+from mlrun.catalogue import CONF, GROUPS, options
+from mlrun.config import register, settings_of
+from mlrun.errors import MlrunError
+
+
+@pytest.fixture(autouse=True)
+def hydra_conf() -> Iterator[None]:
+    register()
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        yield
+
+
+def config(*overrides: str) -> DictConfig:
+    return compose("config", overrides=list(overrides))
+
+
+EVERY_OPTION = [(group, option) for group in GROUPS for option in options(group)]
+EVERY_TARGET = [(group, option) for group, option in EVERY_OPTION if group in ALLOWED]
+
+
+@pytest.mark.parametrize(("group", "option"), EVERY_OPTION)
+def test_every_option_composes_into_valid_settings(group, option):
+    settings_of(config(f"{group}={option}"))
+
+
+@pytest.mark.parametrize(("group", "option"), EVERY_OPTION)
+def test_every_option_says_in_its_first_comment_what_it_is(group, option):
+    assert options(group)[option]
+
+
+@pytest.mark.parametrize(("group", "option"), EVERY_TARGET)
+def test_every_key_of_an_option_is_an_argument_of_its_class(group, option):
+    node: dict[str, Any] = plain(config(f"{group}={option}")[group])
+    nodes = [node] if "_target_" in node else list(node.values())
+    for entry in nodes:
+        arguments = {*entry} - {"_target_", "_partial_"}
+        assert arguments <= {*inspect.signature(resolve(group, entry)).parameters}
+
+
+@pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda file: file.stem)
+def test_every_configuration_file_is_short(file):
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= 31
+
+
+@pytest.mark.parametrize("task", ["covid", "phone_price", "mnist"])
+@pytest.mark.parametrize("option", ["sgd", "adagrad", "rmsprop", "adam", "adamw"])
+def test_a_task_leaks_no_number_into_a_swapped_optimizer(task, option):
+    alone = OmegaConf.load(CONF / "optimizer" / f"{option}.yaml")
+    assert config(f"task={task}", f"optimizer={option}").optimizer == alone
+
+
+def test_the_command_line_beats_the_experiment_and_the_experiment_the_task():
+    chosen = config("experiment=covid_linear", "optimizer=sgd", "optimizer.lr=9")
+    assert chosen.optimizer.lr == 9
+    assert chosen.optimizer._target_ == "torch.optim.SGD"
+    assert chosen.model._target_ == "mlrun.models.linear.Linear"
+
+
+def test_an_experiment_may_be_moved_to_another_seed_and_device():
+    chosen = config("experiment=mnist_cnn", "seed=7", "device=cpu")
+    assert (chosen.seed, chosen.device, chosen.task) == (7, "cpu", "mnist")
+
+
+def test_mlrun_data_moves_every_task(monkeypatch):
+    monkeypatch.setenv("MLRUN_DATA", "/elsewhere")
+    for task in ("covid", "phone_price", "mnist"):
+        assert config(f"task={task}").data.dir == f"/elsewhere/{task}"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainer.epochs=0", r"trainer\.epochs=0: must be at least 1"),
+        ("trainer.batch_size=-3", r"trainer\.batch_size=-3: must be at least 1"),
+        ("trainer.patience=0", r"trainer\.patience=0"),
+        ("trainer.clip_norm=0", r"trainer\.clip_norm=0\.0: must be more than 0"),
+        ("trainer.l1=-1", r"trainer\.l1=-1\.0: must be 0 or more"),
+        ("trainer.mode=up", r"trainer\.mode=up: not one of auto, min, max"),
+        ("trainer.precision=bf61", r"Did you mean 'bf16'\?"),
+        ("trainer.monitor=train/loss", r"a validation score"),
+        ("seed=-1", r"seed=-1: must be between"),
+        ("checkpoint.every_seconds=-1", r"checkpoint\.every_seconds"),
+        ("+trainer.epoch=3", r"unknown key 'trainer\.epoch'\. Did you mean 'epochs'\?"),
+        ("+sead=3", r"unknown key 'sead'\. Did you mean 'seed'\?"),
+    ],
+)
+def test_settings_out_of_range_or_unknown_are_refused_by_name(override, message):
+    with pytest.raises(MlrunError, match=message):
+        settings_of(config(override))
+
+
+def test_a_run_is_described_without_shapes_or_class_counts():
+    text = OmegaConf.to_yaml(config("task=mnist", "model=cnn"))
+    assert "784" not in text
+    assert "out_features" not in text

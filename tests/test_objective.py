@@ -1,0 +1,84 @@
+"""Losses, the targets they take and the predictions that come out."""
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from mlrun.data.spec import Spec
+from mlrun.errors import MlrunError
+from mlrun.objective import Objective, build_objective, penalty
+
+REGRESSION = Spec("regression", (2,), 1, target="y", target_center=10.0, target_scale=4.0)
+TWO = Spec("classification", (2,), 2, classes=("no", "yes"), target="y")
+FOUR = Spec("classification", (2,), 4, classes=("a", "b", "c", "d"), target="y")
+
+
+def test_regression_is_trained_on_standardised_targets_and_predicts_in_their_unit():
+    objective = Objective(nn.MSELoss(), REGRESSION)
+    targets = torch.tensor([[10.0], [14.0]])
+    assert objective.encode(targets).tolist() == [[0.0], [1.0]]
+    assert torch.equal(objective.decode(objective.encode(targets)), targets)
+
+
+def test_bce_takes_one_logit_for_two_classes():
+    objective = Objective(nn.BCEWithLogitsLoss(), TWO)
+    assert objective.out_features == 1
+    assert objective.encode(torch.tensor([0, 1])).tolist() == [[0.0], [1.0]]
+    assert objective.decode(torch.tensor([[-0.1], [0.1]])).tolist() == [0, 1]
+
+
+def test_bce_is_one_against_the_rest_for_more_classes():
+    objective = Objective(nn.BCEWithLogitsLoss(), FOUR)
+    assert objective.out_features == 4
+    assert objective.encode(torch.tensor([2])).tolist() == [[0.0, 0.0, 1.0, 0.0]]
+    assert objective.decode(torch.tensor([[0.0, 3.0, 1.0, 2.0]])).tolist() == [1]
+
+
+def test_nll_gets_a_log_softmax_output_and_equals_cross_entropy():
+    model = nn.Linear(2, 4)
+    inputs, targets = torch.randn(5, 2), torch.tensor([0, 1, 2, 3, 0])
+    nll = Objective(nn.NLLLoss(), FOUR)
+    loss = nll.loss(nll.complete(model)(inputs), targets)
+    assert torch.allclose(loss, nn.CrossEntropyLoss()(model(inputs), targets))
+
+
+def test_other_losses_leave_the_model_as_it_is():
+    model = nn.Linear(2, 4)
+    assert Objective(nn.CrossEntropyLoss(), FOUR).complete(model) is model
+
+
+@pytest.mark.parametrize(
+    ("target", "spec", "advice"),
+    [
+        ("torch.nn.CrossEntropyLoss", REGRESSION, "loss=mse"),
+        ("torch.nn.MSELoss", FOUR, "loss=cross_entropy"),
+        ("torch.nn.CTCLoss", FOUR, "loss=cross_entropy"),
+    ],
+)
+def test_a_loss_for_the_other_kind_of_task_is_refused_with_advice(target, spec, advice):
+    with pytest.raises(MlrunError, match=advice):
+        build_objective(OmegaConf.create({"loss": {"_target_": target}}), spec)
+
+
+def test_a_loss_that_does_not_average_is_refused():
+    node = {"_target_": "torch.nn.MSELoss", "reduction": "sum"}
+    with pytest.raises(MlrunError, match="only mean"):
+        build_objective(OmegaConf.create({"loss": node}), REGRESSION)
+
+
+@pytest.mark.parametrize(("spec", "loss"), [(REGRESSION, nn.MSELoss), (FOUR, nn.CrossEntropyLoss)])
+def test_loss_auto_follows_the_kind_of_the_data(spec, loss):
+    node = {
+        "regression": {"_target_": "torch.nn.MSELoss"},
+        "classification": {"_target_": "torch.nn.CrossEntropyLoss"},
+    }
+    assert isinstance(build_objective(OmegaConf.create({"loss": node}), spec).loss, loss)
+
+
+def test_the_penalty_spares_biases_and_norms():
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    nn.init.constant_(model[0].weight, -2.0)
+    nn.init.constant_(model[0].bias, 100.0)
+    assert penalty(model, l1=1.0, l2=0.0).item() == 8.0
+    assert penalty(model, l1=0.0, l2=0.5).item() == 8.0

@@ -62,9 +62,10 @@ def write_csv(workdir: Path) -> Callable[[str, str], Path]:
 
 def idx_bytes(array: np.ndarray) -> bytes:
     """An IDX file of unsigned bytes."""
-    return struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(
-        np.uint8
-    ).tobytes()
+    return (
+        struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+        + array.astype(np.uint8).tobytes()
+    )
 
 
 @pytest.fixture

@@ -67,14 +67,13 @@ def _check_arguments(
 
 def _check_type(key: str, value: Any, parameter: inspect.Parameter) -> None:
     """Numbers where numbers are due; the constructors check the rest themselves."""
-    wanted = parameter.annotation
-    if wanted not in (int, float, bool, str):
-        wanted = type(parameter.default)
-    numbers = {int: (int,), float: (int, float)}
-    if wanted not in numbers or value is None:
+    whole = parameter.annotation is int
+    default = parameter.default
+    number = isinstance(default, int | float) and not isinstance(default, bool)
+    if value is None or not (whole or number or parameter.annotation is float):
         return
-    if isinstance(value, bool) or not isinstance(value, numbers[wanted]):
-        words = "a whole number" if wanted is int else "a number"
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        words = "a whole number" if whole else "a number"
         raise MlrunError(f"{key}={value}: {words} is wanted")
 
 

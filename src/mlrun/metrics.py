@@ -27,7 +27,8 @@ def scores(spec: Spec, targets: Tensor, predictions: Tensor) -> dict[str, float]
     """
     truth, guess = targets.numpy().ravel(), predictions.numpy().ravel()
     if spec.kind == REGRESSION:
-        mse = float(sk.mean_squared_error(truth.astype(np.float64), guess.astype(np.float64)))
+        truth, guess = truth.astype(np.float64), guess.astype(np.float64)
+        mse = float(sk.mean_squared_error(truth, guess))
         return {
             "mse": mse,
             "rmse": mse**0.5,

@@ -1,0 +1,424 @@
+"""The command line, end to end on the sample data and on small files."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from mlrun import __version__
+
+SMOKE = ("debug=smoke", "quiet=true")
+
+
+def record(run: Path) -> dict:
+    return json.loads((run / "run.json").read_text())
+
+
+# --- help ---
+
+
+def test_help_names_every_verb_and_version_is_ours(mlrun):
+    text = mlrun("--help").out
+    for verb in ("mlrun [OVERRIDES]", "evaluate RUN", "predict RUN", "ls [GROUP]", "-m", "--cfg job"):
+        assert verb in text
+    assert mlrun("--version").out == f"mlrun {__version__}\n"
+
+
+def test_ls_lists_groups_and_options_with_a_line_each(mlrun):
+    assert "mlp     fully connected layers" in mlrun("ls", "model").out
+    everything = mlrun("ls").out
+    for group in ("task=", "model=", "optimizer=", "scheduler=", "debug="):
+        assert group in everything
+
+
+def test_ls_lists_the_users_own_options(mlrun, write_csv):
+    write_csv("conf/model/tiny.yaml", "# my own\ndefaults: [mlp]\nhidden: [2]\n")
+    assert "tiny    my own" in mlrun("ls", "model").out
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["ls"], ["--cfg", "job"]])
+def test_commands_that_only_tell_import_no_torch(arguments):
+    code = f"import sys; from mlrun.cli import main; main({arguments!r}); "
+    code += "sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
+
+
+def test_the_configuration_can_be_printed(mlrun):
+    answer = mlrun("--cfg", "job", "model=linear", "optimizer.lr=0.5")
+    assert answer.code == 0
+    assert "mlrun.models.linear.Linear" in answer.out
+    assert "lr: 0.5" in answer.out
+
+
+# --- a run ---
+
+
+@pytest.mark.parametrize(
+    ("task", "rows", "header", "plot"),
+    [
+        ("covid", 1078, "id,tested_positive", "prediction_vs_truth.png"),
+        ("phone_price", 1000, "id,price_range", "confusion_matrix.png"),
+        ("mnist", 360, "id,label", "confusion_matrix.png"),
+    ],
+)
+def test_a_task_runs_on_the_sample_and_leaves_the_documented_folder(mlrun, task, rows, header, plot):
+    run = mlrun(f"task={task}", *SMOKE).run
+    found = {str(p.relative_to(run)) for p in run.rglob("*") if p.is_file()}
+    events = next(name for name in found if name.startswith("tensorboard/events.out.tfevents."))
+    assert found == {
+        "config.yaml",
+        ".hydra/config.yaml",
+        ".hydra/overrides.yaml",
+        "run.json",
+        "run.log",
+        "metrics.csv",
+        "split.json",
+        "pred.csv",
+        "checkpoints/best.pt",
+        "checkpoints/last.pt",
+        "plots/learning_curve.png",
+        f"plots/{plot}",
+        events,
+    }
+    lines = (run / "pred.csv").read_text().splitlines()
+    assert (lines[0], len(lines)) == (header, rows + 1)
+    assert record(run)["status"] == "done"
+    assert record(run)["sample"] is True
+
+
+def test_the_sample_is_announced_loudly(mlrun):
+    assert "SAMPLE DATA" in mlrun("debug=smoke").out
+
+
+@pytest.mark.parametrize("task", ["covid", "phone_price", "mnist"])
+def test_evaluate_gives_the_numbers_and_predict_the_bytes_of_the_run(mlrun, task):
+    run = mlrun(f"task={task}", *SMOKE).run
+    predictions = (run / "pred.csv").read_bytes()
+    text = mlrun("evaluate", str(run)).out
+    for values in record(run)["metrics"].values():
+        for name, value in values.items():
+            assert f"{name} {value:.4f}" in text
+    (run / "pred.csv").unlink()
+    assert mlrun("predict", str(run)).code == 0
+    assert (run / "pred.csv").read_bytes() == predictions
+
+
+def history(run: Path) -> list[list[str]]:
+    return [line.split(",")[:-1] for line in (run / "metrics.csv").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("overrides", [("task=covid",), ("task=mnist", "model=cnn")])
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(mlrun, overrides):
+    first, second, third = (
+        mlrun(*overrides, *SMOKE, "trainer.epochs=2", f"seed={seed}").run for seed in (0, 0, 1)
+    )
+    assert history(first) == history(second)
+    assert (first / "pred.csv").read_bytes() == (second / "pred.csv").read_bytes()
+    assert history(first) != history(third)
+
+
+def test_a_run_learns(mlrun):
+    run = mlrun("task=phone_price", "trainer.epochs=20", "quiet=true").run
+    assert record(run)["metrics"]["valid"]["accuracy"] > 0.9
+
+
+def test_overfit_drives_one_batch_towards_zero(mlrun):
+    run = mlrun("task=phone_price", "debug=overfit", "quiet=true").run
+    losses = [float(row[3]) for row in history(run)[1:]]
+    assert losses[-1] < losses[0] / 100
+
+
+def test_profile_leaves_a_table_and_a_trace(mlrun):
+    run = mlrun("debug=profile", "quiet=true").run
+    assert "Self CPU" in (run / "profile.txt").read_text()
+    assert json.loads((run / "trace.json").read_text())["traceEvents"]
+
+
+def test_a_record_tells_what_the_run_was_made_of(mlrun):
+    found = record(mlrun("seed=3", *SMOKE).run)
+    assert found["command"] == "mlrun seed=3 debug=smoke quiet=true"
+    assert found["seed"] == 3
+    assert found["versions"]["torch"] == torch.__version__
+    assert {file["role"] for file in found["data"]} == {"train", "test"}
+    assert len(found["data"][0]["sha256"]) == 64
+    assert found["best_epoch"] == found["epochs"] == 1
+    assert set(found["metrics"]) == {"train", "valid"}
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae", "smooth_l1", "huber"])
+def test_every_regression_loss_trains(mlrun, loss):
+    assert mlrun("task=covid", f"loss={loss}", *SMOKE).code == 0
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "nll", "bce_with_logits"])
+def test_every_classification_loss_trains(mlrun, loss):
+    assert mlrun("task=phone_price", f"loss={loss}", *SMOKE).code == 0
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    ["constant", "step", "multistep", "exponential", "cosine", "onecycle", "plateau", "warmup"],
+)
+def test_every_scheduler_trains(mlrun, scheduler):
+    overrides = ("task=phone_price", f"scheduler={scheduler}", "trainer.epochs=3", *SMOKE[1:])
+    assert mlrun(*overrides).code == 0
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "rmsprop", "adam", "adamw"])
+def test_every_optimizer_trains(mlrun, optimizer):
+    assert mlrun("task=phone_price", "model=linear", f"optimizer={optimizer}", *SMOKE).code == 0
+
+
+# --- one's own CSV ---
+
+PEOPLE = "age,city,id,income\n" + "".join(
+    f"{20 + i},{'Rome' if i % 3 else 'Oslo'},p{i},{1000 * i + 500 * (i % 3)}.5\n" for i in range(40)
+)
+FLOWERS = "petal,color,kind\n" + "".join(
+    f"{i % 7}.5,{'red' if i % 2 else 'blue'},{'rose' if i % 2 else 'iris'}\n" for i in range(30)
+)
+
+
+def test_a_regression_on_a_csv_of_ones_own_predicts_the_held_out_rows(mlrun, write_csv):
+    write_csv("my.csv", PEOPLE)
+    run = mlrun("task=csv", "data.train=my.csv", "data.target=income", *SMOKE).run
+    lines = (run / "pred.csv").read_text().splitlines()
+    assert lines[0] == "id,income"
+    assert len(lines) == 1 + 8
+    assert lines[1].startswith("p")
+
+
+def test_a_classification_with_text_labels_writes_the_labels(mlrun, write_csv):
+    write_csv("my.csv", FLOWERS)
+    run = mlrun("task=csv", "data.train=my.csv", "data.target=kind", "quiet=true").run
+    labels = {line.split(",")[1] for line in (run / "pred.csv").read_text().splitlines()[1:]}
+    assert labels == {"rose", "iris"}
+    assert record(run)["metrics"]["valid"]["accuracy"] == 1.0
+
+
+def test_a_test_file_with_targets_is_scored_and_predicted(mlrun, write_csv):
+    write_csv("my.csv", FLOWERS)
+    write_csv("new.csv", "kind,color,petal\niris,blue,1.5\nrose,red,2\n")
+    files = ("data.train=my.csv", "data.test=new.csv", "data.target=kind")
+    run = mlrun("task=csv", *files, "quiet=true").run
+    assert record(run)["metrics"]["test"]["accuracy"] == 1.0
+    assert (run / "pred.csv").read_text() == "id,kind\n0,iris\n1,rose\n"
+
+
+def test_logistic_regression_has_one_logit(mlrun, write_csv):
+    write_csv("my.csv", FLOWERS)
+    options = ("model=linear", "loss=bce_with_logits", "optimizer.lr=0.1", "quiet=true")
+    run = mlrun("task=csv", "data.train=my.csv", *options).run
+    assert record(run)["parameters"] == 1 + 3 + 1  # petal, three colors with the unknown, bias
+    assert record(run)["metrics"]["valid"]["accuracy"] == 1.0
+
+
+def test_a_table_with_fewer_rows_than_a_batch_trains(mlrun, write_csv):
+    write_csv("my.csv", "\n".join(PEOPLE.splitlines()[:4]) + "\n")
+    assert mlrun("task=csv", "data.train=my.csv", "model.norm=none", *SMOKE).code == 0
+
+
+def test_batch_norm_survives_a_last_batch_of_one_row(mlrun, write_csv):
+    write_csv("my.csv", PEOPLE)  # 32 training rows: 31 + 1
+    norm = ("model.norm=batch", "trainer.batch_size=31", "trainer.epochs=2", "quiet=true")
+    assert mlrun("task=csv", "data.train=my.csv", *norm).code == 0
+
+
+# --- evaluate and predict on new files ---
+
+
+@pytest.fixture
+def flower_run(mlrun, write_csv):
+    write_csv("my.csv", FLOWERS)
+    return mlrun("task=csv", "data.train=my.csv", "data.target=kind", *SMOKE).run
+
+
+def test_a_new_file_in_another_column_order_predicts_the_same(mlrun, write_csv, flower_run):
+    write_csv("a.csv", "petal,color\n1.5,red\n2.5,blue\n")
+    write_csv("b.csv", "color,surplus,petal\nred,x,1.5\nblue,y,2.5\n")
+    for name in "ab":
+        assert mlrun("predict", str(flower_run), "--input", f"{name}.csv").code == 0
+    first, second = ((flower_run / f"pred_{name}.csv").read_text() for name in "ab")
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("petal,colour\n1,red\n", "columns missing: 'color'. Did you mean 'colour'?"),
+        ("petal,color\n1,red\nlong,blue\n", "row 2, column 'petal': 'long' is not a finite number"),
+        ("petal,color\n,red\n", "row 1, column 'petal': the value is missing"),
+        ("", "is empty"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_explained_and_nothing_written(
+    mlrun, write_csv, flower_run, text, message
+):
+    write_csv("new.csv", text)
+    answer = mlrun("predict", str(flower_run), "--input", "new.csv", "--output", "out.csv")
+    assert (answer.code, Path("out.csv").exists()) == (2, False)
+    assert message in answer.err
+    assert len(answer.err.splitlines()) <= 2
+
+
+def test_evaluate_scores_a_new_file_with_targets(mlrun, write_csv, flower_run):
+    write_csv("new.csv", "petal,color,kind\n1,red,rose\n")
+    assert "accuracy" in mlrun("evaluate", str(flower_run), "--input", "new.csv").out
+    write_csv("bare.csv", "petal,color\n1,red\n")
+    assert "no column 'kind'" in mlrun("evaluate", str(flower_run), "--input", "bare.csv").err
+
+
+def test_a_run_moved_elsewhere_predicts_without_its_training_data(mlrun, write_csv, flower_run):
+    write_csv("new.csv", "petal,color\n1,red\n")
+    Path("my.csv").unlink()
+    moved = flower_run.rename("elsewhere")
+    assert mlrun("predict", str(moved), "--input", "new.csv", "--output", "out.csv").code == 0
+    assert Path("out.csv").read_text().startswith("id,kind\n0,")
+    assert "is gone" in mlrun("evaluate", str(moved)).err
+
+
+def test_data_that_changed_since_the_run_is_noticed(mlrun, write_csv, flower_run):
+    write_csv("my.csv", FLOWERS + "1,red,rose\n")
+    assert "has changed" in mlrun("evaluate", str(flower_run)).err
+
+
+def test_an_unwritable_output_is_told(mlrun, write_csv, flower_run):
+    write_csv("new.csv", "petal,color\n1,red\n")
+    answer = mlrun("predict", str(flower_run), "--input", "new.csv", "--output", "no/such/f.csv")
+    assert (answer.code, "cannot write no/such/f.csv" in answer.err) == (2, True)
+
+
+# --- mistakes ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("modle=mlp", "unknown key 'modle'. Did you mean 'model'?"),
+        ("model=mpl", "no option 'mpl' in group 'model'. Did you mean 'mlp'?"),
+        ("optimizer.lrr=1", "unknown key 'optimizer.lrr'. Did you mean 'lr'?"),
+        ("+optimizer.lrr=1", "unknown key 'optimizer.lrr'"),
+        ("+typo=1", "unknown key 'typo'"),
+        ("trainer.epochs=abc", "trainer.epochs: Value 'abc'"),
+        ("trainer.epochs=-1", "trainer.epochs=-1: must be at least 1"),
+        ("optimizer.lr=0", "optimizer.lr=0: must be more than 0"),
+        ("optimizer.lr=fast", "optimizer.lr=fast: a number is wanted"),
+        ("optimizer.betas=[2,2]", "optimizer: Invalid beta"),
+        ("optimizer.lr=1,2", "add -m to run each"),
+        ("seed=[1", "cannot read 'seed=[1'"),
+        ("trainer=null", "Config group override must be a string"),
+        ("task=covid model=cnn", "Try model=mlp"),
+        ("task=covid loss=cross_entropy", "choose loss=mse"),
+        ("task=phone_price loss=mse", "choose loss=cross_entropy"),
+        ("trainer.monitor=valid/accuracy", "a regression task has valid/loss"),
+        ("device=cuda:99", "device=cuda:99: this machine has"),
+        ("device=gpu", "device=gpu: one of auto, cpu, cuda"),
+        ("model.hidden=[0]", "model.hidden=[0]"),
+        ("task=csv", "data.train is not set"),
+        ("task=csv data.train=nope.csv", "no file nope.csv"),
+        ("paths.data=nowhere", "no folder nowhere/covid"),
+        ("data.split.methd=x", "Did you mean 'method'?"),
+        ("model._target_=os.system", "refused"),
+        ("model.activation={_target_:os.system}", "not allowed inside"),
+        ("evalute x", "no command 'evalute'"),
+        ("evaluate nowhere", "no run folder nowhere"),
+        ("predict", "the following arguments are required: RUN"),
+        ("ls modle", "no group 'modle'"),
+    ],
+)
+def test_a_mistake_gets_a_line_or_two_exit_code_2_and_leaves_no_folder(mlrun, arguments, message):
+    answer = mlrun(*arguments.split())
+    assert answer.code == 2
+    assert message in answer.err
+    assert len(answer.err.strip().splitlines()) <= 2
+    assert "Traceback" not in answer.err
+    assert "use +" not in answer.err
+    assert not Path("outputs").exists()
+
+
+def test_a_fault_of_ours_keeps_its_traceback_and_exits_with_1(mlrun, monkeypatch):
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr("mlrun.train.learn", broken)
+    answer = mlrun(*SMOKE)
+    assert answer.code == 1
+    assert "Traceback" in answer.err
+    assert "ZeroDivisionError: ours" in answer.err
+    (run,) = Path("outputs").glob("*/*")
+    assert record(run)["status"] == "failed"
+
+
+def test_a_diverging_run_says_so_keeps_its_best_weights_and_exits_with_1(mlrun):
+    answer = mlrun("optimizer=sgd", "optimizer.lr=1e4", "trainer.epochs=20", "scheduler=constant")
+    assert answer.code == 1
+    assert "diverged: the training loss is" in answer.err
+    (run,) = Path("outputs").glob("*/*")
+    assert record(run)["status"] == "diverged"
+
+
+def test_a_full_disk_is_told_without_a_traceback(mlrun, monkeypatch):
+    def full(self: Path, *_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr("mlrun.record.MetricsFile.add", full)
+    answer = mlrun(*SMOKE)
+    assert answer.code == 2
+    assert "No space left on device" in answer.err
+    assert "Traceback" not in answer.err
+
+
+# --- sweeps ---
+
+
+def test_a_sweep_runs_every_combination_into_folders_of_their_own(mlrun):
+    answer = mlrun("-m", "task=covid,phone_price", "seed=0,1", "debug=smoke")
+    assert answer.code == 0
+    (sweep,) = Path("outputs").glob("*/*_sweep")
+    tasks = {path.name: record(path)["task"] for path in sweep.iterdir() if path.is_dir()}
+    assert tasks == {"0": "covid", "1": "covid", "2": "phone_price", "3": "phone_price"}
+
+
+def test_a_failing_job_stops_no_other_and_is_reported_with_its_number(mlrun):
+    answer = mlrun("-m", "loss=mse,cross_entropy,mae", "debug=smoke")
+    assert answer.code == 1
+    assert "error: job 1 (loss=cross_entropy debug=smoke) failed: CrossEntropyLoss" in answer.err
+    (sweep,) = Path("outputs").glob("*/*_sweep")
+    assert sorted(path.name for path in sweep.iterdir() if path.is_dir()) == ["0", "2"]
+
+
+def test_a_mistake_in_a_sweep_is_refused_before_any_job(mlrun):
+    answer = mlrun("-m", "model=mlp,mpl", "debug=smoke")
+    assert answer.code == 2
+    assert "Did you mean 'mlp'?" in answer.err
+
+
+# --- interruption ---
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_ends_cleanly_with_its_best_weights(number, code):
+    command = [sys.executable, "-m", "mlrun", "trainer.epochs=100000", "trainer.patience=null"]
+    started = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+    )
+    deadline = time.monotonic() + 60
+    metrics: list[Path] = []
+    while not (metrics and metrics[0].read_text().count("\n") > 2):
+        assert time.monotonic() < deadline
+        assert started.poll() is None
+        time.sleep(0.05)
+        metrics = list(Path("outputs").glob("*/*/metrics.csv"))
+    started.send_signal(number)
+    _, error = started.communicate(timeout=60)
+    assert started.returncode == code
+    assert error == f"interrupted by {signal.Signals(number).name}\n"
+    run = metrics[0].parent
+    assert record(run)["status"] == "interrupted"
+    assert (run / "checkpoints" / "best.pt").is_file()

@@ -1,0 +1,200 @@
+"""What each column of a table is: target, id, number, category, or left out."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlrun.data import columns as roles
+from mlrun.errors import MlrunError
+
+PATH = Path("t.csv")
+
+
+def frame(*names: str) -> pd.DataFrame:
+    return pd.DataFrame({name: [1, 2] for name in names})
+
+
+def series(*values: object) -> pd.Series:
+    return pd.Series(list(values), name="y")
+
+
+# --- the target's column --------------------------------------------------------------------
+
+
+def test_the_target_is_the_one_column_the_test_file_lacks():
+    assert roles.target_column(frame("a", "y", "b"), frame("b", "a"), PATH) == "y"
+
+
+def test_the_target_is_the_last_column_when_the_test_file_lacks_none():
+    assert roles.target_column(frame("a", "y", "b"), frame("a", "y", "b"), PATH) == "b"
+
+
+def test_the_target_is_the_last_column_without_a_test_file():
+    assert roles.target_column(frame("a", "y", "b"), None, PATH) == "b"
+
+
+def test_several_lacking_columns_are_listed_and_the_setting_named():
+    with pytest.raises(MlrunError, match=r"target\? The test file lacks x, y; say data\.target"):
+        roles.target_column(frame("a", "x", "y"), frame("a"), PATH)
+
+
+def test_a_column_that_is_not_there_is_named_with_its_setting_and_the_closest_name():
+    with pytest.raises(MlrunError, match=r"no column 'prise' \(data\.target\).*mean 'price'\?"):
+        roles.require("prise", frame("a", "price"), PATH, key="data.target")
+
+
+# --- regression or classification -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([0.5, 1.5], "regression"),
+        ([0, 1, 2], "classification"),
+        (list(range(20)), "classification"),
+        (list(range(21)), "regression"),
+        ([0.0, 1.0], "classification"),
+        (["low", "high"], "classification"),
+        ([True, False], "classification"),
+    ],
+    ids=["floats", "few-ints", "20-ints", "21-ints", "whole-floats", "text", "bool"],
+)
+def test_the_kind_follows_the_targets_values(values, kind):
+    assert roles.infer_kind(series(*values)) == kind
+
+
+def test_the_inferred_kind_is_said_with_the_setting_that_overrules_it(caplog):
+    caplog.set_level("INFO", logger="mlrun")
+    roles.infer_kind(series(0.5, 1.5))
+    assert "regression" in caplog.text
+    assert "data.kind=classification" in caplog.text
+
+
+# --- class labels ---------------------------------------------------------------------------
+
+
+def test_number_classes_are_ordered_by_value():
+    assert roles.classes_of(series(10, 9, 2, 10), PATH) == ("2", "9", "10")
+
+
+def test_word_classes_are_ordered_by_letter():
+    assert roles.classes_of(series("low", "high", "mid"), PATH) == ("high", "low", "mid")
+
+
+def test_numbers_come_before_words():
+    assert roles.classes_of(series("x", "10", "9"), PATH) == ("9", "10", "x")
+
+
+def test_whole_floats_are_classes_without_a_point():
+    assert roles.classes_of(series(1.0, 0.0), PATH) == ("0", "1")
+
+
+def test_fractions_are_no_classes():
+    with pytest.raises(MlrunError, match=r"'y' holds fractions.*data\.kind=regression"):
+        roles.classes_of(series(0.5, 1.0), PATH)
+
+
+def test_class_targets_are_positions_in_the_list_of_classes():
+    values = roles.target_values(series("b", "a", "b"), ("a", "b"), PATH)
+    assert values.dtype == np.int64
+    assert values.tolist() == [1, 0, 1]
+
+
+def test_a_class_training_did_not_have_is_named_with_its_row():
+    with pytest.raises(MlrunError, match=r"row 2, column 'y': class 'c' is not one.*: a, b"):
+        roles.target_values(series("b", "c"), ("a", "b"), PATH)
+
+
+def test_regression_targets_are_the_numbers_themselves():
+    assert roles.target_values(series(1, 2.5), (), PATH).tolist() == [1.0, 2.5]
+
+
+def test_text_in_a_regression_target_is_named_with_its_row():
+    with pytest.raises(MlrunError, match="row 2, column 'y': 'many'"):
+        roles.target_values(series(1.5, "many"), (), PATH)
+
+
+def test_a_missing_target_is_named_with_its_row():
+    with pytest.raises(MlrunError, match="row 2, column 'y': the target is missing"):
+        roles.check_target(series(1.5, None), PATH)
+
+
+def test_a_missing_class_is_named_with_its_row():
+    with pytest.raises(MlrunError, match="row 3, column 'y': the target is missing"):
+        roles.target_values(series("a", "b", None), ("a", "b"), PATH)
+
+
+def test_a_target_of_one_value_is_refused():
+    with pytest.raises(MlrunError, match="'y' is 7 in every row: nothing to learn"):
+        roles.check_target(series(7, 7), PATH)
+
+
+# --- the id ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["id", "ID", "Id"])
+def test_a_column_called_id_names_the_rows(name):
+    assert roles.id_column(None, frame("a", name)) == name
+
+
+def test_the_id_that_was_asked_for_wins():
+    assert roles.id_column("a", frame("id", "a")) == "a"
+
+
+def test_without_a_column_called_id_there_is_none():
+    assert roles.id_column(None, frame("a", "idea")) is None
+
+
+def test_rows_are_named_by_the_id_column():
+    assert roles.row_ids(pd.DataFrame({"id": ["x7", "x9"]}), "id") == ["x7", "x9"]
+
+
+def test_rows_without_an_id_are_counted_from_zero():
+    assert roles.row_ids(frame("a"), None) == [0, 1]
+
+
+# --- features -------------------------------------------------------------------------------
+
+
+def test_features_are_the_columns_that_are_not_left_out():
+    assert roles.feature_columns(frame("id", "b", "a", "y"), leave_out=["id", "y"]) == ["b", "a"]
+
+
+def test_a_column_without_a_name_is_left_out(caplog):
+    caplog.set_level("INFO", logger="mlrun")
+    assert roles.feature_columns(frame("Unnamed: 0", "a"), leave_out=[]) == ["a"]
+    assert "left out: 1 column(s) without a name" in caplog.text
+
+
+def test_text_columns_are_categories():
+    table = pd.DataFrame({"n": [1, 2], "t": ["x", "y"], "b": [True, False]})
+    assert roles.categorical_columns(table, "auto", PATH) == (["t"], [])
+
+
+def test_a_number_column_with_a_typo_is_no_category():
+    table = pd.DataFrame({"n": ["1", "2", "x"]})
+    assert roles.categorical_columns(table, "auto", PATH) == ([], [])
+
+
+def test_free_text_is_left_out_and_said(caplog):
+    caplog.set_level("INFO", logger="mlrun")
+    table = pd.DataFrame({"name": [f"person {i}" for i in range(60)], "t": ["x", "y"] * 30})
+    assert roles.categorical_columns(table, "auto", PATH) == (["t"], ["name"])
+    assert "data.categorical=[name] keeps it" in caplog.text
+
+
+def test_many_different_texts_that_repeat_are_categories():
+    table = pd.DataFrame({"city": [f"city {i % 60}" for i in range(240)]})
+    assert roles.categorical_columns(table, "auto", PATH) == (["city"], [])
+
+
+def test_listed_columns_are_categories_whatever_they_hold():
+    table = pd.DataFrame({"n": [1, 2], "name": ["x", "y"]})
+    assert roles.categorical_columns(table, ["n"], PATH) == (["n"], [])
+
+
+def test_a_listed_category_that_is_not_there_is_named():
+    with pytest.raises(MlrunError, match=r"no column 'colour' \(data\.categorical\).*'color'"):
+        roles.categorical_columns(frame("color"), ["colour"], PATH)

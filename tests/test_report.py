@@ -1,0 +1,131 @@
+"""Console, TensorBoard, plots, predictions."""
+
+import io
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console as RichConsole
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from mlrun.data.spec import Spec
+from mlrun.predictions import write_predictions
+from mlrun.report.console import Console
+from mlrun.report.plots import draw_curve, draw_predictions
+from mlrun.report.tensorboard import EventFile
+
+REGRESSION = Spec("regression", (2,), 1, target="y", header=("id", "y"))
+CLASSES = Spec("classification", (2,), 3, classes=("no", "=1+1", "-2"), target="y")
+ROW = {"epoch": 1, "step": 5, "lr": 0.1, "train/loss": 2.0, "valid/loss": 1.5, "seconds": 0.1}
+
+
+def test_tensorboards_own_reader_finds_the_losses(workdir):
+    events = EventFile(workdir / "tensorboard")
+    events.hyperparameters({"optimizer.lr": 0.1, "model.hidden": [64]})
+    for epoch in (1, 2):
+        events.epoch(ROW | {"epoch": epoch, "valid/loss": 1.5 / epoch})
+    events.close()
+    reader = EventAccumulator(str(workdir / "tensorboard")).Reload()
+    assert set(reader.Tags()["scalars"]) == {"Loss/train", "Loss/valid", "lr"}
+    assert [(e.step, e.value) for e in reader.Scalars("Loss/valid")] == [(1, 1.5), (2, 0.75)]
+    assert "_hparams_/session_start_info" in reader.PluginTagToContent("hparams")
+
+
+def png(path: Path) -> bool:
+    return path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_learning_curve_is_drawn_also_for_one_epoch(workdir):
+    draw_curve(workdir, [ROW], 1, title="x")
+    assert png(workdir / "learning_curve.png")
+
+
+def test_the_plot_of_predictions_follows_the_kind_of_task(workdir):
+    values = torch.randn(20, 1)
+    draw_predictions(workdir, REGRESSION, values, values + 0.1, rows="validation")
+    numbers = torch.arange(20) % 3
+    draw_predictions(workdir, CLASSES, numbers, numbers.flip(0), rows="test")
+    assert png(workdir / "prediction_vs_truth.png")
+    assert png(workdir / "confusion_matrix.png")
+
+
+def test_plots_are_the_same_bytes_each_time(workdir):
+    draw_curve(workdir / "a", [ROW], 1, title="x")
+    draw_curve(workdir / "b", [ROW], 1, title="x")
+    first, second = ((workdir / x / "learning_curve.png").read_bytes() for x in "ab")
+    assert first == second
+
+
+def test_predicted_values_read_back_exactly(workdir):
+    values = torch.tensor([[0.1], [1e-8], [12345.678]])
+    write_predictions(workdir / "p.csv", REGRESSION, [7, 8, 9], values)
+    lines = (workdir / "p.csv").read_text().splitlines()
+    assert lines[0] == "id,y"
+    assert [np.float32(line.split(",")[1]) for line in lines[1:]] == values.ravel().tolist()
+
+
+def test_text_that_a_spreadsheet_would_run_is_escaped_and_numbers_are_not(workdir):
+    ids = ["=HYPERLINK()", "-3"]
+    write_predictions(workdir / "p.csv", CLASSES, ids, torch.tensor([1, 2]))
+    assert (workdir / "p.csv").read_text() == "id,prediction\n'=HYPERLINK(),'=1+1\n-3,-2\n"
+
+
+def shown(terminal: bool, epochs: int = 100) -> str:
+    out = io.StringIO()
+    console = Console(quiet=False)
+    console.out = RichConsole(file=out, force_terminal=terminal, width=100, _environ={})
+    console.live = terminal
+    console._screen._out = console.out
+    with console:
+        console.sample_warning(Path("data/sample/covid"))
+        console.begin_progress(epochs, "valid/loss")
+        for epoch in range(1, epochs + 1):
+            console.epoch(ROW | {"epoch": epoch}, best_epoch=1, best_score=1.5)
+        console.result([("best epoch", "1 of 100")], title="done", folder=Path("run"))
+    return out.getvalue()
+
+
+def test_without_a_terminal_there_are_plain_lines_one_in_twenty_epochs():
+    text = shown(terminal=False)
+    assert "\x1b" not in text
+    lines = [line for line in text.splitlines() if line.startswith("epoch")]
+    assert len(lines) == 21
+    assert lines[-1].startswith("epoch 100/100  train/loss 2  valid/loss 1.5  best 1.5 (epoch 1)")
+
+
+def test_on_a_terminal_progress_is_live_and_the_sample_warning_is_whole():
+    text = shown(terminal=True)
+    assert "\x1b[" in text
+    assert "data/README.md" in text
+    assert "epoch 100/100" in text
+
+
+def test_the_log_file_gets_the_lines_from_before_it_existed(workdir):
+    console = Console(quiet=True)
+    with console:
+        logging.getLogger("mlrun.data").info("early")
+        console.log_to(workdir / "run.log")
+        logging.getLogger("mlrun.data").info("late")
+    text = (workdir / "run.log").read_text()
+    assert text.index("early") < text.index("late")
+
+
+def test_quiet_prints_the_run_folder_only(capsys):
+    with Console(quiet=True) as console:
+        logging.getLogger("mlrun.data").info("something")
+        console.result([("a", "b")], title="done", folder=Path("outputs/run"))
+    assert capsys.readouterr().out == "outputs/run\n"
+
+
+def test_the_spec_survives_json():
+    assert Spec.from_record(json.loads(json.dumps(asdict(CLASSES)))) == CLASSES
+
+
+@pytest.fixture(autouse=True)
+def _restore_logging():
+    yield
+    logging.getLogger("mlrun").handlers = []

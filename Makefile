@@ -1,6 +1,6 @@
 # Everything a developer, a newcomer and CI run. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all check format smoke wheel results pictures clean
+.PHONY: help install run test test-all check format smoke wheel results docs pictures clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -42,6 +42,9 @@ wheel: .venv/.installed ## build the wheel and try it in an environment and fold
 
 results: .venv/.installed ## train every row of the README's table on the real data (MLRUN_DATA)
 	$(BIN)/python bench/results.py
+
+docs: .venv/.installed ## write docs/configuration.md anew from conf/
+	$(BIN)/python bench/configuration.py
 
 pictures: .venv/.installed ## redraw the pictures of the README
 	$(BIN)/python bench/pictures.py

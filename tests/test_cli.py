@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from mlrun import __version__
 SMOKE = ("debug=smoke", "quiet=true")
 
 
-def record(run: Path) -> dict:
+def record(run: Path) -> Any:
     return json.loads((run / "run.json").read_text())
 
 
@@ -25,7 +26,14 @@ def record(run: Path) -> dict:
 
 def test_help_names_every_verb_and_version_is_ours(mlrun):
     text = mlrun("--help").out
-    for verb in ("mlrun [OVERRIDES]", "evaluate RUN", "predict RUN", "ls [GROUP]", "-m", "--cfg job"):
+    for verb in (
+        "mlrun [OVERRIDES]",
+        "evaluate RUN",
+        "predict RUN",
+        "ls [GROUP]",
+        "-m",
+        "--cfg job",
+    ):
         assert verb in text
     assert mlrun("--version").out == f"mlrun {__version__}\n"
 
@@ -67,7 +75,9 @@ def test_the_configuration_can_be_printed(mlrun):
         ("mnist", 360, "id,label", "confusion_matrix.png"),
     ],
 )
-def test_a_task_runs_on_the_sample_and_leaves_the_documented_folder(mlrun, task, rows, header, plot):
+def test_a_task_runs_on_the_sample_and_leaves_the_documented_folder(
+    mlrun, task, rows, header, plot
+):
     run = mlrun(f"task={task}", *SMOKE).run
     found = {str(p.relative_to(run)) for p in run.rglob("*") if p.is_file()}
     events = next(name for name in found if name.startswith("tensorboard/events.out.tfevents."))
@@ -340,6 +350,72 @@ def test_a_mistake_gets_a_line_or_two_exit_code_2_and_leaves_no_folder(mlrun, ar
     assert "Traceback" not in answer.err
     assert "use +" not in answer.err
     assert not Path("outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "my.csv is empty"),
+        ("a,b\n", "has a header but no rows"),
+        ("a,b\n1,2\n3\n", "line 3: 1 fields, but the header has 2"),
+        ("a,b\n1,2\n3,4,5\n", "line 3: 3 fields, but the header has 2"),
+        ("a,b\n1,2\nx,3\n3,4\n4,5\n", "row 2, column 'a': 'x' is not a finite number"),
+        ("a,b\n1,2\n,3\n3,4\n", "row 2, column 'a': the value is missing"),
+        ("a,b\n1,2\ninf,3\n3,4\n", "row 2, column 'a': 'inf' is not a finite number"),
+        ("a,a,b\n1,2,3\n", "columns 1 and 2 are both called 'a'"),
+        ("a,b\n1,2\n2,\n3,4\n", "row 2, column 'b': the target is missing"),
+        ("a,b\n1,x\n2,x\n", "the target 'b' is x in every row"),
+        ("b\n1\n2\n", "no column is left to learn 'b' from"),
+        ("a,c\n1,2\n", "has no column 'b' (data.target)"),
+    ],
+)
+def test_a_bad_csv_is_named_with_its_place_and_leaves_no_folder(mlrun, write_csv, text, message):
+    write_csv("my.csv", text)
+    answer = mlrun("task=csv", "data.train=my.csv", "data.target=b", "data.split.ratio=0.3")
+    assert answer.code == 2
+    assert message in answer.err
+    assert not Path("outputs").exists()
+
+
+def spoil_magic(folder: Path) -> None:
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(b"\x00\x00\x0d\x01" + bytes(8))
+
+
+def spoil_gzip(folder: Path) -> None:
+    path = folder / "train-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def spoil_count(folder: Path) -> None:
+    labels = folder / "train-labels-idx1-ubyte"
+    labels.write_bytes((folder / "t10k-labels-idx1-ubyte").read_bytes())
+
+
+def spoil_by_removing(folder: Path) -> None:
+    (folder / "t10k-labels-idx1-ubyte").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (spoil_magic, "starts with 00 00 0d 01"),
+        (spoil_gzip, "damaged or truncated gzip"),
+        (spoil_count, "holds 60 images"),
+        (spoil_by_removing, "no file t10k-labels-idx1-ubyte or t10k-labels-idx1-ubyte.gz"),
+    ],
+)
+def test_a_bad_image_file_is_named_and_leaves_no_folder(mlrun, mnist_files, spoil, message):
+    spoil(mnist_files)
+    answer = mlrun("task=mnist", *SMOKE)
+    assert answer.code == 2
+    assert message in answer.err
+    assert not Path("outputs").exists()
+
+
+def test_own_image_files_are_used_instead_of_the_sample(mlrun, mnist_files):
+    run = mlrun("task=mnist", "model=cnn", "model.channels=[4]", *SMOKE).run
+    assert record(run)["sample"] is False
+    assert record(run)["rows"] == {"train": 54, "valid": 6, "test": 20}
 
 
 def test_a_fault_of_ours_keeps_its_traceback_and_exits_with_1(mlrun, monkeypatch):

@@ -61,4 +61,4 @@ def test_monitoring_what_the_task_does_not_score_lists_what_it_does():
 
 
 def test_scores_are_shown_on_one_line():
-    assert shown({"loss": 0.5, "mse": 1.0}) == "loss 0.5000  mse 1.0000"
+    assert shown({"loss": 0.5, "mse": 12345.678}) == "loss 0.5000  mse 12345.7"

@@ -1,5 +1,7 @@
 """The networks."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -11,7 +13,7 @@ from mlrun.models.mlp import MLP
 from mlrun.models.parts import ACTIVATIONS, INITIALISATIONS
 from mlrun.models.summary import layers_of
 
-PLAIN = {"activation": "relu", "dropout": 0.0, "norm": "none", "init": "default"}
+PLAIN: dict[str, Any] = {"activation": "relu", "dropout": 0.0, "norm": "none", "init": "default"}
 
 
 def mlp(in_shape=(5,), out_features=3, **changes):
@@ -19,7 +21,7 @@ def mlp(in_shape=(5,), out_features=3, **changes):
 
 
 def cnn(in_shape=(1, 12, 12), out_features=3, **changes):
-    defaults = {"channels": [2, 3], "kernel_size": 3, "hidden": [8]} | PLAIN
+    defaults: dict[str, Any] = {"channels": [2, 3], "kernel_size": 3, "hidden": [8]} | PLAIN
     return CNN(in_shape, out_features, **(defaults | changes))
 
 

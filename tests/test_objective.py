@@ -77,8 +77,9 @@ def test_loss_auto_follows_the_kind_of_the_data(spec, loss):
 
 
 def test_the_penalty_spares_biases_and_norms():
-    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    nn.init.constant_(model[0].weight, -2.0)
-    nn.init.constant_(model[0].bias, 100.0)
+    linear = nn.Linear(2, 2)
+    nn.init.constant_(linear.weight, -2.0)
+    nn.init.constant_(linear.bias, 100.0)
+    model = nn.Sequential(linear, nn.BatchNorm1d(2))
     assert penalty(model, l1=1.0, l2=0.0).item() == 8.0
     assert penalty(model, l1=0.0, l2=0.5).item() == 8.0

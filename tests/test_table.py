@@ -98,7 +98,7 @@ def test_a_missing_file_is_named():
 
 
 def test_a_folder_is_no_file(workdir):
-    with pytest.raises(MlrunError, match="cannot read .*directory"):
+    with pytest.raises(MlrunError, match=r"cannot read .*directory"):
         read_table(workdir)
 
 
@@ -215,9 +215,7 @@ def test_numbers_that_pandas_wrote_come_back(numbers, separator, line_end, encod
     written = pd.DataFrame(numbers, columns=[f"c{i}" for i in range(numbers.shape[1])])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "numbers.csv"
-        written.to_csv(
-            path, sep=separator, index=False, lineterminator=line_end, encoding=encoding
-        )
+        written.to_csv(path, sep=separator, index=False, lineterminator=line_end, encoding=encoding)
         table = read_table(path)
     assert list(table) == list(written)
     np.testing.assert_allclose(table.to_numpy(float), numbers, rtol=1e-14)
@@ -240,12 +238,12 @@ def test_the_row_that_is_named_is_the_files_row():
 
 @pytest.mark.parametrize("value", ["inf", "-inf", "1e999"])
 def test_an_infinite_number_is_refused(value):
-    with pytest.raises(MlrunError, match="row 2, column 'a': '-?inf' is not a finite number"):
+    with pytest.raises(MlrunError, match=r"row 2, column 'a': '-?inf' is not a finite number"):
         as_numbers(read(f"a\n1\n{value}\n")["a"], PATH)
 
 
 def test_advice_stands_at_the_end_of_a_refusal():
-    with pytest.raises(MlrunError, match="not a finite number; drop it$"):
+    with pytest.raises(MlrunError, match=r"not a finite number; drop it$"):
         as_numbers(pd.Series(["x"], name="a"), PATH, advice="; drop it")
 
 

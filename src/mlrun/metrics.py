@@ -72,4 +72,5 @@ def check_monitor(monitor: str, spec: Spec) -> None:
 
 def shown(values: Mapping[str, Any]) -> str:
     """Scores as one line of text, e.g. `loss 0.1234  accuracy 0.9876`."""
-    return "  ".join(f"{name} {value:.4f}" for name, value in values.items())
+    digits = {name: 4 if abs(value) < 1000 else 1 for name, value in values.items()}
+    return "  ".join(f"{name} {value:.{digits[name]}f}" for name, value in values.items())

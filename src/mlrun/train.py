@@ -246,6 +246,6 @@ def summary(
         *lines,
         ("predictions", predictions),
         ("run folder", str(run.path)),
-        ("next", f"mlrun evaluate {run.path}"),
-        ("", f"mlrun predict {run.path} --input FILE"),
+        ("score again", f"mlrun evaluate {run.path}"),
+        ("new rows", f"mlrun predict {run.path} --input FILE"),
     ]

@@ -90,7 +90,7 @@ class Console:
         self._started = self._shown = time.monotonic()
         self._first: int | None = None
         if self.live:
-            columns = (BarColumn(20), TextColumn("{task.description}"))
+            columns = (BarColumn(12), TextColumn("{task.description}"))
             self._progress = Progress(*columns, console=self.out, auto_refresh=False)
             self._task: TaskID = self._progress.add_task("", total=epochs)
             self._progress.start()
@@ -99,7 +99,7 @@ class Console:
         """An epoch is done: redraw at most four times a second, or log one line in twenty."""
         self._first = self._first or row["epoch"]
         if self._progress is not None:
-            scores = [name for name in ("train/loss", self._monitor) if name in row]
+            scores = [name for name in (self._monitor, "train/loss") if name in row]
             text = self._line(row, scores, best_epoch, best_score)
             self._progress.update(self._task, completed=row["epoch"], description=text)
             if time.monotonic() - self._shown > REFRESH_SECONDS:
@@ -139,11 +139,10 @@ class Console:
         done = row["epoch"] - (self._first or 1) + 1
         left = (time.monotonic() - self._started) / done * (self._epochs - row["epoch"])
         width = len(str(self._epochs))
-        parts = [f"epoch {row['epoch']:>{width}}/{self._epochs}"]
-        parts += [f"{name} {row[name]:.4g}" for name in scores]
+        parts = [f"epoch {row['epoch']:>{width}}/{self._epochs}", f"eta {_duration(left)}"]
         if best_epoch:
             parts.append(f"best {best_score:.4g} (epoch {best_epoch})")
-        return "  ".join([*parts, f"eta {_duration(left)}"])
+        return "  ".join([*parts, *(f"{name} {row[name]:.4g}" for name in scores)])
 
 
 class _Screen(logging.Handler):

@@ -25,7 +25,7 @@ def draw_curve(
     _curve(axes, history, "train/loss", color=TRAIN, label="train")
     _curve(axes, history, "valid/loss", color=VALID, label="valid")
     axes.axvline(best_epoch, color=BEST, linestyle=":", label=f"best epoch {best_epoch}")
-    if _spans_decades(history):
+    if _spans_a_decade(history):
         axes.set_yscale("log")
     axes.set(xlabel="epoch", ylabel="loss", title=title)
     axes.grid(alpha=0.3)
@@ -57,9 +57,9 @@ def _curve(axes: Axes, history: Sequence[dict[str, Any]], name: str, **style: An
     axes.plot(*zip(*points, strict=True), marker=marker, linewidth=1.5, **style)
 
 
-def _spans_decades(history: Sequence[dict[str, Any]]) -> bool:
+def _spans_a_decade(history: Sequence[dict[str, Any]]) -> bool:
     losses = [row[name] for row in history for name in ("train/loss", "valid/loss") if name in row]
-    return bool(min(losses) > 0 and max(losses) > 20 * min(losses))
+    return bool(min(losses) > 0 and max(losses) > 10 * min(losses))
 
 
 def _prediction_vs_truth(

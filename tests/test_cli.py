@@ -123,7 +123,7 @@ def history(run: Path) -> list[list[str]]:
     return [line.split(",")[:-1] for line in (run / "metrics.csv").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("overrides", [("task=covid",), ("task=mnist", "model=cnn")])
+@pytest.mark.parametrize("overrides", [("task=covid",), ("task=mnist", "model=cnn", "model.channels=[4,8]")])
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(mlrun, overrides):
     first, second, third = (
         mlrun(*overrides, *SMOKE, "trainer.epochs=2", f"seed={seed}").run for seed in (0, 0, 1)
@@ -330,6 +330,10 @@ def test_an_unwritable_output_is_told(mlrun, write_csv, flower_run):
         ("device=cuda:99", "device=cuda:99: this machine has"),
         ("device=gpu", "device=gpu: one of auto, cpu, cuda"),
         ("model.hidden=[0]", "model.hidden=[0]"),
+        ("model.hidden=64", "model.hidden=64: a list [a,b] is wanted"),
+        ("data.drop=id", "data.drop=id: a list [a,b] is wanted"),
+        ("data.split.ratio=half", "data.split.ratio=half: a number is wanted"),
+        ("data.scale_target=maybe", "data.scale_target=maybe: true or false is wanted"),
         ("task=csv", "data.train is not set"),
         ("task=csv data.train=nope.csv", "no file nope.csv"),
         ("paths.data=nowhere", "no folder nowhere/covid"),
@@ -459,6 +463,15 @@ def test_a_sweep_runs_every_combination_into_folders_of_their_own(mlrun):
     (sweep,) = Path("outputs").glob("*/*_sweep")
     tasks = {path.name: record(path)["task"] for path in sweep.iterdir() if path.is_dir()}
     assert tasks == {"0": "covid", "1": "covid", "2": "phone_price", "3": "phone_price"}
+
+
+def test_folders_named_in_hydras_way_are_used_and_never_twice(mlrun):
+    for expected in ("mine/run", "mine/run_2"):
+        assert mlrun("hydra.run.dir=mine/run", *SMOKE).run == Path(expected)
+    named = ("hydra.sweep.dir=sweep", "hydra.sweep.subdir=${hydra.job.override_dirname}")
+    assert mlrun("-m", "seed=1,2", "debug=smoke", *named).code == 0
+    found = {path.name for path in Path("sweep").iterdir() if path.is_dir()}
+    assert found == {"debug=smoke,seed=1", "debug=smoke,seed=2"}
 
 
 def test_a_failing_job_stops_no_other_and_is_reported_with_its_number(mlrun):

@@ -151,6 +151,10 @@ def test_rows_are_named_by_the_id_column():
     assert roles.row_ids(pd.DataFrame({"id": ["x7", "x9"]}), "id") == ["x7", "x9"]
 
 
+def test_a_missing_id_is_empty():
+    assert roles.row_ids(pd.DataFrame({"id": ["x7", None]}), "id") == ["x7", ""]
+
+
 def test_rows_without_an_id_are_counted_from_zero():
     assert roles.row_ids(frame("a"), None) == [0, 1]
 

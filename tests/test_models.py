@@ -74,7 +74,6 @@ def test_the_default_initialisation_is_torchs():
     ("make", "message"),
     [
         (lambda: mlp(hidden=[0]), r"model\.hidden=\[0\]"),
-        (lambda: mlp(hidden=64), r"model\.hidden=64: a list"),
         (lambda: mlp(dropout=1.0), r"model\.dropout=1\.0"),
         (lambda: mlp(norm="batsh"), r"Did you mean 'batch'\?"),
         (lambda: mlp(activation="rellu"), r"Did you mean 'relu'\?"),

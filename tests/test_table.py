@@ -89,6 +89,16 @@ def test_names_in_other_scripts_are_kept():
     assert list(read("价格,größe\n1,2\n")) == ["价格", "größe"]
 
 
+@pytest.mark.parametrize("name", ["id", "ID"])
+def test_an_id_is_kept_as_the_text_it_is(name):
+    assert lists(read(f"{name},a\n007,08\n1.50,9\n")) == {name: ["007", "1.50"], "a": [8, 9]}
+
+
+def test_the_identifier_that_was_named_is_kept_as_text():
+    PATH.write_text("key,a\n007,1\n")
+    assert lists(read_table(PATH, identifier="key")) == {"key": ["007"], "a": [1]}
+
+
 # --- what is refused ------------------------------------------------------------------------
 
 

@@ -9,7 +9,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from mlrun.allowlist import resolve
-from mlrun.errors import MlrunError, did_you_mean
+from mlrun.arguments import check_arguments
+from mlrun.errors import MlrunError
 
 
 def build(group: str, config: DictConfig, **runtime: Any) -> Any:
@@ -30,7 +31,10 @@ def build(group: str, config: DictConfig, **runtime: Any) -> Any:
 def build_node(group: str, node: Mapping[str, Any], **runtime: Any) -> Any:
     """Build a node that is already plain; see `build`."""
     kind = resolve(group, node)
-    _check_arguments(group, kind, node, runtime)
+    settings = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
+    # What a partial object waits for comes later, by position: the optimizer's parameters.
+    awaited = list(inspect.signature(kind).parameters)[:1] if node.get("_partial_") else []
+    check_arguments(group, kind, settings, given=[*runtime, *awaited])
     try:
         built = instantiate(dict(node), _convert_="all", **runtime)
     except InstantiationException as error:
@@ -47,34 +51,6 @@ def plain(node: DictConfig) -> dict[str, Any]:
         else value
         for key, value in values.items()
     }
-
-
-def _check_arguments(
-    group: str, kind: type, node: Mapping[str, Any], runtime: Mapping[str, Any]
-) -> None:
-    parameters = inspect.signature(kind).parameters
-    settings = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
-    for key, value in settings.items():
-        if key not in parameters:
-            hint = did_you_mean(key, parameters)
-            raise MlrunError(f"unknown key '{group}.{key}' ({kind.__name__} has none).{hint}")
-        _check_type(f"{group}.{key}", value, parameters[key])
-    if not node.get("_partial_"):
-        for key, parameter in parameters.items():
-            if key not in {*settings, *runtime} and parameter.default is parameter.empty:
-                raise MlrunError(f"{group}.{key} is not set: say {group}.{key}=…")
-
-
-def _check_type(key: str, value: Any, parameter: inspect.Parameter) -> None:
-    """Numbers where numbers are due; the constructors check the rest themselves."""
-    whole = parameter.annotation is int
-    default = parameter.default
-    number = isinstance(default, int | float) and not isinstance(default, bool)
-    if value is None or not (whole or number or parameter.annotation is float):
-        return
-    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-        words = "a whole number" if whole else "a number"
-        raise MlrunError(f"{key}={value}: {words} is wanted")
 
 
 def _translated(group: str, partial: Any) -> Any:

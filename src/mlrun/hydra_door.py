@@ -6,6 +6,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -85,7 +86,10 @@ def _job(config: DictConfig, arguments: Sequence[str], outcome: Outcome) -> floa
 
     def make_folder() -> Path:
         if sweeping:
-            return claim_exactly(Path(state.sweep.dir), str(state.job.num))
+            number, subdir = str(state.job.num), state.sweep.subdir
+            return _claim_named(Path(state.sweep.dir, number if subdir == "." else subdir))
+        if state.run.dir != ".":
+            return _claim_named(Path(state.run.dir))
         return claim(config.paths.outputs, name)
 
     overrides = list(state.overrides.task)
@@ -101,6 +105,13 @@ def _job(config: DictConfig, arguments: Sequence[str], outcome: Outcome) -> floa
         raise  # Hydra runs the other jobs all the same
 
 
+def _claim_named(path: Path) -> Path:
+    """The folder the user named in Hydra's way, which Hydra has just created; never a used one."""
+    with suppress(OSError):
+        path.rmdir()  # does nothing to a folder that holds anything
+    return claim_exactly(path.parent, path.name)
+
+
 # --- errors in the user's words ---
 
 
@@ -109,7 +120,7 @@ def explain(error: BaseException) -> str:
     chain = list(_causes(error))
     for cause in chain:
         if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
-            return _no_option(str(cause.missing_cfg_file))
+            return _no_option(cause)
         if isinstance(cause, OverrideParseException):
             return f"cannot read '{cause.override}': KEY=VALUE or GROUP=OPTION is wanted"
     text = str(error)
@@ -132,9 +143,9 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _no_option(file: str) -> str:
-    group, _, option = file.rpartition("/")
-    known = options(group)
+def _no_option(error: MissingConfigException) -> str:
+    group, _, option = str(error.missing_cfg_file).rpartition("/")
+    known = list(error.options or options(group))
     hint = did_you_mean(option, known)
     return f"no option '{option}' in group '{group}'.{hint} Options: {', '.join(known)}"
 

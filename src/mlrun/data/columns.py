@@ -156,4 +156,4 @@ def _is_free_text(column: pd.Series) -> bool:
 
 def row_ids(table: pd.DataFrame, column: str | None) -> list[Any]:
     """What pred.csv calls the rows: the id column, else row numbers from 0 as pandas counts."""
-    return list(range(len(table))) if column is None else table[column].tolist()
+    return list(range(len(table))) if column is None else table[column].fillna("").tolist()

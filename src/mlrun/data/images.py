@@ -61,7 +61,7 @@ class Images:
         Raises:
             MlrunError: a file is missing, malformed, or does not fit the others.
         """
-        method = Split(**self.split)
+        method = Split.of(self.split)
         sample = files is None and not self.download and wants_sample(Path(self.dir), self.sample)
         files = files or self._find(sample)
         images, labels = _read_pair(files["train_images"], files["train_labels"])
@@ -138,12 +138,14 @@ def read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
             f"{path}: starts with {content[:4].hex(' ') or 'nothing'}, but an IDX file of "
             f"{dimensions} dimension(s) starts with {magic.hex(' ')}"
         )
-    shape = np.frombuffer(content[4:header], dtype=">u4").astype(int).tolist()
+    if len(content) < header:
+        raise MlrunError(f"{path}: its header is cut off: truncated or damaged")
+    shape = [int(size) for size in np.frombuffer(content[4:header], dtype=">u4")]
     expected = math.prod(shape)
-    if len(shape) < dimensions or len(content) - header != expected:
+    if len(content) - header != expected:
         raise MlrunError(
             f"{path}: {' x '.join(map(str, shape))} elements are announced, "
-            f"{max(len(content) - header, 0)} bytes follow: truncated or damaged"
+            f"{len(content) - header} bytes follow: truncated or damaged"
         )
     if expected == 0:
         raise MlrunError(f"{path} holds no elements")

@@ -1,6 +1,7 @@
 """Which rows train and which validate: seeded, and saved with the run."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from sklearn.model_selection import (
     train_test_split,
 )
 
+from mlrun.arguments import check_arguments
 from mlrun.data.spec import CLASSIFICATION
 from mlrun.errors import MlrunError, did_you_mean
 
@@ -46,6 +48,12 @@ class Split:
     folds: int
     fold: int
     column: str | None
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Split":
+        """From the mapping that stands in the configuration."""
+        check_arguments("data.split", cls, settings)
+        return cls(**settings)
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:

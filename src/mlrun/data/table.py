@@ -15,12 +15,15 @@ SEPARATORS = (",", ";", "\t", "|")
 Numbers = NDArray[np.float64]
 
 
-def read_table(path: Path, *, duplicates: str = "error") -> pd.DataFrame:
+def read_table(
+    path: Path, *, duplicates: str = "error", identifier: str | None = None
+) -> pd.DataFrame:
     """Read a CSV file with a header line; the separator is the one the header uses most.
 
     Args:
         path: the file, UTF-8.
         duplicates: "error", or "number" to rename a second `x` to `x.1` as pandas does.
+        identifier: the column kept as the text it is (007 is not 7); None: the one called id.
 
     Raises:
         MlrunError: no such file, not UTF-8 text, empty, no rows, ragged, two columns of a name.
@@ -38,6 +41,7 @@ def read_table(path: Path, *, duplicates: str = "error") -> pd.DataFrame:
             index_col=False,
             skipinitialspace=True,
             low_memory=False,
+            dtype={name: str for name in names if name == identifier or name.lower() == "id"},
         )
     except (csv.Error, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise MlrunError(f"{path} cannot be read as CSV: {error}") from None

@@ -87,7 +87,7 @@ class Tabular:
         Raises:
             MlrunError: a file is missing or malformed, or cannot be trained on.
         """
-        method = Split(**self.split)
+        method = Split.of(self.split)
         sample = files is None and wants_sample(Path(self.dir), self.sample)
         files = files or self._find(sample)
         table = self._table(files["train"])
@@ -148,7 +148,7 @@ class Tabular:
         return {role: path for role, path in found.items() if path is not None}
 
     def _table(self, path: Path) -> pd.DataFrame:
-        return read_table(path, duplicates=self.duplicates)
+        return read_table(path, duplicates=self.duplicates, identifier=self.id)
 
     def _target(self, table: pd.DataFrame, test: pd.DataFrame | None, path: Path) -> str:
         if self.target is None:

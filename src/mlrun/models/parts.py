@@ -79,10 +79,9 @@ def hidden_layer(
 
 
 def check_sizes(name: str, sizes: Sequence[int]) -> None:
-    """Refuse anything but a list of whole numbers above 0."""
-    whole = isinstance(sizes, list | tuple) and all(isinstance(s, int) for s in sizes)
-    if not whole or any(size < 1 for size in sizes):
-        raise MlrunError(f"model.{name}={sizes}: a list of whole numbers above 0, e.g. [64,32]")
+    """Refuse a layer without units."""
+    if any(size < 1 for size in sizes):
+        raise MlrunError(f"model.{name}={list(sizes)}: whole numbers above 0 are wanted")
 
 
 def check_dropout(dropout: float) -> None:

@@ -1,0 +1,73 @@
+"""Settings against a constructor's signature: known names, fitting types, nothing missing."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
+
+from mlrun.errors import MlrunError, did_you_mean
+
+Parameter = inspect.Parameter
+WORDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    NoneType: "null",
+    Sequence: "a list [a,b]",
+    Mapping: "a mapping {key: value}",
+}
+
+
+def check_arguments(
+    prefix: str, kind: type, settings: Mapping[str, Any], *, given: Sequence[str] = ()
+) -> None:
+    """Refuse settings that `kind(**settings)` would not take.
+
+    Args:
+        prefix: where the settings stand in the configuration, for the message.
+        kind: the class; its annotations, or else its defaults, tell the types.
+        settings: from the configuration.
+        given: arguments that the program itself will pass.
+
+    Raises:
+        MlrunError: an unknown key, a value of another type, a key that is not set.
+    """
+    parameters = inspect.signature(kind).parameters
+    for key, value in settings.items():
+        if key not in parameters:
+            hint = did_you_mean(key, parameters)
+            raise MlrunError(f"unknown key '{prefix}.{key}' ({kind.__name__} has none).{hint}")
+        wanted = _wanted(parameters[key])
+        if not _fits(value, wanted):
+            raise MlrunError(f"{prefix}.{key}={value}: {_words(wanted)} is wanted")
+    for key, parameter in parameters.items():
+        if key not in settings and key not in given and parameter.default is Parameter.empty:
+            raise MlrunError(f"{prefix}.{key} is not set: say {prefix}.{key}=…")
+
+
+def _wanted(parameter: Parameter) -> Any:
+    """The annotation; in torch, whose numbers may be tensors too, a number where one is default."""
+    default = parameter.default
+    if isinstance(default, int | float) and not isinstance(default, bool):
+        return float
+    return parameter.annotation
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    kind = get_origin(wanted) or wanted
+    if kind is UnionType:
+        return any(_fits(value, choice) for choice in get_args(wanted))
+    if kind in (int, float):
+        return isinstance(value, int if kind is int else int | float) and not isinstance(
+            value, bool
+        )
+    if kind is Sequence:
+        entries = get_args(wanted)[0]
+        return isinstance(value, list | tuple) and all(_fits(entry, entries) for entry in value)
+    return not isinstance(kind, type) or kind not in WORDS or isinstance(value, kind)
+
+
+def _words(wanted: Any) -> str:
+    choices = get_args(wanted) if get_origin(wanted) is UnionType else (wanted,)
+    return " or ".join(WORDS[get_origin(choice) or choice] for choice in choices)

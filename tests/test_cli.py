@@ -123,7 +123,9 @@ def history(run: Path) -> list[list[str]]:
     return [line.split(",")[:-1] for line in (run / "metrics.csv").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("overrides", [("task=covid",), ("task=mnist", "model=cnn", "model.channels=[4,8]")])
+@pytest.mark.parametrize(
+    "overrides", [("task=covid",), ("task=mnist", "model=cnn", "model.channels=[4,8]")]
+)
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(mlrun, overrides):
     first, second, third = (
         mlrun(*overrides, *SMOKE, "trainer.epochs=2", f"seed={seed}").run for seed in (0, 0, 1)
@@ -318,6 +320,10 @@ def test_an_unwritable_output_is_told(mlrun, write_csv, flower_run):
         ("trainer.epochs=abc", "trainer.epochs: Value 'abc'"),
         ("trainer.epochs=-1", "trainer.epochs=-1: must be at least 1"),
         ("optimizer.lr=0", "optimizer.lr=0: must be more than 0"),
+        ("scheduler=step scheduler.step_size=0", "optimizer or scheduler: integer modulo"),
+        ("scheduler=step scheduler.step_size=a", "scheduler.step_size=a: a whole number"),
+        ("loss=huber loss.delta=-1", "loss: huber_loss does not support"),
+        ("paths=here", "paths: set a key of it"),
         ("optimizer.lr=fast", "optimizer.lr=fast: a number is wanted"),
         ("optimizer.betas=[2,2]", "optimizer: Invalid beta"),
         ("optimizer.lr=1,2", "add -m to run each"),

@@ -35,6 +35,16 @@ def test_the_target_is_the_last_column_without_a_test_file():
     assert roles.target_column(frame("a", "y", "b"), None, PATH) == "b"
 
 
+def test_the_target_that_was_chosen_is_said_with_the_reason(caplog):
+    caplog.set_level("INFO", logger="mlrun")
+    roles.target_column(frame("a", "y"), None, PATH)
+    roles.target_column(frame("y", "a"), frame("a"), PATH)
+    assert caplog.messages == [
+        "target: y (the last column)",
+        "target: y (the column the test file lacks)",
+    ]
+
+
 def test_several_lacking_columns_are_listed_and_the_setting_named():
     with pytest.raises(MlrunError, match=r"target\? The test file lacks x, y; say data\.target"):
         roles.target_column(frame("a", "x", "y"), frame("a"), PATH)
@@ -57,19 +67,31 @@ def test_a_column_that_is_not_there_is_named_with_its_setting_and_the_closest_na
         (list(range(21)), "regression"),
         ([0.0, 1.0], "classification"),
         (["low", "high"], "classification"),
+        ([f"level {i}" for i in range(30)], "classification"),
         ([True, False], "classification"),
     ],
-    ids=["floats", "few-ints", "20-ints", "21-ints", "whole-floats", "text", "bool"],
+    ids=["floats", "few-ints", "20-ints", "21-ints", "whole-floats", "text", "30-texts", "bool"],
 )
 def test_the_kind_follows_the_targets_values(values, kind):
     assert roles.infer_kind(series(*values)) == kind
 
 
-def test_the_inferred_kind_is_said_with_the_setting_that_overrules_it(caplog):
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([0.5, 1.5], "kind: regression (target 'y' holds 2 different numbers; else data.kind="),
+        (
+            [1, 0],
+            "kind: classification (target 'y' holds 2 different whole numbers; else data.kind=",
+        ),
+        (["a", "b"], "kind: classification (target 'y' holds 2 different texts; else data.kind="),
+    ],
+)
+def test_the_inferred_kind_is_said_with_the_setting_that_overrules_it(values, message, caplog):
     caplog.set_level("INFO", logger="mlrun")
-    roles.infer_kind(series(0.5, 1.5))
-    assert "regression" in caplog.text
-    assert "data.kind=classification" in caplog.text
+    kind = roles.infer_kind(series(*values))
+    other = {"regression": "classification", "classification": "regression"}[kind]
+    assert caplog.messages == [f"{message}{other})"]
 
 
 # --- class labels ---------------------------------------------------------------------------
@@ -85,6 +107,10 @@ def test_word_classes_are_ordered_by_letter():
 
 def test_numbers_come_before_words():
     assert roles.classes_of(series("x", "10", "9"), PATH) == ("9", "10", "x")
+
+
+def test_fractions_among_words_are_labels():
+    assert roles.classes_of(series("1.5", "x"), PATH) == ("1.5", "x")
 
 
 def test_whole_floats_are_classes_without_a_point():
@@ -147,6 +173,10 @@ def test_without_a_column_called_id_there_is_none():
     assert roles.id_column(None, frame("a", "idea")) is None
 
 
+def test_a_file_may_lack_the_id_that_was_asked_for():
+    assert roles.id_column("key", frame("id", "a")) is None
+
+
 def test_rows_are_named_by_the_id_column():
     assert roles.row_ids(pd.DataFrame({"id": ["x7", "x9"]}), "id") == ["x7", "x9"]
 
@@ -189,9 +219,16 @@ def test_free_text_is_left_out_and_said(caplog):
     assert "data.categorical=[name] keeps it" in caplog.text
 
 
-def test_many_different_texts_that_repeat_are_categories():
-    table = pd.DataFrame({"city": [f"city {i % 60}" for i in range(240)]})
+@pytest.mark.parametrize(("distinct", "rows"), [(50, 50), (60, 120)])
+def test_few_texts_or_texts_that_repeat_are_categories(distinct, rows):
+    table = pd.DataFrame({"city": [f"city {i % distinct}" for i in range(rows)]})
     assert roles.categorical_columns(table, "auto", PATH) == (["city"], [])
+
+
+@pytest.mark.parametrize(("distinct", "rows"), [(51, 51), (61, 121)])
+def test_many_texts_in_over_half_the_rows_are_free_text(distinct, rows):
+    table = pd.DataFrame({"city": [f"city {i % distinct}" for i in range(rows)]})
+    assert roles.categorical_columns(table, "auto", PATH) == ([], ["city"])
 
 
 def test_listed_columns_are_categories_whatever_they_hold():

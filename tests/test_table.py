@@ -56,6 +56,10 @@ def test_a_quoted_field_may_hold_the_separator():
     assert lists(read('a,b\n"x, y",2\n')) == {"a": ["x, y"], "b": [2]}
 
 
+def test_a_quoted_field_may_follow_a_space():
+    assert lists(read('a,b\n1, "x, y"\n')) == {"a": [1], "b": ["x, y"]}
+
+
 def test_a_quoted_field_may_hold_a_line_break():
     assert lists(read('a,b\n"x\ny",2\n')) == {"a": ["x\ny"], "b": [2]}
 
@@ -289,6 +293,10 @@ def test_a_column_is_numeric_when_half_its_values_are(text, numeric):
 
 def test_missing_values_say_nothing_about_a_columns_type():
     assert looks_numeric(read("a,b\n1,0\n,0\n,0\n,0\nx,0\n")["a"])
+
+
+def test_a_column_without_values_is_numeric():
+    assert looks_numeric(read("a,b\n,0\n,0\n")["a"])
 
 
 def test_the_first_missing_value_is_found():

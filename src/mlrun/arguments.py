@@ -51,7 +51,8 @@ def _wanted(parameter: Parameter) -> Any:
     default = parameter.default
     if isinstance(default, int | float) and not isinstance(default, bool):
         return float
-    return parameter.annotation
+    spelled = {"int": int, "float": float, "bool": bool}  # where annotations are kept as text
+    return spelled.get(str(parameter.annotation), parameter.annotation)
 
 
 def _fits(value: Any, wanted: Any) -> bool:

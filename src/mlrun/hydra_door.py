@@ -129,6 +129,8 @@ def explain(error: BaseException) -> str:
     for cause in chain:
         if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key:
             return _no_key(cause)
+        if "is not a subclass of" in str(cause) and isinstance(cause, OmegaConfBaseException):
+            return f"{cause.full_key}: set a key of it, {cause.full_key}.KEY=VALUE"
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
             return f"{cause.full_key}: {str(cause.msg or cause).splitlines()[0]}"
     if group := re.match(r"You must specify '(\w+)'", text):

@@ -12,20 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig, OmegaConf
-from torch import nn
+from omegaconf import DictConfig
 
 from mlrun.build import build
 from mlrun.config import Settings, settings_of
-from mlrun.data.batches import batch_sizes
 from mlrun.data.spec import Dataset
 from mlrun.device import choose_device, seed_everything
-from mlrun.errors import MlrunError
 from mlrun.interrupt import interruptible
-from mlrun.loop import Learner, Progress, Row, Scores, fit, steps_per_epoch
-from mlrun.metrics import check_monitor, class_accuracy, shown
+from mlrun.learner import build_learner
+from mlrun.loop import Learner, Progress, Row, Scores, fit
+from mlrun.metrics import class_accuracy, shown
 from mlrun.models.summary import layers_of
-from mlrun.objective import build_objective
 from mlrun.predictions import write_predictions
 from mlrun.record import Record, begin, recorded
 from mlrun.report.console import Console
@@ -114,36 +111,6 @@ def prepare(config: DictConfig, settings: Settings) -> Job:
     )
     threads = set_threads(learner.model, dataset.spec, trainer.batch_size)
     return Job(config, settings, dataset, learner, trained, threads)
-
-
-def build_learner(
-    config: DictConfig, settings: Settings, dataset: Dataset, device: torch.device
-) -> Learner:
-    """Model, loss, optimizer and scheduler, fitting the data and each other."""
-    spec, trainer = dataset.spec, settings.trainer
-    objective = build_objective(config, spec)
-    check_monitor(trainer.monitor, spec)
-    model = build("model", config, in_shape=spec.in_shape, out_features=objective.out_features)
-    model = objective.complete(model).to(device)
-    check_batch_norm(model, len(dataset.train), trainer.batch_size)
-    optimizer = build("optimizer", config)(model.parameters())
-    if optimizer.param_groups[0]["lr"] <= 0:
-        raise MlrunError(f"optimizer.lr={config.optimizer.lr}: must be more than 0")
-    runtime = {}
-    if OmegaConf.is_missing(config.scheduler, "steps_per_epoch"):
-        runtime["steps_per_epoch"] = steps_per_epoch(len(dataset.train), trainer)
-    scheduler = build("scheduler", config, **runtime)(optimizer)
-    return Learner(model, objective, optimizer, scheduler)
-
-
-def check_batch_norm(model: nn.Module, rows: int, batch_size: int) -> None:
-    """Refuse batch norm over batches of one row, which have no variance."""
-    normed = any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in model.modules())
-    if normed and min(batch_sizes(rows, batch_size)) == 1:
-        raise MlrunError(
-            f"model.norm=batch needs batches of at least 2 rows (trainer.batch_size={batch_size}, "
-            f"{rows} training rows): model.norm=none"
-        )
 
 
 def announce(console: Console, job: Job) -> None:

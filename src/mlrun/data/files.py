@@ -50,6 +50,8 @@ def find(folder: Path, names: str | Sequence[str | None] | None, *, key: str) ->
 def _not_found(candidates: Sequence[Path], key: str) -> str:
     first = candidates[0]
     folder = first.parent
+    if first.is_dir():
+        return f"{first} is a folder, not a file; see {key}"
     if not folder.is_dir():
         return f"no folder {folder} with {first.name}; see {key}, data.dir and MLRUN_DATA"
     there = sorted(p.name for p in folder.iterdir() if p.is_file())

@@ -439,6 +439,7 @@ def test_a_fault_of_ours_keeps_its_traceback_and_exits_with_1(mlrun, monkeypatch
     assert "ZeroDivisionError: ours" in answer.err
     (run,) = Path("outputs").glob("*/*")
     assert record(run)["status"] == "failed"
+    assert "ZeroDivisionError: ours" in (run / "run.log").read_text()
 
 
 def test_a_diverging_run_says_so_keeps_its_best_weights_and_exits_with_1(mlrun):

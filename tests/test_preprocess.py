@@ -71,8 +71,8 @@ def test_features_are_32_bit_floats():
 
 
 @pytest.mark.parametrize("scale", ["standard", "minmax"])
-def test_a_constant_column_becomes_zero(scale):
-    assert apply(fit(column(7, 7, 7), scale=scale), column(7, 7)).tolist() == [[0], [0]]
+def test_a_constant_column_is_only_centred(scale):
+    assert apply(fit(column(7, 7, 7), scale=scale), column(7, 9)).tolist() == [[0], [2]]
 
 
 def test_text_in_a_number_column_is_named_with_the_setting_for_categories():
@@ -140,6 +140,10 @@ def test_a_category_never_seen_goes_to_the_unknown():
 
 def test_number_categories_are_ordered_by_value():
     assert names(fit(MIXED[["k"]], "k")) == ["k=2", "k=9", "k=10", "k=(unknown)"]
+
+
+def test_number_categories_come_before_words():
+    assert names(fit(column("x", "10", "9"), "a")) == ["a=9", "a=10", "a=x", "a=(unknown)"]
 
 
 def test_a_number_category_is_the_same_as_int_and_as_float():
@@ -252,6 +256,29 @@ def test_the_f_test_is_scikit_learns():
 def test_correlation_counts_in_either_direction():
     table = pd.DataFrame({"weak": MANY["b"], "opposite": -MANY["d"]})
     assert names(top(1, "correlation", table=table)) == ["opposite"]
+
+
+def test_correlation_is_about_the_mean():
+    table = pd.DataFrame({"noise": MANY["a"], "far": MANY["d"] + 1000})
+    contract = fit(table, scale="none")
+    features = apply(contract, table).numpy()
+    assert names(select_top(contract, features, VALUES, top=1, by="correlation")) == ["far"]
+
+
+@pytest.mark.parametrize(("by", "best"), [("f_test", "middle"), ("correlation", "slope")])
+def test_the_f_test_sees_a_class_in_the_middle(by, best):
+    classes = np.arange(60) % 3
+    table = pd.DataFrame(
+        {"middle": 5 * (classes == 1) + MANY["a"], "slope": 0.5 * classes + MANY["b"]}
+    )
+    assert names(top(1, by, classes, table)) == [best]
+
+
+@pytest.mark.parametrize(("by", "best"), [("f_test", "line"), ("mutual_info", "curve")])
+def test_mutual_information_sees_a_curve(by, best):
+    curve = np.linspace(-3, 3, 60)
+    table = pd.DataFrame({"line": curve**2 + 4 * MANY["a"], "curve": curve})
+    assert names(top(1, by, curve**2, table)) == [best]
 
 
 @pytest.mark.parametrize("by", BY)

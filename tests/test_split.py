@@ -101,12 +101,14 @@ def test_the_held_out_share_is_rounded_up(count, held):
     assert len(rows(VALUES[:count], method="holdout")[1]) == held
 
 
-def test_a_tiny_ratio_still_holds_out_a_row():
-    assert len(rows(method="holdout", ratio=0.001)[1]) == 1
+@pytest.mark.parametrize("method", ["holdout", "random_split", "time"])
+def test_a_tiny_ratio_still_holds_out_a_row(method):
+    assert len(rows(method=method, ratio=0.001)[1]) == 1
 
 
-def test_a_large_ratio_still_leaves_a_row_to_train():
-    assert len(rows(method="holdout", ratio=0.999)[0]) == 1
+@pytest.mark.parametrize("method", ["holdout", "random_split", "time"])
+def test_a_large_ratio_still_leaves_a_row_to_train(method):
+    assert len(rows(VALUES[:5], method=method, ratio=0.999)[0]) == 1
 
 
 def test_random_split_is_torchs():
@@ -173,8 +175,14 @@ def test_auto_stratifies_classes():
     assert rows(method="auto") == rows(method="stratified")
 
 
+def test_auto_stratifies_where_every_class_just_fits():
+    labels = np.array([0] * 8 + [1] * 2)
+    assert rows(labels) == rows(labels, method="stratified")
+
+
 def test_auto_is_a_plain_holdout_for_numbers():
-    assert rows(VALUES, kind="regression") == rows(VALUES, kind="regression", method="holdout")
+    repeated = LABELS.astype(float)
+    assert rows(repeated, kind="regression") == rows(repeated, method="holdout")
 
 
 def test_auto_is_a_plain_holdout_when_a_class_has_one_row(caplog):
@@ -208,6 +216,19 @@ def test_auto_is_a_plain_holdout_when_validation_cannot_have_every_class():
 def test_a_setting_out_of_range_is_named(settings, words):
     with pytest.raises(MlrunError, match=words):
         Split(**DEFAULTS | settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"ratoi": 0.2}, r"unknown key 'data\.split\.ratoi'.*Did you mean 'ratio'\?"),
+        ({"ratio": "few"}, r"data\.split\.ratio=few: a number is wanted"),
+        ({"seed": None}, r"data\.split\.seed=None: a whole number is wanted"),
+    ],
+)
+def test_a_setting_of_another_name_or_type_is_named(settings, words):
+    with pytest.raises(MlrunError, match=words):
+        Split.of(DEFAULTS | settings)
 
 
 def test_a_class_of_one_row_cannot_be_stratified():

@@ -39,6 +39,8 @@ def recorded(run: RunFolder) -> Iterator[None]:
             run.update(
                 status=_status(error), error=str(error) or type(error).__name__, ended=_now()
             )
+        trace = None if isinstance(error, MlrunError | Diverged | Interrupted) else error
+        log.error("%s: %s", _status(error), error, exc_info=trace, extra={"hidden": True})
         if isinstance(error, OSError):
             place = error.filename or run.path
             raise MlrunError(f"cannot write {place}: {error.strerror}") from error

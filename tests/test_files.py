@@ -41,7 +41,7 @@ def test_a_file_that_may_be_absent_is_found_when_it_is_there():
 
 def test_a_folder_of_that_name_is_no_file():
     Path("a.csv").mkdir()
-    with pytest.raises(MlrunError, match=r"no file a\.csv"):
+    with pytest.raises(MlrunError, match=r"a\.csv is a folder, not a file; see data\.train"):
         find(Path(), "a.csv", key="data.train")
 
 

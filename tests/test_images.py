@@ -185,10 +185,25 @@ def test_training_images_are_standardised():
 
 
 @pytest.mark.usefixtures("mnist_files")
-def test_an_image_contract_survives_json():
-    contract = load().contract
+def test_a_recorded_contract_is_used_as_it_is():
+    contract = load().contract | {"mean": 0.5}
     again = data_of("mnist").load(contract=json.loads(json.dumps(contract)))
     assert again.contract == contract
+
+
+def test_recorded_files_are_read_where_they_were(mnist_files):
+    files = load().files
+    mnist_files.rename("elsewhere")
+    moved = {role: Path("elsewhere", path.name) for role, path in files.items()}
+    dataset = data_of("mnist").load(files=moved)
+    assert dataset.files == moved
+    assert not dataset.sample
+
+
+def test_blank_images_are_not_divided_by_zero(mnist_files):
+    rewrite(mnist_files, "train-images-idx3", np.zeros((60, 8, 8)))
+    dataset = load()
+    assert dataset.contract == {"input": "images", "mean": 0.0, "std": 1.0}
 
 
 @pytest.mark.usefixtures("mnist_files")

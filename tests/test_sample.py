@@ -38,6 +38,12 @@ def test_a_task_without_files_runs_on_its_sample(task):
     assert all(path.parent == Path("data/sample") / task for path in dataset.files.values())
 
 
+@pytest.mark.parametrize("task", ["covid", "mnist"])
+def test_recorded_files_are_no_sample(task):
+    files = data_of(task).load().files
+    assert not data_of(task).load(files=files).sample
+
+
 def test_a_folder_the_user_named_is_never_replaced():
     with pytest.raises(MlrunError, match="no folder elsewhere"):
         data_of("covid", dir="elsewhere").load()
@@ -99,6 +105,14 @@ def test_a_row_of_the_covid_sample_is_in_one_state(samples):
     assert (train[STATES].sum(axis=1) == 1).all()
 
 
+def test_the_covid_samples_target_follows_the_day_before_and_the_symptoms(samples):
+    train = pd.read_csv(samples / "covid" / "covid.train.csv")
+    linked = train[["tested_positive.3", "cli.4", "anxious"]].corrwith(train["tested_positive.4"])
+    assert linked["tested_positive.3"] > 0.95
+    assert linked["cli.4"] > 0.5
+    assert abs(linked["anxious"]) < 0.1
+
+
 def test_the_covid_samples_percentages_are_some(samples):
     train = pd.read_csv(samples / "covid" / "covid.train.csv").drop(columns="id")
     assert train.to_numpy().min() >= 0
@@ -117,6 +131,14 @@ def test_the_phone_price_sample_has_the_real_files_columns(samples):
 def test_the_phone_price_samples_classes_are_balanced(samples):
     train = pd.read_csv(samples / "phone_price" / "train.csv")
     assert train["price_range"].value_counts().to_dict() == {0: 500, 1: 500, 2: 500, 3: 500}
+
+
+def test_the_phone_price_samples_classes_follow_the_memory(samples):
+    train = pd.read_csv(samples / "phone_price" / "train.csv")
+    linked = train[["ram", "battery_power", "wifi"]].corrwith(train["price_range"])
+    assert linked["ram"] > 0.8
+    assert linked["battery_power"] > 0.1
+    assert abs(linked["wifi"]) < 0.1
 
 
 @pytest.mark.parametrize("name", [name for name, *_ in PHONE])

@@ -94,9 +94,10 @@ def test_every_row_trains_or_validates():
 
 def test_a_test_file_gives_the_rows_to_predict_and_tells_the_target():
     write("t.csv", houses()[["price", "size", "rooms"]])
-    write("u.csv", pd.DataFrame({"rooms": [1, 2], "size": [30, 40], "id": ["x", "y"]}))
+    write("u.csv", pd.DataFrame({"rooms": [1, 2], "size": [30, 40], "ID": ["x", "y"]}))
     dataset = load(test="u.csv")
     assert dataset.spec.target == "price"
+    assert dataset.spec.header == ("ID", "price")
     assert dataset.predict.ids == ["x", "y"]
     assert dataset.test is None
 
@@ -163,6 +164,23 @@ def test_the_target_is_scaled_by_the_training_rows():
 def test_target_scaling_can_be_switched_off():
     write("t.csv", houses())
     spec = load(scale_target=False).spec
+    assert (spec.target_center, spec.target_scale) == (0.0, 1.0)
+
+
+def test_a_single_training_row_leaves_the_target_unscaled():
+    write("t.csv", houses(2))
+    assert load(split={"method": "time"}).spec.target_scale == 1.0
+
+
+def test_a_target_of_one_value_is_refused():
+    write("t.csv", houses().assign(price=7.5))
+    with pytest.raises(MlrunError, match=r"t\.csv: the target 'price' is 7\.5 in every row"):
+        load()
+
+
+def test_classes_are_never_scaled():
+    write("t.csv", houses()[["size", "town"]])
+    spec = load(scale_target=True).spec
     assert (spec.target_center, spec.target_scale) == (0.0, 1.0)
 
 

@@ -4,6 +4,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,16 +20,16 @@ run: .venv/.installed ## train the COVID-19 regression to the end (real data if 
 	$(BIN)/mlrun task=covid model=mlp
 
 test: .venv/.installed ## the fast test suite
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: .venv/.installed ## every test; those marked data need MLRUN_DATA
-	$(BIN)/python -m pytest -m ""
+	$(PYTEST) -m ""
 
 check: .venv/.installed ## format, lint, types, tests: what CI runs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 format: .venv/.installed ## put the code into shape
 	$(BIN)/ruff check --fix .

@@ -102,6 +102,11 @@ def test_a_task_runs_on_the_sample_and_leaves_the_documented_folder(
     assert record(run)["sample"] is True
 
 
+def test_an_empty_mlrun_data_is_as_none(mlrun, monkeypatch):
+    monkeypatch.setenv("MLRUN_DATA", "")
+    assert record(mlrun(*SMOKE).run)["sample"] is True
+
+
 def test_the_sample_is_announced_loudly(mlrun):
     assert "SAMPLE DATA" in mlrun("debug=smoke").out
 
@@ -367,12 +372,12 @@ def test_a_mistake_gets_a_line_or_two_exit_code_2_and_leaves_no_folder(mlrun, ar
     [
         ("", "my.csv is empty"),
         ("a,b\n", "has a header but no rows"),
-        ("a,b\n1,2\n3\n", "line 3: 1 fields, but the header has 2"),
+        ("a,b\n1,2\n3\n", "line 3: 1 field, but the header has 2"),
         ("a,b\n1,2\n3,4,5\n", "line 3: 3 fields, but the header has 2"),
         ("a,b\n1,2\nx,3\n3,4\n4,5\n", "row 2, column 'a': 'x' is not a finite number"),
         ("a,b\n1,2\n,3\n3,4\n", "row 2, column 'a': the value is missing"),
         ("a,b\n1,2\ninf,3\n3,4\n", "row 2, column 'a': 'inf' is not a finite number"),
-        ("a,a,b\n1,2,3\n", "columns 1 and 2 are both called 'a'"),
+        ("a,a,b\n1,2,3\n", "columns 1 and 2 are all called 'a'"),
         ("a,b\n1,2\n2,\n3,4\n", "row 2, column 'b': the target is missing"),
         ("a,b\n1,x\n2,x\n", "the target 'b' is x in every row"),
         ("b\n1\n2\n", "no column is left to learn 'b' from"),

@@ -237,5 +237,5 @@ def test_listed_columns_are_categories_whatever_they_hold():
 
 
 def test_a_listed_category_that_is_not_there_is_named():
-    with pytest.raises(MlrunError, match=r"no column 'colour' \(data\.categorical\).*'color'"):
+    with pytest.raises(MlrunError, match=r"data\.categorical: 'colour' is not a feature.*'color'"):
         roles.categorical_columns(frame("color"), ["colour"], PATH)

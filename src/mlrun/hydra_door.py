@@ -51,6 +51,8 @@ def run_hydra(arguments: Sequence[str]) -> int:
 
     command = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
     before, sys.argv = sys.argv, ["mlrun", *arguments]
+    if os.environ.get("MLRUN_DATA") == "":
+        del os.environ["MLRUN_DATA"]  # set but empty is not set
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing and exiting
     try:
         command()

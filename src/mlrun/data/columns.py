@@ -70,6 +70,8 @@ def _whole(column: pd.Series) -> bool:
 def check_target(target: pd.Series, path: Path) -> None:
     """Refuse a target with a missing value or a single one."""
     _refuse_missing(target, path)
+    if len(target) == 1:
+        raise MlrunError(f"{path} has 1 row; at least 2 are needed, one of them to validate")
     if target.nunique() < 2:
         raise MlrunError(
             f"{path}: the target '{target.name}' is {target.iloc[0]} in every row: nothing to learn"
@@ -138,7 +140,11 @@ def categorical_columns(
         (categories, left out): both empty when `setting` is a list without them.
     """
     if not isinstance(setting, str):
-        return [require(name, table, path, key="data.categorical") for name in setting], []
+        absent = [name for name in setting if name not in table.columns]
+        if absent:
+            hint = did_you_mean(absent[0], map(str, table.columns))
+            raise MlrunError(f"{path}: data.categorical: '{absent[0]}' is not a feature.{hint}")
+        return list(setting), []
     texts = [str(c) for c in table.columns if not looks_numeric(table[c])]
     names = [c for c in texts if _is_free_text(table[c])]
     for name in names:
@@ -152,6 +158,14 @@ def categorical_columns(
 def _is_free_text(column: pd.Series) -> bool:
     distinct: int = column.nunique()
     return distinct > MOST_CATEGORIES and distinct > len(column) / 2
+
+
+def order_or_groups(column: pd.Series, path: Path) -> NDArray[Any]:
+    """The values a split goes by: numbers where they are such, else text; none may be missing."""
+    at = first_missing(column.to_numpy())
+    if at is not None:
+        raise MlrunError(f"{place(column, at, path)}: data.split.column needs a value in every row")
+    return as_numbers(column, path) if looks_numeric(column) else as_text(column)
 
 
 def row_ids(table: pd.DataFrame, column: str | None) -> list[Any]:

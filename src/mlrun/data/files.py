@@ -37,13 +37,15 @@ def find(folder: Path, names: str | Sequence[str | None] | None, *, key: str) ->
     Raises:
         MlrunError: a file that is needed is not there.
     """
-    wanted = [names] if isinstance(names, str) else list(names or [None])
+    wanted = [names] if isinstance(names, str) else [None] if names is None else list(names)
     candidates = [folder / name for name in wanted if name is not None]
     for path in candidates:
         if path.is_file():
             return path
-    if None in wanted:
+    if None in wanted and key != "data.train":
         return None
+    if not candidates:
+        raise MlrunError(f"{key} names no file")
     raise MlrunError(_not_found(candidates, key))
 
 

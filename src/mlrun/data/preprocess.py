@@ -145,7 +145,11 @@ def _fit_number(
     values = as_numbers(column, path, advice=advice).reshape(-1, 1)
     _refuse_missing(values, column, path, allowed=missing != "error")
     fill = _fill_value(values, str(column.name), missing)
-    center, spread = _center_and_scale(np.nan_to_num(values, nan=fill or 0.0), scale)
+    with np.errstate(all="ignore"):
+        center, spread = _center_and_scale(np.nan_to_num(values, nan=fill or 0.0), scale)
+        largest = np.nanmax(np.abs((values - center) / spread), initial=0.0)
+    if not (np.isfinite([center, spread]).all() and largest < np.finfo(np.float32).max):
+        raise MlrunError(f"{path}: column '{column.name}' holds numbers too large to compute with")
     return (
         {"name": str(column.name), "categories": None, "fill": fill},
         {"center": center, "scale": spread},
@@ -171,7 +175,7 @@ def _fill_value(values: NDArray[np.float64], name: str, missing: str | float) ->
     if isinstance(missing, int | float):
         return float(missing)
     if np.isnan(values).all():
-        raise MlrunError(f"column '{name}' is empty in every training row: data.drop=['{name}']")
+        raise MlrunError(f"column '{name}' is empty in every training row: data.drop=[{name}]")
     return float(SimpleImputer(strategy=missing).fit(values).statistics_[0])
 
 
@@ -224,9 +228,12 @@ def _scores(
         score = (
             select.mutual_info_classif if kind == CLASSIFICATION else select.mutual_info_regression
         )
-        return np.asarray(score(features, targets, random_state=0))
-    test = select.f_classif if kind == CLASSIFICATION else select.f_regression
-    return np.asarray(test(features, targets)[0])
+        neighbors = max(1, min(3, len(features) - 2))
+        return np.asarray(score(features, targets, n_neighbors=neighbors, random_state=0))
+    if kind == CLASSIFICATION:
+        return np.asarray(select.f_classif(features, targets)[0])
+    # F = r²/(1 - r²) up to a factor; where rounding takes r² above 1 it would turn negative.
+    return np.asarray(np.abs(select.f_regression(features, targets)[0]))
 
 
 def _only(contract: Contract, features: list[dict[str, Any]]) -> Contract:

@@ -103,6 +103,8 @@ PHONE = (
 
 def write_sample(name: str) -> Path:
     """Write the stand-in's files anew to data/sample/<name> and return that folder."""
+    if name not in _SAMPLES:
+        raise MlrunError(f"data.sample={name}: one of {', '.join(_SAMPLES)} or null")
     folder = FOLDER / name
     try:
         folder.mkdir(parents=True, exist_ok=True)

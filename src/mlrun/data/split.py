@@ -1,6 +1,7 @@
 """Which rows train and which validate: seeded, and saved with the run."""
 
 import logging
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -66,6 +67,8 @@ class Split:
                 f"data.split.fold={self.fold}, folds={self.folds}: "
                 "at least 2 folds, counted from 0, are wanted"
             )
+        if not 0 <= self.seed < 2**32:
+            raise MlrunError(f"data.split.seed={self.seed}: must be between 0 and {2**32 - 1}")
         if self.method == "group" and self.column is None:
             raise MlrunError("data.split.method=group: name the column with data.split.column=…")
 
@@ -90,20 +93,31 @@ def split_rows(
     method = split.method
     if method == "auto":
         method = _automatic(targets, kind, split.ratio)
+    if method in ("stratified", "stratified_kfold"):
+        _check_classes(method, targets, kind)
     try:
         train, valid = _METHODS[method](split, targets, column)
-    except ValueError as error:  # scikit-learn's own words: too few rows of a class, a fold …
-        raise MlrunError(
-            f"data.split.method={method}: {error} (data.split.method=holdout always works)"
-        ) from error
+    except ValueError as error:  # scikit-learn's own words: too few groups, more folds than rows …
+        raise MlrunError(f"data.split.method={method}: {str(error)[:300]}") from error
     return np.asarray(train, dtype=np.int64), np.asarray(valid, dtype=np.int64)
+
+
+def _check_classes(method: str, targets: NDArray[Any], kind: str) -> None:
+    if kind != CLASSIFICATION:
+        raise MlrunError(f"data.split.method={method} needs classes; try data.split.method=holdout")
+    if method == "stratified" and np.unique(targets, return_counts=True)[1].min() < 2:
+        raise MlrunError(
+            "data.split.method=stratified: a class has 1 row, 2 are needed; "
+            "try data.split.method=holdout"
+        )
 
 
 def _automatic(targets: NDArray[Any], kind: str, ratio: float) -> str:
     if kind != CLASSIFICATION:
         return "holdout"
     counts = np.unique(targets, return_counts=True)[1]
-    each_side_has_every_class = min(_held_out(len(targets), ratio), len(targets)) >= len(counts)
+    held = _held_out(len(targets), ratio)
+    each_side_has_every_class = min(held, len(targets) - held) >= len(counts)
     if counts.min() >= 2 and each_side_has_every_class:
         return "stratified"
     log.info("too few rows of a class to stratify the split: plain hold-out")
@@ -147,7 +161,9 @@ def _kfold(split: Split, targets: NDArray[Any], column: None) -> tuple[Rows, Row
 
 def _stratified_kfold(split: Split, targets: NDArray[Any], column: None) -> tuple[Rows, Rows]:
     folds = StratifiedKFold(split.folds, shuffle=True, random_state=split.seed)
-    return list(folds.split(targets, targets))[split.fold]  # type: ignore[no-any-return]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a class with fewer rows than folds: some folds lack it
+        return list(folds.split(targets, targets))[split.fold]  # type: ignore[no-any-return]
 
 
 def _group(split: Split, targets: NDArray[Any], column: NDArray[Any]) -> tuple[Rows, Rows]:

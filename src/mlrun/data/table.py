@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -29,12 +30,12 @@ def read_table(
         MlrunError: no such file, not UTF-8 text, empty, no rows, ragged, two columns of a name.
     """
     text = _read_text(path)
-    separator = _separator(text)
     try:
+        separator = _separator(text)
         header = _check_widths(text, separator, path)
         names = _unique(header, duplicates, path)
         table = pd.read_csv(
-            io.StringIO(text),
+            io.StringIO(text.lstrip("\n ")),
             sep=separator,
             names=names,
             header=0,
@@ -62,29 +63,40 @@ def _read_text(path: Path) -> str:
         raise MlrunError(f"{path} is empty")
     if "\0" in text:
         raise MlrunError(f"{path} holds zero bytes: it is not a CSV file")
-    return text.lstrip("\r\n")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _separator(text: str) -> str:
-    header = text.partition("\n")[0]
-    return max(SEPARATORS, key=header.count)
+    """The one that cuts the header into most names; separators inside quotes do not count."""
+    header = next(line for line in text.split("\n") if line.strip())
+
+    def names(separator: str) -> int:
+        return len(next(csv.reader([header], delimiter=separator), []))
+
+    return max(SEPARATORS, key=names)
 
 
 def _check_widths(text: str, separator: str, path: Path) -> list[str]:
     """The header's names, once every line is known to have as many fields."""
     reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
-    header = [name.strip() for name in next(reader)]
+    header = [name.strip() for name in next(filter(_holds, reader), [])]
+    if not header:
+        raise MlrunError(f"{path} is empty")
     if '"' in text:
-        widths = ((reader.line_num, len(fields)) for fields in reader if fields)
+        widths = ((reader.line_num, len(fields)) for fields in reader if _holds(fields))
     else:  # counting separators is 20 times faster than parsing
-        lines = enumerate(io.StringIO(text, newline=None), start=1)
-        widths = ((n, line.count(separator) + 1) for n, line in lines if line.strip())
+        lines = enumerate(io.StringIO(text), start=1)
+        widths = ((n, line.count(separator) + 1) for n, line in lines if line.strip("\n "))
     for line, width in widths:
         if width != len(header):
-            raise MlrunError(
-                f"{path}, line {line}: {width} fields, but the header has {len(header)}"
-            )
+            fields = f"{width} field{'s' if width != 1 else ''}"
+            raise MlrunError(f"{path}, line {line}: {fields}, but the header has {len(header)}")
     return header
+
+
+def _holds(fields: list[str]) -> bool:
+    """Whether a line is more than blank."""
+    return len(fields) > 1 or bool(fields and fields[0].strip())
 
 
 def _unique(header: list[str], duplicates: str, path: Path) -> list[str]:
@@ -93,8 +105,8 @@ def _unique(header: list[str], duplicates: str, path: Path) -> list[str]:
     if twice and duplicates == "error":
         columns = [str(i + 1) for i, name in enumerate(names) if name == twice[0]]
         raise MlrunError(
-            f"{path}: columns {' and '.join(columns)} are both called '{twice[0]}'; rename one, "
-            "or number them with data.duplicates=number"
+            f"{path}: columns {' and '.join(columns)} are all called '{twice[0]}'; rename them, or "
+            "number them with data.duplicates=number"
         )
     return _numbered(names)
 
@@ -150,7 +162,9 @@ def as_text(column: pd.Series) -> NDArray[np.object_]:
             return None
         if isinstance(value, float | np.floating) and float(value).is_integer():
             return str(int(value))
-        return str(value).strip()
+        words = str(value).strip()
+        whole = re.fullmatch(r"(-?\d+)\.0+", words)
+        return whole[1] if whole else words
 
     return np.array([text(value) for value in column], dtype=object)
 

@@ -1,5 +1,6 @@
 """Tables: one class serves covid, phone_price and any CSV of a user's own, from YAML alone."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,13 +61,13 @@ class Tabular:
         for name, choices in CHOICES.items():
             _one_of(f"data.{name}", getattr(self, name), choices)
         if isinstance(self.missing, str):
-            _one_of("data.missing", self.missing, (*MISSING, "a number"))
+            _one_of("data.missing", self.missing, MISSING, "a number")
+        elif not math.isfinite(self.missing):
+            raise MlrunError(f"data.missing={self.missing}: a finite number is wanted")
         if isinstance(self.categorical, str):
-            _one_of("data.categorical", self.categorical, ("auto", "a list [a,b]"))
+            _one_of("data.categorical", self.categorical, ("auto",), "a list [a,b]")
         if isinstance(self.features, str):
-            _one_of(
-                "data.features", self.features, ("all", "a list [a,b]", "{top: 10, by: f_test}")
-            )
+            _one_of("data.features", self.features, ("all",), "a list [a,b]", "{top: 9, by: …}")
         elif isinstance(self.features, Mapping):
             _check_top(self.features)
 
@@ -93,6 +94,7 @@ class Tabular:
         table = self._table(files["train"])
         test = self._table(files["test"]) if "test" in files else None
 
+        self._check_id(table, test, files["train"])
         target = self._target(table, test, files["train"])
         kind, classes = self._kind(table[target], files["train"])
         values = roles.target_values(table[target], classes, files["train"])
@@ -150,6 +152,10 @@ class Tabular:
     def _table(self, path: Path) -> pd.DataFrame:
         return read_table(path, duplicates=self.duplicates, identifier=self.id)
 
+    def _check_id(self, table: pd.DataFrame, test: pd.DataFrame | None, path: Path) -> None:
+        if test is None or self.id not in test.columns:
+            roles.require(self.id or str(table.columns[0]), table, path, key="data.id")
+
     def _target(self, table: pd.DataFrame, test: pd.DataFrame | None, path: Path) -> str:
         if self.target is None:
             return roles.target_column(table, test, path)
@@ -174,7 +180,7 @@ class Tabular:
         column = None
         if method.column is not None:
             roles.require(method.column, table, path, key="data.split.column")
-            column = table[method.column].to_numpy()
+            column = roles.order_or_groups(table[method.column], path)
         return split_rows(method, values, kind=kind, column=column)
 
     def _fit(self, table: pd.DataFrame, values: NDArray[Any], target: str, path: Path) -> Contract:
@@ -197,9 +203,12 @@ class Tabular:
         return select_top(contract, features, values, **self.features)
 
     def _columns(self, table: pd.DataFrame, target: str, path: Path) -> list[str]:
-        if not isinstance(self.features, str | Mapping):
-            return [roles.require(c, table, path, key="data.features") for c in self.features]
         dropped = [roles.require(c, table, path, key="data.drop") for c in self.drop]
+        if not isinstance(self.features, str | Mapping):
+            if target in self.features:
+                raise MlrunError(f"data.features: '{target}' is the target and cannot be a feature")
+            names = [roles.require(c, table, path, key="data.features") for c in self.features]
+            return [name for name in dict.fromkeys(names) if name not in dropped]
         identifier = roles.id_column(self.id, table)
         leave_out = [target, *dropped, *([identifier] if identifier else [])]
         return roles.feature_columns(table, leave_out=leave_out)
@@ -214,14 +223,15 @@ class Tabular:
         return {"target_center": float(values.mean()), "target_scale": spread}
 
 
-def _one_of(key: str, value: Any, choices: Sequence[str]) -> None:
+def _one_of(key: str, value: Any, choices: Sequence[str], *others: str) -> None:
+    """Refuse a word that is none of `choices`; `others` are what else may stand there."""
     if value not in choices:
         hint = did_you_mean(str(value), choices)
-        raise MlrunError(f"{key}={value}: must be {' or '.join(choices)}.{hint}")
+        raise MlrunError(f"{key}={value}: must be {' or '.join([*choices, *others])}.{hint}")
 
 
 def _check_top(features: Mapping[str, Any]) -> None:
-    if set(features) != {"top", "by"} or not isinstance(features["top"], int):
+    if set(features) != {"top", "by"} or type(features["top"]) is not int:
         raise MlrunError("data.features: {top: 24, by: f_test} is how the best few are asked for")
     if features["top"] < 1:
         raise MlrunError(f"data.features.top={features['top']}: must be at least 1")

@@ -1,8 +1,11 @@
 """Checkpoints: plain tensors and primitives, written atomically, loaded without unpickling code."""
 
+import copy
 import io
+import logging
 import pickle
 import time
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,8 +14,10 @@ from typing import Any
 import torch
 
 from mlrun.errors import MlrunError
-from mlrun.loop import Learner, Progress
+from mlrun.loop import Learner, Progress, Row
 from mlrun.run_folder import RunFolder, write_atomically
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 State = dict[str, Any]
@@ -21,47 +26,57 @@ State = dict[str, Any]
 class Checkpoints:
     """best.pt and last.pt of a run: taken in memory every epoch, on disk every few seconds.
 
+    last.pt alone is enough to go on exactly: it also holds the best weights and the history, and
+    order and dropout of an epoch follow from (seed, epoch), so there is no generator to save.
+
     Args:
         run: whose checkpoints/ they go to.
-        every_seconds: how often at most, `finish` aside.
+        every_seconds: how often at most, the end aside.
         described: what a checkpoint says besides weights: config, spec, preprocessing contract.
+        best: of the run that is resumed.
     """
 
     def __init__(
-        self, run: RunFolder, *, every_seconds: float, described: Mapping[str, Any]
+        self,
+        run: RunFolder,
+        *,
+        every_seconds: float,
+        described: Mapping[str, Any],
+        best: State | None = None,
     ) -> None:
         self._run = run
         self._every_seconds = every_seconds
         self._described = {"format": FORMAT, **described}
         self._written = time.monotonic()
-        self._best: State | None = None
+        self._best = best
+        self._last: State | None = None
         run.best.parent.mkdir(parents=True, exist_ok=True)
 
     def take(self, learner: Learner, progress: Progress) -> None:
-        """After an epoch: remember the weights if they are the best, and write if it is time."""
-        if progress.improved:
-            weights = {k: v.detach().clone() for k, v in learner.model.state_dict().items()}
-            self._best = {"weights": weights, "progress": asdict(progress)}
-        if time.monotonic() - self._written >= self._every_seconds:
-            self.write(learner, progress)
-
-    def write(self, learner: Learner, progress: Progress) -> None:
-        """Put both on disk. Only between epochs: a checkpoint is where a run can go on."""
-        self.write_best()
-        last = {
+        """After an epoch, the one place a run can go on from: keep a copy of the state."""
+        self._last = {
             "weights": learner.model.state_dict(),
             "optimizer": learner.optimizer.state_dict(),
             "scheduler": learner.scheduler.state_dict(),
             "progress": asdict(progress),
-            "random": torch.get_rng_state(),
         }
-        save(self._run.last, self._described | last)
-        self._written = time.monotonic()
+        self._last = copy.deepcopy(self._last)
+        if progress.improved:
+            self._best = {key: self._last[key] for key in ("weights", "progress")}
 
-    def write_best(self) -> None:
-        """Put the best weights on disk, if there are any yet."""
+    @property
+    def due(self) -> bool:
+        """Whether it is time to write again."""
+        return time.monotonic() - self._written >= self._every_seconds
+
+    def write(self, history: list[Row]) -> None:
+        """Put both on disk, if an epoch has been done; the last.pt before stays as previous.pt."""
         if self._best is not None:
             save(self._run.best, self._described | self._best)
+        if self._last is not None:
+            self._last |= {"best": self._best, "history": history}
+            save(self._run.last, self._described | self._last, keep=self._run.previous)
+        self._written = time.monotonic()
 
     def load_best(self, learner: Learner) -> None:
         """Give the model the weights of its best epoch."""
@@ -69,11 +84,17 @@ class Checkpoints:
         learner.model.load_state_dict(self._best["weights"])
 
 
-def save(path: Path, state: State) -> None:
-    """Write a state of plain values and tensors, whole or not at all."""
+def save(path: Path, state: State, *, keep: Path | None = None) -> None:
+    """Write a state of plain values and tensors, whole or not at all.
+
+    Args:
+        path: the file.
+        state: what `load` gives back.
+        keep: where to the file that stood at `path` before is moved.
+    """
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue(), keep=keep)
 
 
 def load(path: Path) -> State:
@@ -85,10 +106,48 @@ def load(path: Path) -> State:
     if not path.is_file():
         raise MlrunError(f"no checkpoint {path}: did the run finish its first epoch?")
     try:
+        _check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except MlrunError:
+        raise
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         first_line = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise MlrunError(f"{path} cannot be loaded as plain tensors: {first_line}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise MlrunError(f"{path}: not a checkpoint of format {FORMAT}, the one this mlrun reads")
     return state
+
+
+def load_last(run: RunFolder) -> State | None:
+    """The newest whole checkpoint to go on from; None where no epoch was ever saved.
+
+    Raises:
+        MlrunError: there are checkpoints, and none of them can be read.
+    """
+    found = [path for path in (run.last, run.previous) if path.is_file()]
+    for path in found:
+        try:
+            return load(path)
+        except MlrunError as error:
+            log.warning("%s; trying the one before it", error)
+    if found:
+        raise MlrunError(f"no checkpoint in {run.last.parent} can be read")
+    return None
+
+
+def _check_archive(path: Path) -> None:
+    """torch's files are zip archives of stored entries, each with a checksum: verify them all.
+
+    Raises:
+        MlrunError: no such archive, a wrong checksum, or entries that unpack to more than they are.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inflated = [e for e in archive.infolist() if e.compress_type != zipfile.ZIP_STORED]
+            if inflated or sum(e.file_size for e in archive.infolist()) > path.stat().st_size:
+                raise MlrunError(f"{path} cannot be loaded: its entries are larger than the file")
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise MlrunError(f"{path} cannot be loaded: {error}") from error
+    if damaged is not None:
+        raise MlrunError(f"{path} cannot be loaded: the checksum of {damaged} is wrong")

@@ -22,6 +22,8 @@ mlrun {__version__}: train a model that a configuration describes.
   mlrun -m [OVERRIDES]        one run per combination; e.g. mlrun -m task=covid seed=0,1,2
   mlrun evaluate RUN          score a run folder's model  [--input FILE]
   mlrun predict RUN           write its predictions       [--input FILE] [--output FILE]
+  mlrun resume RUN            go on after a stop or a crash, exactly  [trainer.epochs=N]
+  mlrun rerun RUN             train it again: identical, or where and why not
   mlrun ls [GROUP]            what there is to choose from: {", ".join(GROUPS)}
   mlrun --cfg job [OVERRIDES] print the composed configuration and stop
   mlrun --version, --help, --hydra-help
@@ -47,7 +49,9 @@ def main(arguments: Sequence[str]) -> int:
         print(f"diverged: {error}", file=sys.stderr)  # noqa: T201
         return 1
     except Interrupted as error:
-        print(f"interrupted by {error}", file=sys.stderr)  # noqa: T201
+        print(error, file=sys.stderr)  # noqa: T201
+        if error.folder is not None:
+            print(f"to go on: mlrun resume {error.folder}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -120,6 +124,28 @@ def _predict(arguments: list[str]) -> int:
     return 0
 
 
+def _resume(arguments: list[str]) -> int:
+    parser = _Parser("resume", "go on with a run from its last checkpoint, exactly")
+    parser.add_argument("run", metavar="RUN", help="a run folder, or a folder of runs: the newest")
+    parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="e.g. trainer.epochs=200")
+    given = parser.parse_args(arguments)
+    from mlrun.resume import resume
+
+    resume(given.run, given.overrides)
+    return 0
+
+
+def _rerun(arguments: list[str]) -> int:
+    parser = _Parser("rerun", "train a run again and say whether it came out the same")
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+    given = parser.parse_args(arguments)
+    from mlrun.rerun import rerun
+
+    identical, lines = rerun(given.run, command=["mlrun", "rerun", given.run])
+    print("\n".join(lines))  # noqa: T201
+    return 0 if identical else 1
+
+
 class _Parser(argparse.ArgumentParser):
     """argparse with our errors."""
 
@@ -134,5 +160,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "evaluate": _evaluate,
     "predict": _predict,
+    "resume": _resume,
+    "rerun": _rerun,
     "ls": _ls,
 }

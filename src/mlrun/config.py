@@ -35,6 +35,7 @@ class Trainer:
     l2: float = MISSING
     precision: str = MISSING
     limit_batches: int | None = MISSING
+    max_minutes: float | None = MISSING
     shuffle: bool = MISSING
     deterministic: bool = MISSING
     profile: bool = MISSING
@@ -81,7 +82,7 @@ class Schema(Settings):
 
 GROUPS = ("data", "model", "loss", "optimizer", "scheduler")
 _at_least_one = ("epochs", "batch_size", "patience", "eval_every", "accumulate", "limit_batches")
-_positive = ("clip_norm", "clip_value")
+_positive = ("clip_norm", "clip_value", "max_minutes")
 _not_negative = ("min_delta", "l1", "l2")
 _choices = {"mode": ("auto", "min", "max"), "precision": ("32", "bf16")}
 

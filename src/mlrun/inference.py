@@ -1,18 +1,17 @@
 """evaluate and predict: a run folder's model on its own data or on a new file."""
 
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 
 from mlrun.build import build
 from mlrun.config import settings_of
-from mlrun.data.spec import Dataset, Rows
+from mlrun.data.spec import Rows
 from mlrun.errors import MlrunError
 from mlrun.loop import Scores
 from mlrun.predictions import write_predictions
-from mlrun.report.provenance import sha256
-from mlrun.run_folder import RunFolder, open_run, read_json
+from mlrun.run_data import load_run_data
+from mlrun.run_folder import open_run
 from mlrun.trained import Trained, open_trained, scored_parts
 
 
@@ -36,7 +35,7 @@ def evaluate(folder: str, *, input: str | None = None) -> dict[str, Scores]:
         if rows.targets is None:
             raise MlrunError(f"{input} has no column '{trained.spec.target}' to compare with")
         return {"input": trained.score(rows)}
-    dataset = _own_data(run, config, trained)
+    dataset = load_run_data(run, config, trained.contract)
     parts = scored_parts(dataset, settings_of(config).trainer)
     return {name: trained.score(rows) for name, rows in parts.items()}
 
@@ -58,7 +57,7 @@ def predict(folder: str, *, input: str | None = None, output: str | None = None)
         rows = _read(config, trained, Path(input))
         target = run.path / f"pred_{Path(input).name.split('.')[0]}.csv"
     else:
-        rows, target = _own_data(run, config, trained).predict, run.predictions
+        rows, target = load_run_data(run, config, trained.contract).predict, run.predictions
     target = Path(output) if output is not None else target
     try:
         write_predictions(target, trained.spec, rows.ids, trained.predict(rows))
@@ -71,22 +70,3 @@ def _read(config: DictConfig, trained: Trained, path: Path) -> Rows:
     source = build("data", config)
     rows: Rows = source.read_file(path, trained.contract, trained.spec)
     return rows
-
-
-def _own_data(run: RunFolder, config: DictConfig, trained: Trained) -> Dataset:
-    """The rows the run was trained and tested on, if their files are still the same."""
-    recorded: list[dict[str, Any]] = run.record["data"]
-    files = {file["role"]: Path(file["path"]) for file in recorded}
-    for file in recorded:
-        _check_unchanged(Path(file["path"]), file["sha256"])
-    source = build("data", config)
-    split, contract = read_json(run.split), trained.contract
-    dataset: Dataset = source.load(files=files, split=split, contract=contract)
-    return dataset
-
-
-def _check_unchanged(path: Path, digest: str) -> None:
-    if not path.is_file():
-        raise MlrunError(f"the run's data file {path} is gone; give another with --input FILE")
-    if sha256(path) != digest:
-        raise MlrunError(f"the run's data file {path} has changed; give another with --input FILE")

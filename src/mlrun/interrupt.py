@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -13,8 +14,9 @@ class Interrupted(Exception):
     """The user, or the system, asked the run to stop; exit code 128 + signal."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
+        super().__init__(f"interrupted by {signal.Signals(number).name}")
         self.exit_code = 128 + number
+        self.folder: Path | None = None  # of the run, once known
 
 
 @contextmanager

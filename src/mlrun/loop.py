@@ -9,7 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LinearLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LinearLR,
+    LRScheduler,
+    OneCycleLR,
+    ReduceLROnPlateau,
+)
 
 from mlrun.config import Trainer
 from mlrun.data.batches import batch_sizes, batches
@@ -52,6 +58,7 @@ class Progress:
     best_epoch: int = 0
     best_score: float = math.nan  # the monitored score, as it reads
     stale: int = 0  # epochs since the best
+    seconds: float = 0.0  # spent in the epochs so far, those before a resumption included
 
     @property
     def improved(self) -> bool:
@@ -91,10 +98,11 @@ def fit(
     Raises:
         Diverged: the loss is not finite; the weights are those before that step.
     """
-    started = time.perf_counter()
+    started = time.perf_counter() - progress.seconds
     targets = learner.objective.encode(train.targets).to(train.inputs.device)
     train = Features(train.inputs, targets)
-    while progress.epoch < trainer.epochs and not _out_of_patience(progress, trainer):
+    begun = time.perf_counter()
+    while not finished(progress, trainer) and not _out_of_time(begun, trainer):
         progress.epoch += 1
         torch.manual_seed(counter_seed(seed, progress.epoch))  # dropout
         row: Row = {"epoch": progress.epoch, "step": 0, "lr": _lr(learner.optimizer)}
@@ -105,7 +113,7 @@ def fit(
             row |= {f"valid/{name}": value for name, value in result.values.items()}
             _keep_score(progress, row, trainer)
         _advance_epoch(learner.scheduler, row)
-        row["seconds"] = round(time.perf_counter() - started, 3)
+        progress.seconds = row["seconds"] = round(time.perf_counter() - started, 3)
         yield row
 
 
@@ -133,7 +141,7 @@ def train_epoch(
         total += _step(learner, train, group, trainer, progress)
         seen += sum(map(len, group))
         progress.step += 1
-        if isinstance(learner.scheduler, PER_STEP):
+        if isinstance(learner.scheduler, PER_STEP) and not _at_its_end(learner.scheduler):
             learner.scheduler.step()
         stop()
     return total.item() / seen
@@ -209,8 +217,15 @@ def _groups(order: Iterator[Tensor], size: int) -> Iterator[list[Tensor]]:
         yield group
 
 
-def _out_of_patience(progress: Progress, trainer: Trainer) -> bool:
-    return trainer.patience is not None and progress.stale >= trainer.patience
+def finished(progress: Progress, trainer: Trainer) -> bool:
+    """Whether the epochs are done or patience is over."""
+    out_of_patience = trainer.patience is not None and progress.stale >= trainer.patience
+    return progress.epoch >= trainer.epochs or out_of_patience
+
+
+def _out_of_time(begun: float, trainer: Trainer) -> bool:
+    minutes = (time.perf_counter() - begun) / 60
+    return trainer.max_minutes is not None and minutes > trainer.max_minutes
 
 
 def _keep_score(progress: Progress, row: Row, trainer: Trainer) -> None:
@@ -229,8 +244,17 @@ def _advance_epoch(scheduler: LRScheduler, row: Row) -> None:
     if isinstance(scheduler, ReduceLROnPlateau):
         if "valid/loss" in row:
             scheduler.step(row["valid/loss"])
-    elif not isinstance(scheduler, PER_STEP):
+    elif not isinstance(scheduler, PER_STEP) and not _at_its_end(scheduler):
         scheduler.step()
+
+
+def _at_its_end(scheduler: LRScheduler) -> bool:
+    """Whether a schedule with a planned length is over; a run that is extended keeps its rate."""
+    if isinstance(scheduler, CosineAnnealingLR):
+        return bool(scheduler.last_epoch >= scheduler.T_max)
+    if isinstance(scheduler, OneCycleLR):
+        return bool(scheduler.last_epoch + 1 >= scheduler.total_steps)
+    return False
 
 
 def _lr(optimizer: Optimizer) -> float:

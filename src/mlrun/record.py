@@ -3,14 +3,14 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from mlrun.checkpoint import Checkpoints
+from mlrun.checkpoint import Checkpoints, State
 from mlrun.config import Settings
 from mlrun.data.spec import Dataset
 from mlrun.errors import Diverged, MlrunError
@@ -25,16 +25,26 @@ from mlrun.run_folder import FORMAT, MetricsFile, RunFolder, as_json, write_atom
 log = logging.getLogger(__name__)
 
 
+@dataclass
+class Outcome:
+    """What run.json's status will be if nothing is raised."""
+
+    status: str = "done"
+
+
 @contextmanager
-def recorded(run: RunFolder) -> Iterator[None]:
+def recorded(run: RunFolder) -> Iterator[Outcome]:
     """Set run.json's status to what becomes of the block: done, interrupted, diverged, failed.
 
     Raises:
         MlrunError: instead of the system's error when the disk is full or refuses to be written.
     """
+    outcome = Outcome()
     try:
-        yield
+        yield outcome
     except BaseException as error:
+        if isinstance(error, Interrupted):
+            error.folder = run.path
         with suppress(OSError):  # the disk may be what failed; the first error is the one to tell
             run.update(
                 status=_status(error), error=str(error) or type(error).__name__, ended=_now()
@@ -45,7 +55,7 @@ def recorded(run: RunFolder) -> Iterator[None]:
             place = error.filename or run.path
             raise MlrunError(f"cannot write {place}: {error.strerror}") from error
         raise
-    run.update(status="done", ended=_now())
+    run.update(status=outcome.status, ended=_now())
 
 
 def _status(error: BaseException) -> str:
@@ -94,16 +104,25 @@ class Record:
     """The files that grow with every epoch; used as a context around the training loop."""
 
     def __init__(
-        self, run: RunFolder, config: DictConfig, dataset: Dataset, settings: Settings
+        self,
+        run: RunFolder,
+        config: DictConfig,
+        dataset: Dataset,
+        settings: Settings,
+        *,
+        resumed: State | None = None,
     ) -> None:
-        self.history: list[Row] = []
+        self.history: list[Row] = list(resumed["history"]) if resumed else []
         self._run, self._epochs = run, settings.trainer.epochs
-        self._metrics = MetricsFile(run.metrics, _columns(dataset.spec.kind))
+        self._metrics = MetricsFile(run.metrics, _columns(dataset.spec.kind), self.history)
         self._events = EventFile(run.path / "tensorboard")
         self._events.hyperparameters(_hyperparameters(config))
+        for row in self.history:
+            self._events.epoch(row)
         self._checkpoints = Checkpoints(
             run,
             every_seconds=settings.checkpoint.every_seconds,
+            best=resumed["best"] if resumed else None,
             described={
                 "config": OmegaConf.to_container(config),
                 "spec": asdict(dataset.spec),
@@ -124,7 +143,7 @@ class Record:
         """Whatever ended the loop, what was learnt and measured so far is kept."""
         self._metrics.flush()
         self._events.close()
-        self._checkpoints.write_best()
+        self._checkpoints.write(self.history)
 
     def epoch(self, learner: Learner, progress: Progress, row: Row) -> None:
         """An epoch is done."""
@@ -132,12 +151,13 @@ class Record:
         self._metrics.add(row)
         self._events.epoch(row)
         self._checkpoints.take(learner, progress)
+        if self._checkpoints.due:
+            self._checkpoints.write(self.history)
         if self._profiler and (table := self._profiler.epoch(progress.epoch, self._epochs)):
             log.info("%s", table)
 
     def finish(self, learner: Learner, progress: Progress) -> None:
-        """Training ended by itself: write the last state, give the model its best weights."""
-        self._checkpoints.write(learner, progress)
+        """Training ended by itself: give the model its best weights."""
         self._checkpoints.load_best(learner)
         self._run.update(epochs=progress.epoch, best_epoch=progress.best_epoch)
 

@@ -9,11 +9,14 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from mlrun.errors import MlrunError, did_you_mean
 
@@ -44,14 +47,19 @@ def claim_exactly(parent: Path, name: str) -> Path:
             return path
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Put `content` at `path` so that it is there whole or not at all, also after a power cut."""
+def write_atomically(path: Path, content: bytes, *, keep: Path | None = None) -> None:
+    """Put `content` at `path` so that it is there whole or not at all, also after a power cut.
+
+    With `keep` the file that stood there is moved there first.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if keep is not None and path.exists():
+            path.replace(keep)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -79,6 +87,7 @@ class RunFolder:
     config = property(lambda self: self.path / "config.yaml")
     best = property(lambda self: self.path / "checkpoints" / "best.pt")
     last = property(lambda self: self.path / "checkpoints" / "last.pt")
+    previous = property(lambda self: self.path / "checkpoints" / "previous.pt")
     metrics = property(lambda self: self.path / "metrics.csv")
     split = property(lambda self: self.path / "split.json")
     predictions = property(lambda self: self.path / "pred.csv")
@@ -89,6 +98,26 @@ class RunFolder:
         """Set entries of run.json and write it anew."""
         self.record.update(entries)
         write_atomically(self.path / "run.json", as_json(self.record))
+
+
+@contextmanager
+def locked(run: RunFolder) -> Iterator[None]:
+    """Keep other processes from training in this folder; the lock dies with the process.
+
+    Raises:
+        MlrunError: another process holds it.
+    """
+    lock = FileLock(run.path / ".lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise MlrunError(f"another process is training in {run.path}") from None
+    except OSError as error:
+        raise MlrunError(f"cannot write to {run.path}: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def open_run(path: str | Path) -> RunFolder:
@@ -138,12 +167,14 @@ class MetricsFile:
 
     FLUSH_SECONDS = 1.0
 
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+    def __init__(
+        self, path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         self._path = path
         self._columns = columns
         self._held: list[Mapping[str, Any]] = []
         self._written = time.monotonic()
-        write_atomically(path, csv_rows([list(columns)]).encode())
+        write_atomically(path, csv_rows([list(columns), *map(self._cells, rows)]).encode())
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Take one epoch's row; a column it lacks stays empty (no validation that epoch)."""
@@ -153,11 +184,13 @@ class MetricsFile:
 
     def flush(self) -> None:
         """Append what is held."""
-        rows = [[row.get(column, "") for column in self._columns] for row in self._held]
         with self._path.open("a", encoding="utf-8", newline="") as file:
-            file.write(csv_rows(rows))
+            file.write(csv_rows(map(self._cells, self._held)))
         self._held.clear()
         self._written = time.monotonic()
+
+    def _cells(self, row: Mapping[str, Any]) -> list[Any]:
+        return [row.get(column, "") for column in self._columns]
 
 
 def csv_rows(rows: Iterable[Sequence[Any]]) -> str:

@@ -15,19 +15,20 @@ import torch
 from omegaconf import DictConfig
 
 from mlrun.build import build
+from mlrun.checkpoint import State
 from mlrun.config import Settings, settings_of
 from mlrun.data.spec import Dataset
 from mlrun.device import choose_device, seed_everything
 from mlrun.interrupt import interruptible
 from mlrun.learner import build_learner
-from mlrun.loop import Learner, Progress, Row, Scores, fit
+from mlrun.loop import Learner, Progress, Row, Scores, finished, fit
 from mlrun.metrics import class_accuracy, shown
 from mlrun.models.summary import layers_of
 from mlrun.predictions import write_predictions
 from mlrun.record import Record, begin, recorded
 from mlrun.report.console import Console
 from mlrun.report.plots import draw_curve, draw_predictions
-from mlrun.run_folder import RunFolder
+from mlrun.run_folder import RunFolder, locked
 from mlrun.trained import Trained, scored_parts, set_threads
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Job:
     learner: Learner
     trained: Trained
     threads: int
+    seconds: float  # it took to get here
 
 
 def train(
@@ -51,6 +53,7 @@ def train(
     *,
     command: Sequence[str] = (),
     overrides: Sequence[str] = (),
+    dataset: Dataset | None = None,
 ) -> float:
     """Train what the configuration describes and leave a run folder.
 
@@ -59,6 +62,7 @@ def train(
         make_folder: creates the empty run folder; called once all else is known to be fine.
         command: the command line, for the record.
         overrides: what the user changed, for the record.
+        dataset: read already; read as the configuration says if not given.
 
     Returns:
         The best epoch's monitored score, for sweeps.
@@ -70,36 +74,48 @@ def train(
     """
     settings = settings_of(config)
     with Console(quiet=settings.quiet) as console:
-        started = time.perf_counter()
-        job = prepare(config, settings)
-        prepared = time.perf_counter()
+        job = prepare(config, settings, dataset)
         run = RunFolder(make_folder())
-        console.log_to(run.log)
-        announce(console, job)
-        with recorded(run):
+        with locked(run), recorded(run) as outcome:
+            console.log_to(run.log)
+            announce(console, job)
             write_beginning(run, job, command=command, overrides=overrides)
-            progress, history = learn(run, job, console)
-            fitted = time.perf_counter()
-            results = conclude(run, job, progress, history)
-            ended = time.perf_counter()
-            run.update(
-                seconds={
-                    "prepare": round(prepared - started, 3),
-                    "fit": round(fitted - prepared, 3),
-                    "conclude": round(ended - fitted, 3),
-                }
-            )
-        lines = summary(run, job, progress, history, results)
-        console.result(lines, title=f"done in {ended - started:.1f} s", folder=run.path)
+            progress = Progress()
+            outcome.status = carry_out(run, job, console, progress=progress)
         return progress.best_score
 
 
-def prepare(config: DictConfig, settings: Settings) -> Job:
-    """Read the data and build what is trained on it; writes nothing."""
+def carry_out(
+    run: RunFolder,
+    job: Job,
+    console: Console,
+    *,
+    progress: Progress,
+    resumed: State | None = None,
+) -> str:
+    """Train from where `progress` stands, then score, predict and draw; the run's status."""
+    begun = time.perf_counter()
+    history = learn(run, job, console, progress, resumed)
+    fitted = time.perf_counter()
+    results = conclude(run, job, progress, history)
+    ended = time.perf_counter()
+    phases = {"prepare": job.seconds, "fit": fitted - begun, "conclude": ended - fitted}
+    run.update(seconds={name: round(seconds, 3) for name, seconds in phases.items()})
+    lines = summary(run, job, progress, history, results)
+    done = finished(progress, job.settings.trainer)
+    title = f"{'done' if done else 'out of time'} in {sum(phases.values()):.1f} s"
+    console.result(lines, title=title, folder=run.path)
+    return "done" if done else "interrupted"
+
+
+def prepare(config: DictConfig, settings: Settings, dataset: Dataset | None = None) -> Job:
+    """Read the data, unless it is given, and build what is trained on it; writes nothing."""
+    started = time.perf_counter()
     trainer = settings.trainer
     device = choose_device(settings.device)
     seed_everything(settings.seed, deterministic=trainer.deterministic)
-    dataset: Dataset = build("data", config).load()
+    if dataset is None:
+        dataset = build("data", config).load()
     learner = build_learner(config, settings, dataset, device)
     trained = Trained(
         learner.model,
@@ -110,7 +126,8 @@ def prepare(config: DictConfig, settings: Settings) -> Job:
         device,
     )
     threads = set_threads(learner.model, dataset.spec, trainer.batch_size)
-    return Job(config, settings, dataset, learner, trained, threads)
+    seconds = time.perf_counter() - started
+    return Job(config, settings, dataset, learner, trained, threads, seconds)
 
 
 def announce(console: Console, job: Job) -> None:
@@ -151,13 +168,15 @@ def write_beginning(
     )
 
 
-def learn(run: RunFolder, job: Job, console: Console) -> tuple[Progress, list[Row]]:
+def learn(
+    run: RunFolder, job: Job, console: Console, progress: Progress, resumed: State | None
+) -> list[Row]:
     """Fit, writing down every epoch; the model ends with its best epoch's weights."""
-    progress, trainer = Progress(), job.settings.trainer
+    trainer = job.settings.trainer
     console.begin_progress(trainer.epochs, trainer.monitor)
     with (
         interruptible() as stop_if_asked,
-        Record(run, job.config, job.dataset, job.settings) as record,
+        Record(run, job.config, job.dataset, job.settings, resumed=resumed) as record,
     ):
         for row in fit(
             job.learner,
@@ -171,7 +190,7 @@ def learn(run: RunFolder, job: Job, console: Console) -> tuple[Progress, list[Ro
             record.epoch(job.learner, progress, row)
             console.epoch(row, progress.best_epoch, progress.best_score)
         record.finish(job.learner, progress)
-    return progress, record.history
+    return record.history
 
 
 def conclude(run: RunFolder, job: Job, progress: Progress, history: list[Row]) -> dict[str, Scores]:

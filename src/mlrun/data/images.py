@@ -55,6 +55,7 @@ class Images:
         files: Mapping[str, Path] | None = None,
         split: Mapping[str, Sequence[int]] | None = None,
         contract: Contract | None = None,
+        sample: bool = False,
     ) -> Dataset:
         """Read, check and split; arguments as in `Tabular.load`.
 
@@ -62,8 +63,9 @@ class Images:
             MlrunError: a file is missing, malformed, or does not fit the others.
         """
         method = Split.of(self.split)
-        sample = files is None and not self.download and wants_sample(Path(self.dir), self.sample)
-        files = files or self._find(sample)
+        if files is None:
+            sample = not self.download and wants_sample(Path(self.dir), self.sample)
+            files = self._find(sample)
         images, labels = _read_pair(files["train_images"], files["train_labels"])
         test_images, test_labels = _read_pair(files["test_images"], files["test_labels"])
         if test_images.shape[1:] != images.shape[1:]:

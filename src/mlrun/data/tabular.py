@@ -77,6 +77,7 @@ class Tabular:
         files: Mapping[str, Path] | None = None,
         split: Mapping[str, Sequence[int]] | None = None,
         contract: Contract | None = None,
+        sample: bool = False,
     ) -> Dataset:
         """Read, check, split and fit.
 
@@ -84,13 +85,15 @@ class Tabular:
             files: role ("train", "test") → file; found as `dir`, `train`, `test` say if not given.
             split: row numbers of an earlier run; drawn as `data.split` says if not given.
             contract: the preprocessing of an earlier run; fitted if not given.
+            sample: whether `files` are the stand-in; found out where no files are given.
 
         Raises:
             MlrunError: a file is missing or malformed, or cannot be trained on.
         """
         method = Split.of(self.split)
-        sample = files is None and wants_sample(Path(self.dir), self.sample)
-        files = files or self._find(sample)
+        if files is None:
+            sample = wants_sample(Path(self.dir), self.sample)
+            files = self._find(sample)
         table = self._table(files["train"])
         test = self._table(files["test"]) if "test" in files else None
 

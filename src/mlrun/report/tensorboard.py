@@ -18,10 +18,15 @@ FLUSH_SECONDS = 1.0
 
 
 class EventFile:
-    """One run's event file: scalars by epoch, and the hyperparameters."""
+    """One run's event file: scalars by epoch, and the hyperparameters.
+
+    A run has one file: those of the attempts before are replaced, so that no epoch is in twice.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        for before in folder.glob("events.out.tfevents.*.mlrun"):
+            before.unlink()
         path = folder / f"events.out.tfevents.{int(time.time())}.mlrun"
         self._records = RecordWriter(path.open("wb"))
         self._flushed = time.monotonic()

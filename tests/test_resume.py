@@ -1,0 +1,314 @@
+"""Resume: to the same bits as the run that never stopped, from wherever it was stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from mlrun import record
+from mlrun.checkpoint import load
+
+TINY = ("quiet=true", "trainer.epochs=6", "trainer.limit_batches=3", "checkpoint.every_seconds=0")
+
+
+class Crash(BaseException):
+    """Stands for a kill: nothing of ours runs after it."""
+
+
+@pytest.fixture
+def crashing(mlrun, monkeypatch):
+    """`crashing(3, "whole/run", ...)`: a run that dies while it writes down its third epoch."""
+
+    def run(epoch: int, *arguments: str, before_the_checkpoint: bool = False) -> None:
+        with monkeypatch.context() as patched:
+            write_down = record.Record.epoch
+
+            def die(self: Any, learner: Any, progress: Any, row: Any) -> None:
+                if progress.epoch == epoch and before_the_checkpoint:
+                    raise Crash
+                write_down(self, learner, progress, row)
+                if progress.epoch == epoch:
+                    raise Crash
+
+            patched.setattr(record.Record, "epoch", die)
+            patched.setattr(record.Record, "__exit__", lambda *_: None)
+            with pytest.raises(Crash):
+                mlrun(*arguments)
+
+    return run
+
+
+def same(one: Any, other: Any) -> bool:
+    """Bit for bit, through nested states."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+def without_seconds(state: Any) -> Any:
+    if isinstance(state, dict):
+        return {k: without_seconds(v) for k, v in state.items() if k not in ("seconds", "config")}
+    return [without_seconds(v) for v in state] if isinstance(state, list) else state
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    for name in ("best.pt", "last.pt"):
+        states = [without_seconds(load(run / "checkpoints" / name)) for run in (one, other)]
+        assert same(*states), name
+    first, second = (history(run) for run in (one, other))
+    assert first == second
+    assert (one / "pred.csv").read_bytes() == (other / "pred.csv").read_bytes()
+
+
+def history(run: Path) -> list[str]:
+    return [line.rpartition(",")[0] for line in (run / "metrics.csv").read_text().splitlines()]
+
+
+def status(run: Path) -> str:
+    found: str = json.loads((run / "run.json").read_text())["status"]
+    return found
+
+
+JOBS = {
+    "covid": ("task=covid", "model.dropout=0.3"),
+    "phone_price": ("task=phone_price", "model.dropout=0.3", "model.norm=batch"),
+    "mnist_mlp": ("task=mnist", "model.dropout=0.3"),
+    "mnist_cnn": ("task=mnist", "model=cnn", "model.channels=[2,4]"),
+    "accumulation": ("task=covid", "trainer.accumulate=2", "trainer.clip_norm=1"),
+    "patience": ("task=covid", "trainer.patience=2", "trainer.min_delta=0.5"),
+    "rarely_validated": ("task=covid", "trainer.eval_every=4"),
+    "sgd": ("task=covid", "optimizer=sgd"),
+    "rmsprop": ("task=covid", "optimizer=rmsprop"),
+} | {
+    name: ("task=covid", f"scheduler={name}")
+    for name in ("step", "multistep", "exponential", "onecycle", "plateau", "warmup")
+}
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_resumed_run_equals_the_one_that_never_stopped(mlrun, crashing, job):
+    short = ("scheduler.patience=0",) if job == "plateau" else ()
+    short = ("scheduler.step_size=2",) if job == "step" else short
+    arguments = (*JOBS[job], *short, *TINY)
+    mlrun(*arguments, "hydra.run.dir=whole")
+    crashing(3, *arguments, "hydra.run.dir=broken")
+    assert status(Path("broken")) == "interrupted" or status(Path("broken")) == "failed"
+    assert mlrun("resume", "broken").code == 0
+    assert_same_run(Path("whole"), Path("broken"))
+    assert status(Path("broken")) == "done"
+
+
+@pytest.mark.parametrize("epoch", [1, 6])
+@pytest.mark.parametrize("before_the_checkpoint", [True, False])
+def test_the_first_and_the_last_epoch_can_be_resumed_too(
+    mlrun, crashing, epoch, before_the_checkpoint
+):
+    mlrun(*TINY, "hydra.run.dir=whole")
+    crashing(epoch, *TINY, "hydra.run.dir=broken", before_the_checkpoint=before_the_checkpoint)
+    assert mlrun("resume", "broken").code == 0
+    assert_same_run(Path("whole"), Path("broken"))
+
+
+def test_a_run_can_be_resumed_from_a_checkpoint_older_than_its_metrics(mlrun, crashing):
+    mlrun(*TINY, "hydra.run.dir=whole")
+    crashing(4, *TINY[:-1], "checkpoint.every_seconds=1000", "hydra.run.dir=broken")
+    assert not Path("broken/checkpoints/last.pt").exists()
+    assert mlrun("resume", "broken").code == 0
+    assert_same_run(Path("whole"), Path("broken"))
+
+
+def test_no_epoch_is_twice_in_metrics_or_tensorboard(mlrun, crashing):
+    crashing(3, *TINY, "hydra.run.dir=broken")
+    mlrun("resume", "broken")
+    epochs = [line.split(",")[0] for line in history(Path("broken"))[1:]]
+    assert epochs == list("123456")
+    reader = EventAccumulator("broken/tensorboard").Reload()
+    assert [event.step for event in reader.Scalars("Loss/train")] == [1, 2, 3, 4, 5, 6]
+
+
+def damage(path: Path, how: str) -> None:
+    content = bytearray(path.read_bytes())
+    if how == "truncated":
+        content = content[: len(content) // 2]
+    else:
+        content[len(content) // 3] ^= 0xFF
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["truncated", "corrupted"])
+def test_a_damaged_last_checkpoint_is_told_and_the_previous_one_used(mlrun, crashing, how):
+    mlrun(*TINY, "hydra.run.dir=whole")
+    crashing(4, *TINY, "hydra.run.dir=broken")
+    damage(Path("broken/checkpoints/last.pt"), how)
+    answer = mlrun("resume", "broken", "quiet=false")
+    assert "last.pt cannot be loaded" in answer.out
+    assert "resuming broken after epoch 3" in answer.out
+    assert_same_run(Path("whole"), Path("broken"))
+
+
+def test_without_any_readable_checkpoint_the_user_is_told(mlrun, crashing):
+    crashing(4, *TINY, "hydra.run.dir=broken")
+    for name in ("last.pt", "previous.pt"):
+        damage(Path("broken/checkpoints") / name, "truncated")
+    answer = mlrun("resume", "broken")
+    assert (answer.code, "can be read" in answer.err) == (2, True)
+
+
+def test_a_finished_run_is_left_alone_and_can_be_extended(mlrun):
+    longer = tuple(w for w in TINY if "epochs" not in w) + ("scheduler=constant",)
+    mlrun(*longer, "trainer.epochs=9", "hydra.run.dir=whole")
+    mlrun(*longer, "trainer.epochs=6", "hydra.run.dir=short")
+    before = Path("short/run.json").read_bytes()
+    assert "nothing left to do" in mlrun("resume", "short", "quiet=false").out
+    assert Path("short/run.json").read_bytes() == before
+    assert mlrun("resume", "short", "trainer.epochs=9").code == 0
+    assert_same_run(Path("whole"), Path("short"))
+
+
+def test_a_cosine_that_is_extended_keeps_its_last_rate(mlrun):
+    mlrun(*TINY, "hydra.run.dir=run")
+    mlrun("resume", "run", "trainer.epochs=8")
+    rates = [float(line.split(",")[2]) for line in history(Path("run"))[1:]]
+    assert rates[5] > rates[6] == rates[7] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.dropout=0.5", "model.dropout cannot change in a resumed run"),
+        ("data.scale=none", "data.scale cannot change"),
+        ("seed=1", "seed cannot change"),
+        ("trainer.epochs=0", "trainer.epochs=0: must be at least 1"),
+        ("trainer.epochs=x", "trainer.epochs: Value 'x'"),
+        ("epochs", "'epochs': KEY=VALUE is wanted"),
+    ],
+)
+def test_a_change_that_cannot_be_honoured_exactly_is_refused(mlrun, crashing, override, message):
+    crashing(3, *TINY, "hydra.run.dir=broken")
+    answer = mlrun("resume", "broken", override)
+    assert answer.code == 2
+    assert message in answer.err
+
+
+def test_resume_finds_the_newest_unfinished_run_below_a_folder(mlrun, crashing):
+    mlrun(*TINY, "hydra.run.dir=runs/a/done")
+    crashing(3, *TINY, "hydra.run.dir=runs/a/broken")
+    assert mlrun("resume", "runs").out == "runs/a/broken\n"
+    assert "no unfinished run" in mlrun("resume", "runs").err
+
+
+def test_a_run_whose_data_changed_is_not_resumed(mlrun, crashing):
+    crashing(3, *TINY, "hydra.run.dir=broken")
+    with Path("data/sample/covid/covid.train.csv").open("a") as file:
+        file.write("\n")
+    assert "has changed since the run" in mlrun("resume", "broken").err
+
+
+def test_max_minutes_stops_resumably_with_predictions(mlrun):
+    mlrun(*TINY, "hydra.run.dir=whole")
+    mlrun(*TINY, "trainer.max_minutes=1e-9", "hydra.run.dir=timed")
+    assert status(Path("timed")) == "interrupted"
+    assert Path("timed/pred.csv").is_file()
+    mlrun("resume", "timed", "trainer.max_minutes=10")
+    assert_same_run(Path("whole"), Path("timed"))
+
+
+# --- the real command, really killed ---
+
+
+def started(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "mlrun", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+LONG = ("task=phone_price", "trainer.epochs=60", "trainer.patience=null", "model.dropout=0.2")
+
+
+def test_kill_9_and_a_second_process_on_the_same_run(mlrun):
+    arguments = (*LONG, "quiet=true", "checkpoint.every_seconds=0")
+    mlrun(*arguments, "hydra.run.dir=whole")
+    process = started(*arguments, "hydra.run.dir=killed")
+    wait_for(process, Path("killed/checkpoints/previous.pt").is_file)
+    process.send_signal(signal.SIGSTOP)
+    assert "another process is training in killed" in mlrun("resume", "killed").err
+    process.kill()
+    process.communicate()
+    assert status(Path("killed")) == "running"
+    assert mlrun("resume", "killed").code == 0
+    assert_same_run(Path("whole"), Path("killed"))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_ends_cleanly_says_how_to_go_on_and_does(mlrun, number, code):
+    mlrun(*LONG, "quiet=true", "hydra.run.dir=whole")
+    process = started(*LONG, "hydra.run.dir=stopped")
+    metrics = Path("stopped/metrics.csv")
+    wait_for(process, lambda: metrics.is_file() and metrics.read_text().count("\n") > 1)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    if process.returncode == 0:
+        pytest.skip("the run was done before the signal came")
+    assert process.returncode == code
+    name = signal.Signals(number).name
+    assert error == f"interrupted by {name}\nto go on: mlrun resume stopped\n"
+    assert status(Path("stopped")) == "interrupted"
+    assert mlrun("resume", "stopped", "quiet=true").code == 0
+    assert_same_run(Path("whole"), Path("stopped"))
+
+
+# --- rerun ---
+
+
+def test_rerun_of_the_same_is_identical(mlrun):
+    mlrun(*TINY, "hydra.run.dir=run")
+    answer = mlrun("rerun", "run")
+    assert answer.code == 0
+    assert "identical: 6 epochs and pred.csv, bit for bit (run_rerun)" in answer.out
+
+
+def test_rerun_names_where_it_differs_and_what_is_different(mlrun):
+    mlrun(*TINY, "hydra.run.dir=run")
+    file = Path("data/sample/covid/covid.train.csv")
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([lines[0], *lines[5:]]) + "\n")
+    kept = json.loads(Path("run/run.json").read_text())
+    kept["versions"]["torch"] = "1.0"
+    Path("run/run.json").write_text(json.dumps(kept))
+    answer = mlrun("rerun", "run")
+    assert answer.code == 1
+    assert "different: first in epoch 1, train/loss: " in answer.out
+    assert f"torch: 1.0, now {torch.__version__}" in answer.out
+    assert "covid.train.csv has changed" in answer.out
+
+
+def test_a_read_only_place_cannot_be_resumed_and_says_so(mlrun, crashing):
+    if os.geteuid() == 0:
+        pytest.skip("root may write anywhere")
+    crashing(3, *TINY, "hydra.run.dir=broken")
+    Path("broken").chmod(0o500)
+    assert "cannot write to broken" in mlrun("resume", "broken").err

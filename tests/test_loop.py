@@ -33,6 +33,7 @@ TRAINER = Trainer(
     l2=0.0,
     precision="32",
     limit_batches=None,
+    max_minutes=None,
     shuffle=True,
     deterministic=True,
     profile=False,

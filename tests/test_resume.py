@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from mlrun import record
 from mlrun.checkpoint import load
 
-TINY = ("quiet=true", "trainer.epochs=6", "trainer.limit_batches=3", "checkpoint.every_seconds=0")
+TINY = ("quiet=true", "trainer.limit_batches=3", "checkpoint.every_seconds=0", "trainer.epochs=6")
 
 
 class Crash(BaseException):
@@ -40,7 +40,7 @@ def crashing(mlrun, monkeypatch):
                     raise Crash
 
             patched.setattr(record.Record, "epoch", die)
-            patched.setattr(record.Record, "__exit__", lambda *_: None)
+            patched.setattr(record.Record, "__exit__", lambda self, *_: self._events.close())
             with pytest.raises(Crash):
                 mlrun(*arguments)
 
@@ -98,21 +98,33 @@ JOBS = {
 }
 
 
-@pytest.mark.parametrize("job", JOBS)
+FAST = ("phone_price", "mnist_cnn", "onecycle", "plateau", "patience")  # the others: make soak
+
+
+@pytest.mark.parametrize(
+    "job", [pytest.param(job, marks=() if job in FAST else pytest.mark.slow) for job in JOBS]
+)
 def test_a_resumed_run_equals_the_one_that_never_stopped(mlrun, crashing, job):
     short = ("scheduler.patience=0",) if job == "plateau" else ()
     short = ("scheduler.step_size=2",) if job == "step" else short
     arguments = (*JOBS[job], *short, *TINY)
     mlrun(*arguments, "hydra.run.dir=whole")
     crashing(3, *arguments, "hydra.run.dir=broken")
-    assert status(Path("broken")) == "interrupted" or status(Path("broken")) == "failed"
+    assert status(Path("broken")) != "done"
     assert mlrun("resume", "broken").code == 0
     assert_same_run(Path("whole"), Path("broken"))
     assert status(Path("broken")) == "done"
 
 
-@pytest.mark.parametrize("epoch", [1, 6])
-@pytest.mark.parametrize("before_the_checkpoint", [True, False])
+@pytest.mark.parametrize(
+    ("epoch", "before_the_checkpoint"),
+    [
+        (1, True),
+        (6, False),
+        pytest.param(1, False, marks=pytest.mark.slow),
+        pytest.param(6, True, marks=pytest.mark.slow),
+    ],
+)
 def test_the_first_and_the_last_epoch_can_be_resumed_too(
     mlrun, crashing, epoch, before_the_checkpoint
 ):
@@ -124,7 +136,7 @@ def test_the_first_and_the_last_epoch_can_be_resumed_too(
 
 def test_a_run_can_be_resumed_from_a_checkpoint_older_than_its_metrics(mlrun, crashing):
     mlrun(*TINY, "hydra.run.dir=whole")
-    crashing(4, *TINY[:-1], "checkpoint.every_seconds=1000", "hydra.run.dir=broken")
+    crashing(4, *TINY, "checkpoint.every_seconds=1000", "hydra.run.dir=broken")
     assert not Path("broken/checkpoints/last.pt").exists()
     assert mlrun("resume", "broken").code == 0
     assert_same_run(Path("whole"), Path("broken"))
@@ -168,9 +180,8 @@ def test_without_any_readable_checkpoint_the_user_is_told(mlrun, crashing):
 
 
 def test_a_finished_run_is_left_alone_and_can_be_extended(mlrun):
-    longer = tuple(w for w in TINY if "epochs" not in w) + ("scheduler=constant",)
-    mlrun(*longer, "trainer.epochs=9", "hydra.run.dir=whole")
-    mlrun(*longer, "trainer.epochs=6", "hydra.run.dir=short")
+    mlrun(*TINY, "scheduler=constant", "trainer.epochs=9", "hydra.run.dir=whole")
+    mlrun(*TINY, "scheduler=constant", "hydra.run.dir=short")
     before = Path("short/run.json").read_bytes()
     assert "nothing left to do" in mlrun("resume", "short", "quiet=false").out
     assert Path("short/run.json").read_bytes() == before
@@ -189,7 +200,6 @@ def test_a_cosine_that_is_extended_keeps_its_last_rate(mlrun):
     ("override", "message"),
     [
         ("model.dropout=0.5", "model.dropout cannot change in a resumed run"),
-        ("data.scale=none", "data.scale cannot change"),
         ("seed=1", "seed cannot change"),
         ("trainer.epochs=0", "trainer.epochs=0: must be at least 1"),
         ("trainer.epochs=x", "trainer.epochs: Value 'x'"),
@@ -246,7 +256,7 @@ def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool]) -> N
         time.sleep(0.01)
 
 
-LONG = ("task=phone_price", "trainer.epochs=60", "trainer.patience=null", "model.dropout=0.2")
+LONG = ("task=phone_price", "trainer.epochs=40", "trainer.patience=null", "model.dropout=0.2")
 
 
 def test_kill_9_and_a_second_process_on_the_same_run(mlrun):
@@ -263,16 +273,18 @@ def test_kill_9_and_a_second_process_on_the_same_run(mlrun):
     assert_same_run(Path("whole"), Path("killed"))
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
 def test_an_interrupted_run_ends_cleanly_says_how_to_go_on_and_does(mlrun, number, code):
-    mlrun(*LONG, "quiet=true", "hydra.run.dir=whole")
-    process = started(*LONG, "hydra.run.dir=stopped")
+    longer = (*LONG, "trainer.epochs=250")
+    mlrun(*longer, "quiet=true", "hydra.run.dir=whole")
+    process = started(*longer, "hydra.run.dir=stopped")
     metrics = Path("stopped/metrics.csv")
     wait_for(process, lambda: metrics.is_file() and metrics.read_text().count("\n") > 1)
     process.send_signal(number)
     _, error = process.communicate(timeout=60)
-    if process.returncode == 0:
-        pytest.skip("the run was done before the signal came")
     assert process.returncode == code
     name = signal.Signals(number).name
     assert error == f"interrupted by {name}\nto go on: mlrun resume stopped\n"

@@ -2,7 +2,6 @@
 
 import copy
 import io
-import logging
 import pickle
 import time
 import zipfile
@@ -16,8 +15,6 @@ import torch
 from mlrun.errors import MlrunError
 from mlrun.loop import Learner, Progress, Row
 from mlrun.run_folder import RunFolder, write_atomically
-
-log = logging.getLogger(__name__)
 
 FORMAT = 1
 State = dict[str, Any]
@@ -118,21 +115,25 @@ def load(path: Path) -> State:
     return state
 
 
-def load_last(run: RunFolder) -> State | None:
-    """The newest whole checkpoint to go on from; None where no epoch was ever saved.
+def load_last(run: RunFolder) -> tuple[State | None, str]:
+    """The newest whole checkpoint to go on from, and what was wrong with a newer one.
+
+    Returns:
+        (state, complaint): no state where no epoch was ever saved, no complaint where all is well.
 
     Raises:
         MlrunError: there are checkpoints, and none of them can be read.
     """
     found = [path for path in (run.last, run.previous) if path.is_file()]
+    complaint = ""
     for path in found:
         try:
-            return load(path)
+            return load(path), complaint
         except MlrunError as error:
-            log.warning("%s; trying the one before it", error)
+            complaint = f"{error}; using the checkpoint before it"
     if found:
         raise MlrunError(f"no checkpoint in {run.last.parent} can be read")
-    return None
+    return None, ""
 
 
 def _check_archive(path: Path) -> None:

@@ -102,7 +102,7 @@ def fit(
     targets = learner.objective.encode(train.targets).to(train.inputs.device)
     train = Features(train.inputs, targets)
     begun = time.perf_counter()
-    while not finished(progress, trainer) and not _out_of_time(begun, trainer):
+    while not finished(progress, trainer):
         progress.epoch += 1
         torch.manual_seed(counter_seed(seed, progress.epoch))  # dropout
         row: Row = {"epoch": progress.epoch, "step": 0, "lr": _lr(learner.optimizer)}
@@ -115,6 +115,8 @@ def fit(
         _advance_epoch(learner.scheduler, row)
         progress.seconds = row["seconds"] = round(time.perf_counter() - started, 3)
         yield row
+        if _out_of_time(begun, trainer):
+            return
 
 
 def train_epoch(

@@ -1,6 +1,7 @@
 """What a run writes down about itself: run.json at its turns, the rest while it trains."""
 
 import logging
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -42,7 +43,9 @@ def recorded(run: RunFolder) -> Iterator[Outcome]:
     outcome = Outcome()
     try:
         yield outcome
-    except BaseException as error:
+    except BaseException as raised:
+        # Ctrl-C while scoring or drawing: nothing is waited for, and the run can still be resumed.
+        error = Interrupted(signal.SIGINT) if isinstance(raised, KeyboardInterrupt) else raised
         if isinstance(error, Interrupted):
             error.folder = run.path
         with suppress(OSError):  # the disk may be what failed; the first error is the one to tell
@@ -54,14 +57,14 @@ def recorded(run: RunFolder) -> Iterator[Outcome]:
         if isinstance(error, OSError):
             place = error.filename or run.path
             raise MlrunError(f"cannot write {place}: {error.strerror}") from error
-        raise
+        raise error from error.__cause__
     run.update(status=outcome.status, ended=_now())
 
 
 def _status(error: BaseException) -> str:
     if isinstance(error, Diverged):
         return "diverged"
-    return "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
+    return "interrupted" if isinstance(error, Interrupted) else "failed"
 
 
 def begin(

@@ -24,7 +24,7 @@ def rerun(folder: str, *, command: Sequence[str] = ()) -> tuple[bool, list[str]]
     """
     run = open_run(folder)
     config = configuration(run, None)
-    dataset = load_run_data(run, config, None, changed_is_fine=True)
+    dataset = load_run_data(run, config, None, exactly=False)
     again: list[Path] = []
 
     def make_folder() -> Path:

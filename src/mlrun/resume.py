@@ -44,7 +44,7 @@ def resume(folder: str, overrides: Sequence[str] = ()) -> None:
     """
     run = open_run(_newest_unfinished(Path(folder)))
     with locked(run):
-        state = load_last(run)
+        state, complaint = load_last(run)
         config = _changed(configuration(run, state), overrides)
         settings = settings_of(config)
         with Console(quiet=settings.quiet) as console:
@@ -58,6 +58,8 @@ def resume(folder: str, overrides: Sequence[str] = ()) -> None:
             if state:
                 restore(job.learner, state)
             console.log_to(run.log)
+            if complaint:
+                log.warning(complaint)
             log.info("resuming %s after epoch %d", run.path, progress.epoch)
             with recorded(run) as outcome:
                 run.update(status="running", resumed_after=progress.epoch)

@@ -18,18 +18,21 @@ def load_run_data(
     config: DictConfig,
     contract: Contract | None,
     *,
-    changed_is_fine: bool = False,
+    exactly: bool = True,
 ) -> Dataset:
-    """The run's rows, split as they were, with its preprocessing (fitted anew without contract).
+    """The run's rows, with its preprocessing (fitted anew without contract).
+
+    `exactly`: the files must be what they were and are split as they were; else they may have
+    changed, and are split as the configuration says.
 
     Raises:
         MlrunError: a file is gone or is not what it was.
     """
     recorded: list[dict[str, Any]] = run.record["data"]
     for file in recorded:
-        _check(Path(file["path"]), None if changed_is_fine else file["sha256"])
+        _check(Path(file["path"]), file["sha256"] if exactly else None)
     files = {file["role"]: Path(file["path"]) for file in recorded}
-    split = read_json(run.split)
+    split = read_json(run.split) if exactly else None
     sample = bool(run.record["sample"])
     dataset: Dataset = build("data", config).load(
         files=files, split=split, contract=contract, sample=sample

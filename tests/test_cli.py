@@ -310,6 +310,10 @@ def test_an_unwritable_output_is_told(mlrun, write_csv, flower_run):
     ("arguments", "message"),
     [
         ("modle=mlp", "unknown key 'modle'. Did you mean 'model'?"),
+        ("epochs=5", "unknown key 'epochs'. Did you mean 'trainer.epochs'?"),
+        ("lr=5", "unknown key 'lr'. Did you mean 'optimizer.lr'?"),
+        ("--model mlp", "no option --model; settings are written KEY=VALUE, e.g. model=…"),
+        ("trainer.monitor=mse", "Did you mean 'valid/mse'?"),
         ("model=mpl", "no option 'mpl' in group 'model'. Did you mean 'mlp'?"),
         ("optimizer.lrr=1", "unknown key 'optimizer.lrr'. Did you mean 'lr'?"),
         ("+optimizer.lrr=1", "unknown key 'optimizer.lrr'"),
@@ -422,7 +426,7 @@ def test_a_bad_image_file_is_named_and_leaves_no_folder(mlrun, mnist_files, spoi
 def test_own_image_files_are_used_instead_of_the_sample(mlrun, mnist_files):
     run = mlrun("task=mnist", "model=cnn", "model.channels=[4]", *SMOKE).run
     assert record(run)["sample"] is False
-    assert record(run)["rows"] == {"train": 54, "valid": 6, "test": 20}
+    assert record(run)["rows"] == {"train": 54, "valid": 6, "test": 20, "predict": 20}
 
 
 def test_a_fault_of_ours_keeps_its_traceback_and_exits_with_1(mlrun, monkeypatch):

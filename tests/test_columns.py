@@ -67,7 +67,7 @@ def test_a_column_that_is_not_there_is_named_with_its_setting_and_the_closest_na
         (list(range(21)), "regression"),
         ([0.0, 1.0], "classification"),
         (["low", "high"], "classification"),
-        ([f"level {i}" for i in range(30)], "classification"),
+        ([f"level {i}" for i in range(30)] * 2, "classification"),
         ([True, False], "classification"),
     ],
     ids=["floats", "few-ints", "20-ints", "21-ints", "whole-floats", "text", "30-texts", "bool"],
@@ -216,7 +216,7 @@ def test_free_text_is_left_out_and_said(caplog):
     caplog.set_level("INFO", logger="mlrun")
     table = pd.DataFrame({"name": [f"person {i}" for i in range(60)], "t": ["x", "y"] * 30})
     assert roles.categorical_columns(table, "auto", PATH) == (["t"], ["name"])
-    assert "data.categorical=[name] keeps it" in caplog.text
+    assert "data.categorical=['name'] keeps it" in caplog.text
 
 
 @pytest.mark.parametrize(("distinct", "rows"), [(50, 50), (60, 120)])
@@ -231,9 +231,33 @@ def test_many_texts_in_over_half_the_rows_are_free_text(distinct, rows):
     assert roles.categorical_columns(table, "auto", PATH) == ([], ["city"])
 
 
-def test_listed_columns_are_categories_whatever_they_hold():
+def test_listed_columns_are_categories_whatever_they_hold_beside_the_texts():
     table = pd.DataFrame({"n": [1, 2], "name": ["x", "y"]})
-    assert roles.categorical_columns(table, ["n"], PATH) == (["n"], [])
+    assert roles.categorical_columns(table, ["n"], PATH) == (["n", "name"], [])
+
+
+def test_none_takes_no_column_for_a_category():
+    table = pd.DataFrame({"n": [1, 2], "name": ["x", "y"]})
+    assert roles.categorical_columns(table, "none", PATH) == ([], [])
+
+
+def test_a_target_of_texts_that_hardly_repeat_is_refused():
+    with pytest.raises(MlrunError, match=r"30 different texts in 30 rows \('1,000' …\)"):
+        roles.infer_kind(pd.Series([f"{i},000" for i in range(1, 31)], name="price"))
+
+
+def test_numbers_with_decimal_commas_are_recognised_and_the_setting_named():
+    table = pd.DataFrame({"size": ["1,5", "2,25", None]})
+    with pytest.raises(MlrunError, match=r"'size' looks like numbers with commas .*decimal=comma"):
+        roles.categorical_columns(table, "auto", PATH)
+
+
+def test_dates_order_a_split_only_where_their_order_is_plain():
+    iso = pd.Series(["2023-02-08", "2019-01-26"], name="day")
+    order = roles.order_or_groups(iso, PATH, in_order=True)
+    assert order[0] > order[1]
+    with pytest.raises(MlrunError, match=r"'day' \('25\.02\.2020' …\) has no order.*YYYY-MM-DD"):
+        roles.order_or_groups(pd.Series(["25.02.2020"], name="day"), PATH, in_order=True)
 
 
 def test_a_listed_category_that_is_not_there_is_named():

@@ -89,7 +89,6 @@ def test_mlrun_data_moves_every_task(monkeypatch):
         ("trainer.l1=-1", r"trainer\.l1=-1\.0: must be 0 or more"),
         ("trainer.mode=up", r"trainer\.mode=up: not one of auto, min, max"),
         ("trainer.precision=bf61", r"Did you mean 'bf16'\?"),
-        ("trainer.monitor=train/loss", r"a validation score"),
         ("seed=-1", r"seed=-1: must be between"),
         ("checkpoint.every_seconds=-1", r"checkpoint\.every_seconds"),
         ("+trainer.epoch=3", r"unknown key 'trainer\.epoch'\. Did you mean 'epochs'\?"),

@@ -16,6 +16,7 @@ from mlrun.data.preprocess import (
     Contract,
     ImagePreprocess,
     build_preprocess,
+    check_table,
     fit_table,
     raw_rows,
     select_top,
@@ -76,16 +77,24 @@ def test_a_constant_column_is_only_centred(scale):
 
 
 def test_text_in_a_number_column_is_named_with_the_setting_for_categories():
-    with pytest.raises(MlrunError, match=r"row 2, column 'a': 'x' .*data\.categorical=\[a\]"):
-        fit(column("1", "x", "2"))
+    with pytest.raises(MlrunError, match=r"row 2, column 'a': 'x' .*data\.categorical=\['a'\]"):
+        check_table(column("1", "x", "2"), path=PATH, categorical=[], missing="error")
 
 
 # --- missing values -------------------------------------------------------------------------
 
 
 def test_a_missing_value_is_refused_with_its_place_and_the_way_out():
-    with pytest.raises(MlrunError, match=r"row 2, column 'a': the value is missing.*=mean"):
-        fit(column(1, None, 3))
+    words = r"row 2, column 'a': the value is missing \(and 1 more of this column\).*=mean"
+    with pytest.raises(MlrunError, match=words):
+        check_table(column(1, None, 3, None), path=PATH, categorical=[], missing="error")
+
+
+def test_a_missing_text_is_refused_too():
+    table = column("x", None, "y")
+    with pytest.raises(MlrunError, match=r"row 2, column 'a': the value is missing"):
+        check_table(table, path=PATH, categorical=["a"], missing="error")
+    check_table(table, path=PATH, categorical=["a"], missing="mean")
 
 
 @pytest.mark.parametrize(("missing", "fill"), [("mean", 4.0), ("median", 2.0), (-1, -1.0)])

@@ -94,7 +94,9 @@ def test_without_a_terminal_there_are_plain_lines_one_in_twenty_epochs():
     assert "\x1b" not in text
     lines = [line for line in text.splitlines() if line.startswith("epoch")]
     assert len(lines) == 21
-    assert lines[-1] == "epoch 100/100  eta 0:00  best 1.5 (epoch 1)  train/loss 2  valid/loss 1.5"
+    assert lines[-1] == (
+        "epoch 100/100  eta 0:00  best valid/loss 1.5 (epoch 1)  train/loss 2  valid/loss 1.5"
+    )
 
 
 def test_on_a_terminal_progress_is_live_and_the_sample_warning_is_whole():

@@ -278,8 +278,8 @@ def test_free_text_is_no_feature():
 
 def test_text_in_a_column_listed_as_numbers_is_named_with_the_way_out():
     write("t.csv", houses())
-    with pytest.raises(MlrunError, match=r"column 'town': .*data\.categorical=\[town\]"):
-        load(categorical=[])
+    with pytest.raises(MlrunError, match=r"column 'town': .*data\.categorical=\['town'\]"):
+        load(categorical="none")
 
 
 def test_missing_values_are_filled_on_request():
@@ -521,7 +521,7 @@ def test_a_table_without_the_target_is_refused():
         ({"encode": "one_hot"}, r"data\.encode=one_hot: .*Did you mean 'onehot'\?"),
         ({"duplicates": "numbers"}, r"data\.duplicates=numbers: .*Did you mean 'number'\?"),
         ({"missing": "medain"}, r"data\.missing=medain: .*or a number\. Did you mean 'median'\?"),
-        ({"categorical": "all"}, r"data\.categorical=all: must be auto or a list"),
+        ({"categorical": "all"}, r"data\.categorical=all: must be auto or none or a list"),
         ({"features": "alll"}, r"data\.features=alll: .*Did you mean 'all'\?"),
         ({"features": {"top": 3}}, r"data\.features: \{top: 24, by: f_test\}"),
         ({"features": {"top": "many", "by": "f_test"}}, r"data\.features: \{top: 24"),

@@ -5,7 +5,6 @@ the class they name, in `build.py`. Nothing in here imports torch or pandas. The
 not frozen because Hydra writes overrides into them while it composes.
 """
 
-import re
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -133,10 +132,6 @@ def _check_ranges(settings: Settings) -> None:
         if value not in choices:
             hint = did_you_mean(value, choices)
             raise MlrunError(f"trainer.{name}={value}: not one of {', '.join(choices)}.{hint}")
-    if not re.fullmatch(r"valid/\w+", trainer.monitor):
-        raise MlrunError(
-            f"trainer.monitor={trainer.monitor}: a validation score, e.g. valid/loss, is wanted"
-        )
     if not 0 <= settings.seed < 2**32:
         raise MlrunError(f"seed={settings.seed}: must be between 0 and {2**32 - 1}")
     if settings.checkpoint.every_seconds < 0:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import hydra
+import yaml
+from hydra._internal.utils import get_args_parser
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
@@ -49,6 +51,7 @@ def run_hydra(arguments: Sequence[str]) -> int:
     def job(config: DictConfig) -> float:
         return _job(config, arguments, outcome)
 
+    _check_flags(arguments)
     command = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
     before, sys.argv = sys.argv, ["mlrun", *arguments]
     if os.environ.get("MLRUN_DATA") == "":
@@ -68,6 +71,15 @@ def run_hydra(arguments: Sequence[str]) -> int:
     for line in outcome.failed:
         print(f"error: {line}", file=sys.stderr)  # noqa: T201
     return 1 if outcome.failed else 0
+
+
+def _check_flags(arguments: Sequence[str]) -> None:
+    known = [flag for action in get_args_parser()._actions for flag in action.option_strings]
+    for word in arguments:
+        flag = word.partition("=")[0]
+        if flag.startswith("-") and flag not in known:
+            written = flag.lstrip("-")
+            raise MlrunError(f"no option {flag}; settings are written KEY=VALUE, e.g. {written}=…")
 
 
 @dataclass
@@ -104,7 +116,9 @@ def _job(config: DictConfig, arguments: Sequence[str], outcome: Outcome) -> floa
         outcome.failed.append(f"job {state.job.num} ({' '.join(overrides)}) failed: {error}")
         if not isinstance(error, MlrunError | Diverged):
             traceback.print_exc()
-        raise  # Hydra runs the other jobs all the same
+        if state.runtime.choices["hydra/launcher"] == "basic":
+            return math.nan
+        raise  # in another process: its launcher must learn of it
 
 
 def _claim_named(path: Path) -> Path:
@@ -125,7 +139,11 @@ def explain(error: BaseException) -> str:
             return _no_option(cause)
         if isinstance(cause, OverrideParseException):
             return f"cannot read '{cause.override}': KEY=VALUE or GROUP=OPTION is wanted"
+        if isinstance(cause, yaml.YAMLError):
+            return _malformed(cause)
     text = str(error)
+    if any("Cannot convert 'DictConfig' to string" in str(cause) for cause in chain):
+        return "a file in conf/task/ must start with the line: # @package _global_"
     if several := re.match(r"Ambiguous value for argument '(.+)'", text):
         return f"{several[1]}: several values; add -m to run each, or [a,b] for a list"
     for cause in chain:
@@ -147,6 +165,17 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+def _malformed(error: yaml.YAMLError) -> str:
+    """Name the user's file, which Hydra does not tell."""
+    folder = own_conf()
+    for file in sorted(folder.rglob("*.yaml")) if folder else []:
+        try:
+            yaml.safe_load(file.read_text(encoding="utf-8"))
+        except yaml.YAMLError as found:
+            return f"{file} is not well-formed YAML: {' '.join(str(found).split())}"
+    return f"malformed YAML: {' '.join(str(error).split())}"
+
+
 def _no_option(error: MissingConfigException) -> str:
     group, _, option = str(error.missing_cfg_file).rpartition("/")
     known = list(error.options or options(group))
@@ -161,6 +190,13 @@ def _no_key(error: OmegaConfBaseException) -> str:
         siblings = [*GROUPS, *(field.name for field in fields(Schema))]
     known = [key for key in siblings if not key.startswith("_")]
     hint = did_you_mean(str(error.key), known)
+    inside = [
+        f"{group}.{error.key}"
+        for group in ("trainer", "optimizer", "model", "data")
+        if isinstance(parent, DictConfig) and error.key in (parent.get(group) or {})
+    ]
+    if inside and "." not in str(error.full_key):
+        return f"unknown key '{error.full_key}'. Did you mean '{inside[0]}'?"
     return f"unknown key '{error.full_key}'.{hint} Keys there: {', '.join(dict.fromkeys(known))}"
 
 

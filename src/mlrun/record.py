@@ -96,7 +96,8 @@ def begin(
         sample=dataset.sample,
         data=data_files(dataset.files, sample=dataset.sample),
         spec=asdict(dataset.spec),
-        rows={name: len(rows) for name, rows in dataset.parts.items()},
+        rows={name: len(rows) for name, rows in dataset.parts.items()}
+        | {"predict": len(dataset.predict)},
         versions=versions(),
         git=git_state(),
         **facts,

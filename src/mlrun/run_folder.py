@@ -128,11 +128,15 @@ def open_run(path: str | Path) -> RunFolder:
     """
     folder = Path(path)
     file = folder / "run.json"
+    if folder.is_file():
+        raise MlrunError(f"{folder} is a file; the run folder is wanted")
     if not folder.is_dir():
         siblings = [p.name for p in folder.parent.iterdir()] if folder.parent.is_dir() else []
         raise MlrunError(f"no run folder {folder}.{did_you_mean(folder.name, siblings)}")
     if not file.is_file():
-        raise MlrunError(f"{folder} is not a run folder: it has no run.json")
+        inside = sorted(path.parent.name for path in folder.glob("*/run.json"))
+        choices = f"; there are runs in it: {', '.join(inside[:6])}" if inside else ""
+        raise MlrunError(f"{folder} is not a run folder: it has no run.json{choices}")
     record = read_json(file)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise MlrunError(f"{file}: not of format {FORMAT}, the one this mlrun reads")

@@ -140,8 +140,9 @@ def announce(console: Console, job: Job) -> None:
         "%s: %s of '%s' (%s) from %s features",
         *(job.settings.task, spec.kind, spec.target, wanted, "x".join(map(str, spec.in_shape))),
     )
-    test = f", {len(dataset.test)} to test" if dataset.test is not None else ""
-    log.info("rows: %d to train, %d to validate%s", len(dataset.train), len(dataset.valid), test)
+    words = {"train": "to train", "valid": "to validate", "test": "to test"}
+    counts = [f"{len(rows)} {words[part]}" for part, rows in dataset.parts.items()]
+    log.info("rows: %s; %d to predict", ", ".join(counts), len(dataset.predict))
     row = torch.zeros(1, *spec.in_shape, device=job.trained.device)
     layers = [
         (layer.name, "x".join(map(str, layer.shape)), layer.parameters)

@@ -22,8 +22,10 @@ MOST_CATEGORIES = 50  # a text column with more, in over half as many rows, is n
 def require(name: str, table: pd.DataFrame, path: Path, *, key: str) -> str:
     """The column's name, once it is known to be there."""
     if name not in table.columns:
-        hint = did_you_mean(name, map(str, table.columns))
-        raise MlrunError(f"{path} has no column '{name}' ({key}).{hint}")
+        names = [str(column) for column in table.columns]
+        listed = ", ".join(names[:8]) + (" …" if names[8:] else "")
+        hint = did_you_mean(name, names)
+        raise MlrunError(f"{path} has no column '{name}' ({key}).{hint} It has {listed}")
     return name
 
 
@@ -51,6 +53,11 @@ def id_column(name: str | None, table: pd.DataFrame) -> str | None:
 def infer_kind(target: pd.Series) -> str:
     """Text, booleans and at most 20 different whole numbers are classes; the rest quantities."""
     distinct = target.nunique()
+    if not looks_numeric(target) and distinct > MOST_CLASSES and distinct > len(target) / 2:
+        raise MlrunError(
+            f"the target '{target.name}' holds {distinct} different texts in {len(target)} rows "
+            f"('{target.iloc[0]}' …): neither numbers nor classes"
+        )
     if not looks_numeric(target) or pd.api.types.is_bool_dtype(target):
         kind, why = CLASSIFICATION, f"{distinct} different texts"
     elif _whole(target) and distinct <= MOST_CLASSES:
@@ -136,23 +143,41 @@ def categorical_columns(
 ) -> tuple[list[str], list[str]]:
     """Which columns hold categories, and which are left out as names or free text.
 
+    Args:
+        table: the feature columns.
+        setting: auto (the text columns), a list (those and the text columns) or none.
+        path: the file, for messages.
+
     Returns:
-        (categories, left out): both empty when `setting` is a list without them.
+        (categories, left out).
     """
-    if not isinstance(setting, str):
-        absent = [name for name in setting if name not in table.columns]
-        if absent:
-            hint = did_you_mean(absent[0], map(str, table.columns))
-            raise MlrunError(f"{path}: data.categorical: '{absent[0]}' is not a feature.{hint}")
-        return list(setting), []
-    texts = [str(c) for c in table.columns if not looks_numeric(table[c])]
+    if setting == "none":
+        return [], []
+    listed = [] if isinstance(setting, str) else list(setting)
+    absent = [name for name in listed if name not in table.columns]
+    if absent:
+        hint = did_you_mean(absent[0], map(str, table.columns))
+        raise MlrunError(f"{path}: data.categorical: '{absent[0]}' is not a feature.{hint}")
+    texts = [str(c) for c in table.columns if c not in listed and not looks_numeric(table[c])]
+    for name in texts:
+        _refuse_decimal_commas(table[name], path)
     names = [c for c in texts if _is_free_text(table[c])]
     for name in names:
         log.info(
-            "left out: '%s' (%d different texts in %d rows; data.categorical=[%s] keeps it)",
+            "left out: '%s' (%d different texts in %d rows; data.categorical=['%s'] keeps it)",
             *(name, table[name].nunique(), len(table), name),
         )
-    return [c for c in texts if c not in names], names
+    return [*listed, *(c for c in texts if c not in names)], names
+
+
+def _refuse_decimal_commas(column: pd.Series, path: Path) -> None:
+    present = column.dropna().astype(str)
+    commas = present.str.fullmatch(r"\s*-?\d+,\d+\s*")
+    if len(present) and commas.mean() >= 0.5:
+        raise MlrunError(
+            f"{path}: column '{column.name}' looks like numbers with commas ('{present.iloc[0]}'): "
+            "data.decimal=comma, or write them without thousands separators"
+        )
 
 
 def _is_free_text(column: pd.Series) -> bool:
@@ -160,12 +185,20 @@ def _is_free_text(column: pd.Series) -> bool:
     return distinct > MOST_CATEGORIES and distinct > len(column) / 2
 
 
-def order_or_groups(column: pd.Series, path: Path) -> NDArray[Any]:
-    """The values a split goes by: numbers where they are such, else text; none may be missing."""
+def order_or_groups(column: pd.Series, path: Path, *, in_order: bool) -> NDArray[Any]:
+    """The values a split goes by, none missing: numbers; else dates (`in_order`), else text."""
     at = first_missing(column.to_numpy())
     if at is not None:
         raise MlrunError(f"{place(column, at, path)}: data.split.column needs a value in every row")
-    return as_numbers(column, path) if looks_numeric(column) else as_text(column)
+    if looks_numeric(column):
+        return as_numbers(column, path)
+    try:
+        return pd.to_datetime(column, format="ISO8601").to_numpy() if in_order else as_text(column)
+    except ValueError:
+        raise MlrunError(
+            f"{path}: column '{column.name}' ('{column.iloc[0]}' …) has no order: numbers or dates "
+            "written YYYY-MM-DD are wanted (data.split.column)"
+        ) from None
 
 
 def row_ids(table: pd.DataFrame, column: str | None) -> list[Any]:

@@ -141,9 +141,7 @@ def _category_features(
 def _fit_number(
     column: pd.Series, path: Path, *, scale: str, missing: str | float
 ) -> tuple[dict[str, Any], dict[str, float]]:
-    advice = f"; if it is a category: data.categorical=[{column.name}]"
-    values = as_numbers(column, path, advice=advice).reshape(-1, 1)
-    _refuse_missing(values, column, path, allowed=missing != "error")
+    values = as_numbers(column, path).reshape(-1, 1)
     fill = _fill_value(values, str(column.name), missing)
     with np.errstate(all="ignore"):
         center, spread = _center_and_scale(np.nan_to_num(values, nan=fill or 0.0), scale)
@@ -161,9 +159,11 @@ def _refuse_missing(
 ) -> None:
     at = first_missing(values)
     if at is not None and not allowed:
+        count = int(np.isnan(values).sum())
+        more = f" (and {count - 1} more of this column)" if count > 1 else ""
         raise MlrunError(
-            f"{place(column, at, path)}: the value is missing; fill it in, or train "
-            "with data.missing=mean (or median, or a number)"
+            f"{place(column, at, path)}: the value is missing{more}; fill it in, or train with "
+            "data.missing=mean (or median, or a number; texts become a category of their own)"
         )
 
 
@@ -189,6 +189,28 @@ def _center_and_scale(values: NDArray[np.float64], scale: str) -> tuple[float, f
         return float(fitted.data_min_[0]), float(fitted.data_range_[0]) or 1.0
     fitted = StandardScaler().fit(values)
     return float(fitted.mean_[0]), float(fitted.scale_[0])
+
+
+def check_table(
+    table: pd.DataFrame, *, path: Path, categorical: Sequence[str], missing: str | float
+) -> None:
+    """Refuse text among numbers, and missing values where they are an error, in file order.
+
+    Raises:
+        MlrunError: with the first such place.
+    """
+    allowed = missing != "error"
+    for name in table.columns:
+        if name in categorical:
+            codes = np.where(pd.isna(table[name]), np.nan, 0.0)
+            _refuse_missing(codes, table[name], path, allowed=allowed)
+        else:
+            values = as_numbers(table[name], path, advice=_category_advice(name))
+            _refuse_missing(values, table[name], path, allowed=allowed)
+
+
+def _category_advice(name: str) -> str:
+    return f"; if it is a category: data.categorical=['{name}']"
 
 
 # --- choosing features ----------------------------------------------------------------------

@@ -17,7 +17,7 @@ Numbers = NDArray[np.float64]
 
 
 def read_table(
-    path: Path, *, duplicates: str = "error", identifier: str | None = None
+    path: Path, *, duplicates: str = "error", identifier: str | None = None, decimal: str = "."
 ) -> pd.DataFrame:
     """Read a CSV file with a header line; the separator is the one the header uses most.
 
@@ -25,6 +25,7 @@ def read_table(
         path: the file, UTF-8.
         duplicates: "error", or "number" to rename a second `x` to `x.1` as pandas does.
         identifier: the column kept as the text it is (007 is not 7); None: the one called id.
+        decimal: what stands before the fraction of a number.
 
     Raises:
         MlrunError: no such file, not UTF-8 text, empty, no rows, ragged, two columns of a name.
@@ -40,6 +41,7 @@ def read_table(
             names=names,
             header=0,
             index_col=False,
+            decimal=decimal,
             skipinitialspace=True,
             low_memory=False,
             dtype={name: str for name in names if name == identifier or name.lower() == "id"},

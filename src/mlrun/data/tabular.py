@@ -14,7 +14,14 @@ from torch import Tensor
 
 from mlrun.data import columns as roles
 from mlrun.data.files import find, wants_sample
-from mlrun.data.preprocess import Contract, build_preprocess, fit_table, raw_rows, select_top
+from mlrun.data.preprocess import (
+    Contract,
+    build_preprocess,
+    check_table,
+    fit_table,
+    raw_rows,
+    select_top,
+)
 from mlrun.data.sample import write_sample
 from mlrun.data.spec import CLASSIFICATION, REGRESSION, Dataset, Rows, Spec
 from mlrun.data.split import Split, split_rows
@@ -25,6 +32,7 @@ CHOICES = {
     "kind": ("auto", REGRESSION, CLASSIFICATION),
     "scale": ("standard", "minmax", "none"),
     "encode": ("onehot", "ordinal"),
+    "decimal": ("point", "comma"),
     "duplicates": ("error", "number"),
 }
 MISSING = ("error", "mean", "median")
@@ -53,6 +61,7 @@ class Tabular:
     categorical: str | Sequence[str]
     encode: str
     missing: str | float
+    decimal: str
     duplicates: str
     sample: str | None
     split: Mapping[str, Any]
@@ -65,7 +74,7 @@ class Tabular:
         elif not math.isfinite(self.missing):
             raise MlrunError(f"data.missing={self.missing}: a finite number is wanted")
         if isinstance(self.categorical, str):
-            _one_of("data.categorical", self.categorical, ("auto",), "a list [a,b]")
+            _one_of("data.categorical", self.categorical, ("auto", "none"), "a list [a,b]")
         if isinstance(self.features, str):
             _one_of("data.features", self.features, ("all",), "a list [a,b]", "{top: 9, by: …}")
         elif isinstance(self.features, Mapping):
@@ -104,7 +113,7 @@ class Tabular:
         train, valid = self._rows(method, split, table, values, kind, files["train"])
 
         if contract is None:
-            contract = self._fit(table.iloc[train], values[train], target, files["train"])
+            contract = self._fit(table, train, values, target, files["train"])
         spec = Spec(
             kind=kind,
             in_shape=(len(contract["features"]),),
@@ -153,7 +162,8 @@ class Tabular:
         return {role: path for role, path in found.items() if path is not None}
 
     def _table(self, path: Path) -> pd.DataFrame:
-        return read_table(path, duplicates=self.duplicates, identifier=self.id)
+        decimal = "," if self.decimal == "comma" else "."
+        return read_table(path, duplicates=self.duplicates, identifier=self.id, decimal=decimal)
 
     def _check_id(self, table: pd.DataFrame, test: pd.DataFrame | None, path: Path) -> None:
         if test is None or self.id not in test.columns:
@@ -183,17 +193,27 @@ class Tabular:
         column = None
         if method.column is not None:
             roles.require(method.column, table, path, key="data.split.column")
-            column = roles.order_or_groups(table[method.column], path)
+            in_order = method.method == "time"
+            column = roles.order_or_groups(table[method.column], path, in_order=in_order)
         return split_rows(method, values, kind=kind, column=column)
 
-    def _fit(self, table: pd.DataFrame, values: NDArray[Any], target: str, path: Path) -> Contract:
+    def _fit(
+        self,
+        table: pd.DataFrame,
+        train: NDArray[np.int64],
+        values: NDArray[Any],
+        target: str,
+        path: Path,
+    ) -> Contract:
         columns = self._columns(table, target, path)
         categorical, names = roles.categorical_columns(table[columns], self.categorical, path)
         columns = [column for column in columns if column not in names]
         if not columns:
             raise MlrunError(f"{path}: no column is left to learn '{target}' from")
+        check_table(table[columns], path=path, categorical=categorical, missing=self.missing)
+        rows = table.iloc[train]
         contract = fit_table(
-            table[columns],
+            rows[columns],
             path=path,
             categorical=categorical,
             encode=self.encode,
@@ -202,8 +222,8 @@ class Tabular:
         )
         if not isinstance(self.features, Mapping):
             return contract
-        features = build_preprocess(contract)(raw_rows(table, contract, path)).numpy()
-        return select_top(contract, features, values, **self.features)
+        features = build_preprocess(contract)(raw_rows(rows, contract, path)).numpy()
+        return select_top(contract, features, values[train], **self.features)
 
     def _columns(self, table: pd.DataFrame, target: str, path: Path) -> list[str]:
         dropped = [roles.require(c, table, path, key="data.drop") for c in self.drop]

@@ -99,7 +99,7 @@ class Console:
         """An epoch is done: redraw at most four times a second, or log one line in twenty."""
         self._first = self._first or row["epoch"]
         if self._progress is not None:
-            scores = [name for name in (self._monitor, "train/loss") if name in row]
+            scores = [name for name in ("train/loss", "valid/loss") if name in row]
             text = self._line(row, scores, best_epoch, best_score)
             self._progress.update(self._task, completed=row["epoch"], description=text)
             if time.monotonic() - self._shown > REFRESH_SECONDS:
@@ -141,7 +141,7 @@ class Console:
         width = len(str(self._epochs))
         parts = [f"epoch {row['epoch']:>{width}}/{self._epochs}", f"eta {_duration(left)}"]
         if best_epoch:
-            parts.append(f"best {best_score:.4g} (epoch {best_epoch})")
+            parts.append(f"best {self._monitor} {best_score:.4g} (epoch {best_epoch})")
         return "  ".join([*parts, *(f"{name} {row[name]:.4g}" for name in scores)])
 
 

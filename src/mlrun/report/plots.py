@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -28,6 +29,7 @@ def draw_curve(
     if _spans_a_decade(history):
         axes.set_yscale("log")
     axes.set(xlabel="epoch", ylabel="loss", title=title)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
     _save(figure, folder / "learning_curve.png")
@@ -90,7 +92,11 @@ def _confusion_matrix(
     axes = figure.add_subplot()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="prediction", ylabel="truth", title=f"{spec.target}, {rows} rows")
+    axes.set(
+        xlabel="prediction",
+        ylabel="truth",
+        title=f"{spec.target}, {rows} rows\n(shade: share of the true class)",
+    )
     if count <= MOST_LABELLED:
         _label(axes, spec.classes, matrix, shares)
     _save(figure, folder / "confusion_matrix.png")

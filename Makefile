@@ -1,6 +1,6 @@
 # Everything a developer, a newcomer and CI run. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all check format smoke wheel results docs pictures clean
+.PHONY: help install run test test-all check format soak smoke wheel results docs pictures clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -34,6 +34,9 @@ check: .venv/.installed ## format, lint, types, tests: what CI runs
 format: .venv/.installed ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+soak: .venv/.installed ## the long tests of resuming: every scheduler, optimizer and moment
+	$(PYTEST) -m "" tests/test_resume.py
 
 smoke: .venv/.installed ## all three tasks, a few batches each
 	$(BIN)/mlrun -m task=covid,phone_price,mnist debug=smoke

@@ -220,6 +220,26 @@ def test_a_test_file_with_targets_is_scored_and_predicted(mlrun, write_csv):
     assert (run / "pred.csv").read_text() == "id,kind\n0,iris\n1,rose\n"
 
 
+def test_a_csv_with_semicolons_and_decimal_commas_is_read(mlrun, write_csv):
+    write_csv("my.csv", FLOWERS.replace(",", ";").replace(".5", ",5"))
+    refused = mlrun("task=csv", "data.train=my.csv", *SMOKE)
+    assert "data.decimal=comma" in refused.err
+    run = mlrun("task=csv", "data.train=my.csv", "data.decimal=comma", *SMOKE).run
+    assert record(run)["spec"]["features"][0] == "petal"
+
+
+def test_a_broken_or_unmarked_file_of_ones_own_is_explained(mlrun, write_csv):
+    write_csv("conf/task/mine.yaml", "# mine\ndefaults: [csv, _self_]\ntask: mine\n")
+    assert "must start with the line: # @package _global_" in mlrun("task=mine").err
+    write_csv("conf/task/mine.yaml", "# @package _global_\ndata: {train: my.csv\n")
+    assert "mine.yaml is not well-formed YAML" in mlrun("task=mine").err
+
+
+def test_a_sweep_folder_given_for_a_run_lists_its_runs(mlrun):
+    mlrun("-m", "seed=1,2", "debug=smoke", "hydra.sweep.dir=sweep")
+    assert "there are runs in it: 0, 1" in mlrun("evaluate", "sweep").err
+
+
 def test_logistic_regression_has_one_logit(mlrun, write_csv):
     write_csv("my.csv", FLOWERS)
     options = ("model=linear", "loss=bce_with_logits", "optimizer.lr=0.1", "quiet=true")

@@ -293,6 +293,16 @@ def test_an_interrupted_run_ends_cleanly_says_how_to_go_on_and_does(mlrun, numbe
     assert_same_run(Path("whole"), Path("stopped"))
 
 
+def test_a_run_goes_on_when_nobody_listens_any_more():
+    command = [sys.executable, "-u", "-m", "mlrun", "debug=smoke", "hydra.run.dir=run"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    _, error = process.communicate(timeout=120)
+    assert (process.returncode, error) == (0, b"")
+    assert status(Path("run")) == "done"
+
+
 # --- rerun ---
 
 

@@ -61,6 +61,8 @@ def run_hydra(arguments: Sequence[str]) -> int:
         command()
     except SystemExit as error:  # argparse and --help leave this way
         return 2 if error.code else 0
+    except BrokenPipeError:
+        raise
     except Exception as error:
         if not outcome.failed:  # no job has failed, so the configuration has
             raise MlrunError(explain(error)) from error

@@ -1,6 +1,8 @@
 """What the user sees of a run, on a terminal or in a log; the same lines go to run.log."""
 
 import logging
+import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from logging.handlers import MemoryHandler
@@ -28,6 +30,7 @@ class Console:
 
     def __init__(self, *, quiet: bool) -> None:
         self.out = RichConsole(highlight=False, soft_wrap=True)
+        self.out.on_broken_pipe = mute_stdout  # type: ignore[method-assign]  # rich would exit
         self.quiet = quiet
         self.live = self.out.is_terminal and not quiet
         self._file = MemoryHandler(capacity=10_000, flushLevel=logging.CRITICAL + 1)
@@ -161,6 +164,11 @@ class _Screen(logging.Handler):
             self._out.print(Panel(text, border_style=color), soft_wrap=False)
         else:
             self._out.print(text)
+
+
+def mute_stdout() -> None:
+    """Whoever read our output has gone (`mlrun … | head`): a run goes on without a listener."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _duration(seconds: float) -> str:

@@ -19,8 +19,8 @@ from mlrun.data.preprocess import (
     check_table,
     fit_table,
     raw_rows,
-    select_top,
 )
+from mlrun.data.selection import select_top
 from mlrun.errors import MlrunError
 
 PATH = Path("t.csv")

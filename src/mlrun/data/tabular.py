@@ -20,9 +20,9 @@ from mlrun.data.preprocess import (
     check_table,
     fit_table,
     raw_rows,
-    select_top,
 )
 from mlrun.data.sample import write_sample
+from mlrun.data.selection import select_top
 from mlrun.data.spec import CLASSIFICATION, REGRESSION, Dataset, Rows, Spec
 from mlrun.data.split import Split, split_rows
 from mlrun.data.table import read_table

@@ -1,0 +1,62 @@
+"""Which features say most of the target: the best few, chosen on the training rows."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlrun.data.preprocess import Contract
+from mlrun.data.spec import CLASSIFICATION, REGRESSION
+
+
+def select_top(
+    contract: Contract, features: NDArray[np.float32], targets: NDArray[Any], *, top: int, by: str
+) -> Contract:
+    """Keep the `top` features that say most of the target, and only the columns they need.
+
+    Args:
+        contract: what `fit_table` gave.
+        features: (n, features), the training rows after preprocessing.
+        targets: (n,) values or class numbers of the same rows.
+        top: how many to keep; more than there are keeps all.
+        by: f_test | mutual_info | correlation.
+    """
+    kind = CLASSIFICATION if np.issubdtype(targets.dtype, np.integer) else REGRESSION
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # constant features: their score is not a number
+        scores = np.nan_to_num(_scores(features, targets, kind, by), nan=-1.0)
+    kept = sorted(np.argsort(-scores, kind="stable")[:top])
+    return _only(contract, [contract["features"][i] for i in kept])
+
+
+def _scores(
+    features: NDArray[np.float32], targets: NDArray[Any], kind: str, by: str
+) -> NDArray[np.float64]:
+    from sklearn import feature_selection as select
+
+    if by == "correlation":
+        centered = features - features.mean(axis=0)
+        against = targets - targets.mean()
+        norms = np.linalg.norm(centered, axis=0) * np.linalg.norm(against)
+        return np.asarray(np.abs(centered.T @ against) / norms)
+    if by == "mutual_info":
+        score = (
+            select.mutual_info_classif if kind == CLASSIFICATION else select.mutual_info_regression
+        )
+        neighbors = max(1, min(3, len(features) - 2))
+        return np.asarray(score(features, targets, n_neighbors=neighbors, random_state=0))
+    if kind == CLASSIFICATION:
+        return np.asarray(select.f_classif(features, targets)[0])
+    # F = r²/(1 - r²) up to a factor; where rounding takes r² above 1 it would turn negative.
+    return np.asarray(np.abs(select.f_regression(features, targets)[0]))
+
+
+def _only(contract: Contract, features: list[dict[str, Any]]) -> Contract:
+    used = sorted({feature["column"] for feature in features})
+    place = {column: position for position, column in enumerate(used)}
+    return {
+        "input": "table",
+        "columns": [contract["columns"][column] for column in used],
+        "features": [f | {"column": place[f["column"]]} for f in features],
+    }

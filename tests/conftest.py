@@ -11,6 +11,8 @@ import pytest
 
 from mlrun.cli import main
 
+pytest_plugins = ["tests.reliability"]
+
 
 @pytest.fixture(autouse=True)
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -157,6 +157,16 @@ def test_training_stops_before_the_step_when_the_loss_is_not_finite():
     assert all(torch.equal(before[k], v) for k, v in exploding.model.state_dict().items())
 
 
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+def test_training_stops_before_the_step_when_a_gradient_is_not_finite(clip_norm):
+    exploding = learner()
+    next(exploding.model.parameters()).register_hook(lambda gradient: gradient * math.nan)
+    before = copy.deepcopy(exploding.model.state_dict())
+    with pytest.raises(Diverged, match=r"norm of the gradients is nan in epoch 1, after step 0"):
+        history(exploding, clip_norm=clip_norm)
+    assert all(torch.equal(before[k], v) for k, v in exploding.model.state_dict().items())
+
+
 @pytest.mark.parametrize("changes", [{"clip_norm": 1e-6}, {"clip_value": 1e-6}])
 def test_clipping_bounds_the_step(changes):
     clipped = learner(lr=1.0)

@@ -1,5 +1,7 @@
 """Losses, the targets they take and the predictions that come out."""
 
+import math
+
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -41,6 +43,20 @@ def test_nll_gets_a_log_softmax_output_and_equals_cross_entropy():
     nll = Objective(nn.NLLLoss(), FOUR)
     loss = nll.loss(nll.complete(model)(inputs), targets)
     assert torch.allclose(loss, nn.CrossEntropyLoss()(model(inputs), targets))
+
+
+@pytest.mark.parametrize(
+    ("loss", "spec", "logits", "wanted"),
+    [
+        (nn.CrossEntropyLoss(), FOUR, [[0.0, 0.0, 0.0, 0.0]], [[0.25, 0.25, 0.25, 0.25]]),
+        (nn.NLLLoss(), TWO, [[math.log(0.9), math.log(0.1)]], [[0.9, 0.1]]),
+        (nn.BCEWithLogitsLoss(), TWO, [[0.0], [math.log(3)]], [[0.5, 0.5], [0.25, 0.75]]),
+        (nn.BCEWithLogitsLoss(), FOUR, [[0.0, 0.0, -99.0, -99.0]], [[0.5, 0.5, 0.0, 0.0]]),
+    ],
+)
+def test_outputs_read_as_probabilities(loss, spec, logits, wanted):
+    found = Objective(loss, spec).probabilities(torch.tensor(logits))
+    assert torch.allclose(found, torch.tensor(wanted, dtype=torch.float64), atol=1e-7)
 
 
 def test_other_losses_leave_the_model_as_it_is():

@@ -5,6 +5,7 @@ Neither this module nor what it imports at the top imports torch, pandas or Hydr
 """
 
 import argparse
+import logging
 import os
 import sys
 import traceback
@@ -59,9 +60,20 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of our output went away: mlrun ls | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception:
+    except Exception as error:
+        if _out_of_memory(error):
+            print(f"error: out of memory: {error}", file=sys.stderr)  # noqa: T201
+            return 2
         traceback.print_exc()
         return 1
+
+
+def _out_of_memory(error: Exception) -> bool:
+    if "torch" not in sys.modules:
+        return isinstance(error, MemoryError)
+    from mlrun.memory import is_out_of_memory
+
+    return is_out_of_memory(error)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -102,11 +114,13 @@ def _evaluate(arguments: list[str]) -> int:
     parser = _Parser("evaluate", "score a run folder's best model on its own data")
     parser.add_argument("run", metavar="RUN", help="a run folder")
     parser.add_argument("--input", metavar="FILE", help="score these rows instead; with targets")
+    _add_allow_unknown(parser)
     given = parser.parse_args(arguments)
+    _show_warnings()
     from mlrun.inference import evaluate
     from mlrun.metrics import shown
 
-    results = evaluate(given.run, input=given.input)
+    results = evaluate(given.run, input=given.input, allow_unknown=given.allow_unknown)
     width = max(map(len, results))
     for name, result in results.items():
         print(f"{name:<{width}}  {shown(result.values)}")  # noqa: T201
@@ -118,11 +132,27 @@ def _predict(arguments: list[str]) -> int:
     parser.add_argument("run", metavar="RUN", help="a run folder")
     parser.add_argument("--input", metavar="FILE", help="rows to predict; the run's own if absent")
     parser.add_argument("--output", metavar="FILE", help="where to; into the run folder if absent")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--proba", action="store_true", help="a column of each class's probability")
+    _add_allow_unknown(parser)
+    options = vars(parser.parse_args(arguments))
+    _show_warnings()
     from mlrun.inference import predict
 
-    print(predict(given.run, input=given.input, output=given.output))  # noqa: T201
+    print(predict(options.pop("run"), **options))  # noqa: T201
     return 0
+
+
+def _show_warnings() -> None:
+    """What the program notices on the way goes to stderr; a training run has its console."""
+    log = logging.getLogger("mlrun")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    log.handlers, log.propagate = [handler], False
+
+
+def _add_allow_unknown(parser: argparse.ArgumentParser) -> None:
+    text = "take categories that training never saw as unknown instead of refusing them"
+    parser.add_argument("--allow-unknown", action="store_true", help=text)
 
 
 def _resume(arguments: list[str]) -> int:

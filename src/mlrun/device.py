@@ -9,7 +9,7 @@ import torch
 from mlrun.errors import MlrunError
 
 # Multiply-adds per step under which a second thread costs more than it gives. Waking a thread
-# that shares its core takes milliseconds, so small work stays on one (docs/benchmarks.md).
+# that shares its core takes milliseconds, so small work stays on one.
 ONE_THREAD_BELOW = 100_000_000
 
 

@@ -15,12 +15,15 @@ from mlrun.run_folder import open_run
 from mlrun.trained import Trained, open_trained, scored_parts
 
 
-def evaluate(folder: str, *, input: str | None = None) -> dict[str, Scores]:
+def evaluate(
+    folder: str, *, input: str | None = None, allow_unknown: bool = False
+) -> dict[str, Scores]:
     """Score a run's best model.
 
     Args:
         folder: the run folder.
         input: a file with targets; the run's own train, validation and test rows if not given.
+        allow_unknown: take categories that training never saw for the bucket of such.
 
     Returns:
         Part of the data → scores.
@@ -31,7 +34,7 @@ def evaluate(folder: str, *, input: str | None = None) -> dict[str, Scores]:
     run = open_run(folder)
     trained, config = open_trained(run)
     if input is not None:
-        rows = _read(config, trained, Path(input))
+        rows = _read(config, trained, Path(input), allow_unknown)
         if rows.targets is None:
             raise MlrunError(f"{input} has no column '{trained.spec.target}' to compare with")
         return {"input": trained.score(rows)}
@@ -40,33 +43,46 @@ def evaluate(folder: str, *, input: str | None = None) -> dict[str, Scores]:
     return {name: trained.score(rows) for name, rows in parts.items()}
 
 
-def predict(folder: str, *, input: str | None = None, output: str | None = None) -> Path:
+def predict(
+    folder: str,
+    *,
+    input: str | None = None,
+    output: str | None = None,
+    proba: bool = False,
+    allow_unknown: bool = False,
+) -> Path:
     """Write a run's predictions and return their place.
 
     Args:
         folder: the run folder.
         input: a file of new rows; the rows of the run's own pred.csv if not given.
         output: where to; `pred.csv`, or `pred_<input>.csv`, in the run folder if not given.
+        proba: add a column for the probability of each class.
+        allow_unknown: take categories that training never saw for the bucket of such.
 
     Raises:
-        MlrunError: as `evaluate`; or the output cannot be written.
+        MlrunError: as `evaluate`; no classes to give probabilities of; the output cannot be
+            written.
     """
     run = open_run(folder)
     trained, config = open_trained(run)
     if input is not None:
-        rows = _read(config, trained, Path(input))
+        rows = _read(config, trained, Path(input), allow_unknown)
         target = run.path / f"pred_{Path(input).name.split('.')[0]}.csv"
     else:
         rows, target = load_run_data(run, config, trained.contract).predict, run.predictions
     target = Path(output) if output is not None else target
+    outputs = trained.outputs(rows)
+    predictions = trained.objective.decode(outputs)
+    probabilities = trained.objective.probabilities(outputs) if proba else None
     try:
-        write_predictions(target, trained.spec, rows.ids, trained.predict(rows))
+        write_predictions(target, trained.spec, rows.ids, predictions, probabilities=probabilities)
     except OSError as error:
         raise MlrunError(f"cannot write {target}: {error.strerror}; see --output") from None
     return target
 
 
-def _read(config: DictConfig, trained: Trained, path: Path) -> Rows:
+def _read(config: DictConfig, trained: Trained, path: Path, allow_unknown: bool) -> Rows:
     source = build("data", config)
-    rows: Rows = source.read_file(path, trained.contract, trained.spec)
+    rows: Rows = source.read_file(path, trained.contract, trained.spec, allow_unknown=allow_unknown)
     return rows

@@ -26,9 +26,10 @@ from mlrun.objective import Objective, penalty
 
 Row = dict[str, Any]  # one line of metrics.csv
 PER_STEP = (OneCycleLR, LinearLR)  # these schedulers count optimizer steps, the others epochs
-# Rows scored at once: fixed, so that scores do not depend on trainer.batch_size. On a CPU the
-# activations of more images leave the cache (1,024 at once took four times as long as 128).
-ROWS_AT_ONCE, IMAGES_AT_ONCE_ON_CPU = 4096, 128
+# Rows scored at once, the last few filled up with zeros: a matrix product of another size may
+# round differently, and a row's prediction must not depend on which rows it comes with. On a CPU
+# the activations of more images leave the cache (1,024 at once took four times as long as 128).
+ROWS_AT_ONCE, IMAGES_AT_ONCE = 256, 128
 
 
 @dataclass(frozen=True)
@@ -96,11 +97,10 @@ def fit(
         stop: called after every step; raises to end the run there.
 
     Raises:
-        Diverged: the loss is not finite; the weights are those before that step.
+        Diverged: the loss or a gradient is not finite; the weights are those before that step.
     """
     started = time.perf_counter() - progress.seconds
-    targets = learner.objective.encode(train.targets).to(train.inputs.device)
-    train = Features(train.inputs, targets)
+    train = encoded(learner.objective, train)
     begun = time.perf_counter()
     while not finished(progress, trainer):
         progress.epoch += 1
@@ -117,6 +117,12 @@ def fit(
         yield row
         if _out_of_time(begun, trainer):
             return
+
+
+def encoded(objective: Objective, features: Features) -> Features:
+    """The rows with targets as the loss takes them, on the device."""
+    targets = objective.encode(features.targets).to(features.inputs.device)
+    return Features(features.inputs, targets)
 
 
 def train_epoch(
@@ -140,7 +146,7 @@ def train_epoch(
     )
     total, seen = torch.zeros((), device=device), 0
     for group in _groups(order, trainer.accumulate):
-        total += _step(learner, train, group, trainer, progress)
+        total += train_step(learner, train, group, trainer, progress)
         seen += sum(map(len, group))
         progress.step += 1
         if isinstance(learner.scheduler, PER_STEP) and not _at_its_end(learner.scheduler):
@@ -149,7 +155,7 @@ def train_epoch(
     return total.item() / seen
 
 
-def _step(
+def train_step(
     learner: Learner, train: Features, group: Sequence[Tensor], trainer: Trainer, progress: Progress
 ) -> Tensor:
     """One optimizer step over a group of batches; the sum of their rows' losses."""
@@ -161,22 +167,28 @@ def _step(
         with autocast(train.inputs.device, trainer.precision):
             outputs = learner.model(train.inputs[index])
         loss = learner.objective.loss(outputs.float(), train.targets[index])
-        if not torch.isfinite(loss):
-            raise _diverged("the training loss", loss.item(), progress)
         (loss * (len(batch) / rows)).backward()  # as one large batch would
         total += loss.detach() * len(batch)
     if trainer.l1 or trainer.l2:
         penalty(learner.model, l1=trainer.l1, l2=trainer.l2).backward()  # type: ignore[no-untyped-call]
-    _clip(learner.model, trainer)
+    norm = _clip(learner.model, trainer)
+    if not torch.isfinite(total + norm):  # asked once a step: an answer from a GPU takes time
+        what = "the training loss" if not torch.isfinite(total) else "the norm of the gradients"
+        value = (norm if torch.isfinite(total) else total / rows).item()
+        raise _diverged(what, value, progress)
     learner.optimizer.step()
     return total
 
 
-def _clip(model: nn.Module, trainer: Trainer) -> None:
+def _clip(model: nn.Module, trainer: Trainer) -> Tensor:
+    """Clip as the trainer says; the norm of all gradients together, before it was clipped."""
     if trainer.clip_value is not None:
         nn.utils.clip_grad_value_(model.parameters(), trainer.clip_value)
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    norm: Tensor = nn.utils.get_total_norm(gradients)
     if trainer.clip_norm is not None:
-        nn.utils.clip_grad_norm_(model.parameters(), trainer.clip_norm)
+        nn.utils.clip_grads_with_norm_(model.parameters(), trainer.clip_norm, norm)
+    return norm
 
 
 def evaluate(model: nn.Module, objective: Objective, features: Features, precision: str) -> Scores:
@@ -189,12 +201,18 @@ def evaluate(model: nn.Module, objective: Objective, features: Features, precisi
 
 
 def outputs_of(model: nn.Module, inputs: Tensor, precision: str) -> Tensor:
-    """The model's outputs (n, out_features), float32 on the CPU."""
+    """The model's outputs (n, out_features), float32 on the CPU; each row's for itself."""
     model.eval()
-    images_on_cpu = inputs.dim() == 4 and inputs.device.type == "cpu"
-    size = IMAGES_AT_ONCE_ON_CPU if images_on_cpu else ROWS_AT_ONCE
+    size = IMAGES_AT_ONCE if inputs.dim() == 4 else ROWS_AT_ONCE
     with torch.inference_mode(), autocast(inputs.device, precision):
-        return torch.cat([model(part).float().cpu() for part in torch.split(inputs, size)])
+        parts = [model(_filled(part, size)).float().cpu() for part in torch.split(inputs, size)]
+    return torch.cat(parts)[: len(inputs)]
+
+
+def _filled(part: Tensor, size: int) -> Tensor:
+    """With rows of zeros at the end, up to `size` rows."""
+    missing = size - len(part)
+    return torch.cat([part, part.new_zeros(missing, *part.shape[1:])]) if missing else part
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

@@ -63,6 +63,24 @@ class Objective:
             return (outputs[:, 0] > 0).long()
         return outputs.argmax(dim=1)
 
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """(n, classes) float64, each row summing to 1.
+
+        One-against-the-rest logits are scaled to that sum, as scikit-learn's OneVsRestClassifier
+        does.
+
+        Raises:
+            MlrunError: there are no classes.
+        """
+        if self.spec.kind == REGRESSION:
+            raise MlrunError(f"'{self.spec.target}' is a number: there are no probabilities of it")
+        exact = outputs.double()
+        if not isinstance(self.loss, nn.BCEWithLogitsLoss):
+            return exact.softmax(dim=1)  # of log-softmax outputs it is the exponential
+        if self._single_logit:
+            return torch.cat([1 - exact.sigmoid(), exact.sigmoid()], dim=1)
+        return nn.functional.normalize(exact.sigmoid(), p=1.0, dim=1)
+
 
 def build_objective(config: DictConfig, spec: Spec) -> Objective:
     """The configured loss, checked against the kind of task the data turned out to be.

@@ -11,7 +11,14 @@ from mlrun.data.spec import Spec
 from mlrun.run_folder import csv_rows, write_atomically
 
 
-def write_predictions(path: Path, spec: Spec, ids: Sequence[Any], predictions: Tensor) -> None:
+def write_predictions(
+    path: Path,
+    spec: Spec,
+    ids: Sequence[Any],
+    predictions: Tensor,
+    *,
+    probabilities: Tensor | None = None,
+) -> None:
     """Write one row per prediction, whole or not at all.
 
     Args:
@@ -19,9 +26,14 @@ def write_predictions(path: Path, spec: Spec, ids: Sequence[Any], predictions: T
         spec: the header, and the labels of the classes.
         ids: what names each row.
         predictions: (n, 1) values or (n,) class numbers.
+        probabilities: (n, classes), a column of `probability_<class>` each.
     """
-    cells = zip(map(_harmless, ids), map(_harmless, _readable(spec, predictions)), strict=True)
-    write_atomically(path, csv_rows([spec.header, *cells]).encode())
+    header = [*spec.header]
+    columns = [map(_harmless, ids), map(_harmless, _readable(spec, predictions))]
+    if probabilities is not None:
+        header += [f"probability_{label}" for label in spec.classes]
+        columns += [map(str, column) for column in probabilities.numpy().astype(np.float32).T]
+    write_atomically(path, csv_rows([header, *zip(*columns, strict=True)]).encode())
 
 
 def _readable(spec: Spec, predictions: Tensor) -> list[str]:

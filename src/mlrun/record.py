@@ -131,6 +131,7 @@ class Record:
                 "config": OmegaConf.to_container(config),
                 "spec": asdict(dataset.spec),
                 "contract": dataset.contract,
+                "examples": dataset.examples,
             },
         )
         self._profiler = Profiler(run.path) if settings.trainer.profile else None

@@ -22,6 +22,7 @@ from mlrun.device import choose_device, seed_everything
 from mlrun.interrupt import interruptible
 from mlrun.learner import build_learner
 from mlrun.loop import Learner, Progress, Row, Scores, finished, fit
+from mlrun.memory import memory_told
 from mlrun.metrics import class_accuracy, shown
 from mlrun.models.summary import layers_of
 from mlrun.predictions import write_predictions
@@ -124,6 +125,7 @@ def prepare(config: DictConfig, settings: Settings, dataset: Dataset | None = No
         dataset.contract,
         trainer.precision,
         device,
+        dataset.examples,
     )
     threads = set_threads(learner.model, dataset.spec, trainer.batch_size)
     seconds = time.perf_counter() - started
@@ -174,15 +176,17 @@ def learn(
 ) -> list[Row]:
     """Fit, writing down every epoch; the model ends with its best epoch's weights."""
     trainer = job.settings.trainer
+    train, valid = map(job.trained.features, (job.dataset.train, job.dataset.valid))
     console.begin_progress(trainer.epochs, trainer.monitor)
     with (
+        memory_told(job.learner, train, trainer),
         interruptible() as stop_if_asked,
         Record(run, job.config, job.dataset, job.settings, resumed=resumed) as record,
     ):
         for row in fit(
             job.learner,
-            job.trained.features(job.dataset.train),
-            job.trained.features(job.dataset.valid),
+            train,
+            valid,
             trainer=trainer,
             seed=job.settings.seed,
             progress=progress,

@@ -33,6 +33,7 @@ class Trained:
     contract: Contract
     precision: str
     device: torch.device
+    examples: Tensor  # a few raw rows of the data it was validated on, as `preprocess` takes them
 
     @property
     def spec(self) -> Spec:
@@ -50,7 +51,11 @@ class Trained:
 
     def predict(self, rows: Rows) -> Tensor:
         """(n, 1) values in the target's unit or (n,) class numbers."""
-        return self.objective.decode(outputs_of(self.model, self._inputs(rows), self.precision))
+        return self.objective.decode(self.outputs(rows))
+
+    def outputs(self, rows: Rows) -> Tensor:
+        """What the network says: (n, out_features)."""
+        return outputs_of(self.model, self._inputs(rows), self.precision)
 
     def _inputs(self, rows: Rows) -> Tensor:
         inputs: Tensor = self.preprocess(rows.inputs)
@@ -89,7 +94,15 @@ def open_trained(run: RunFolder) -> tuple[Trained, DictConfig]:
         raise MlrunError(f"{run.best} does not hold a whole model: {error}") from error
     device = choose_device("auto" if settings.device.startswith(("cuda", "mps")) else "cpu")
     precision = settings.trainer.precision
-    trained = Trained(model.to(device), objective, preprocess, state["contract"], precision, device)
+    trained = Trained(
+        model.to(device),
+        objective,
+        preprocess,
+        state["contract"],
+        precision,
+        device,
+        state["examples"],
+    )
     set_threads(trained.model, spec, settings.trainer.batch_size)
     return trained, config
 

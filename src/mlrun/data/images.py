@@ -102,7 +102,9 @@ class Images:
             sample=sample,
         )
 
-    def read_file(self, path: Path, contract: Contract, spec: Spec) -> Rows:
+    def read_file(
+        self, path: Path, contract: Contract, spec: Spec, *, allow_unknown: bool = False
+    ) -> Rows:
         """An IDX file's images for a trained model; IDX keeps labels elsewhere, so none here."""
         images = read_idx(path, dimensions=3)
         if images.shape[1:] != spec.in_shape[1:]:

@@ -5,6 +5,7 @@ must have, what stands in for missing values, and how each feature is made of a 
 rebuilds the `nn.Module` that turns raw rows into features, so nothing is ever pickled.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 
 from mlrun.data.table import as_numbers, as_text, first_missing, place
 from mlrun.errors import MlrunError, did_you_mean
+
+log = logging.getLogger(__name__)
 
 UNKNOWN = "(unknown)"  # the bucket for categories that training never saw
 Contract = dict[str, Any]
@@ -214,11 +217,25 @@ def _category_advice(name: str) -> str:
 # --- applying a contract to a file ----------------------------------------------------------
 
 
-def raw_rows(table: pd.DataFrame, contract: Contract, path: Path) -> Tensor:
+def tell_surplus(table: pd.DataFrame, contract: Contract, path: Path) -> None:
+    """Say which columns of a new file the training file did not have; they are not used."""
+    known = {*contract["unused"], *(column["name"] for column in contract["columns"])}
+    surplus = [str(name) for name in table.columns if name not in known]
+    if surplus:
+        listed = ", ".join(f"'{name}'" for name in surplus[:5]) + (" …" if surplus[5:] else "")
+        log.warning(
+            "%s: %d column(s) unknown in training, not used: %s", path, len(surplus), listed
+        )
+
+
+def raw_rows(
+    table: pd.DataFrame, contract: Contract, path: Path, *, allow_unknown: bool = True
+) -> Tensor:
     """The table's columns by name, in the contract's order, as (n, columns) float64.
 
     Raises:
-        MlrunError: a column is missing, holds text where numbers are due, or lacks a value.
+        MlrunError: a column is missing, holds text where numbers are due, lacks a value, or holds a
+            category that training never saw and that is not allowed.
     """
     names = [column["name"] for column in contract["columns"]]
     absent = [name for name in names if name not in table.columns]
@@ -228,19 +245,41 @@ def raw_rows(table: pd.DataFrame, contract: Contract, path: Path) -> Tensor:
         raise MlrunError(
             f"{path}: {len(absent)} of the model's {len(names)} columns missing: {listed}.{hint}"
         )
-    parts = [_raw_column(table[column["name"]], column, path) for column in contract["columns"]]
+    parts = [
+        _raw_column(table[column["name"]], column, path, allow_unknown)
+        for column in contract["columns"]
+    ]
     return torch.from_numpy(np.stack(parts, axis=1))
 
 
-def _raw_column(values: pd.Series, column: Mapping[str, Any], path: Path) -> NDArray[np.float64]:
+def _raw_column(
+    values: pd.Series, column: Mapping[str, Any], path: Path, allow_unknown: bool
+) -> NDArray[np.float64]:
     fill, levels = column["fill"], column["categories"]
-    if levels is None:
-        numbers = as_numbers(values, path)
-    else:
-        code = {level: float(number) for number, level in enumerate(levels)}
-        code_of_unknown = float(len(levels))
-        numbers = np.array(
-            [np.nan if v is None else code.get(v, code_of_unknown) for v in as_text(values)]
-        )
+    numbers = as_numbers(values, path) if levels is None else _codes(values, levels)
     _refuse_missing(numbers, values, path, allowed=fill is not None)
+    unknown = np.array([]) if levels is None else np.flatnonzero(numbers == len(levels))
+    if unknown.size:
+        _tell_unknown(values, levels, unknown, path, allowed=allow_unknown)
     return numbers
+
+
+def _codes(values: pd.Series, levels: Sequence[str]) -> NDArray[np.float64]:
+    """Each category as its number in the contract's list; those not in it as one more."""
+    code = {level: float(number) for number, level in enumerate(levels)}
+    unknown = float(len(levels))
+    return np.array([np.nan if v is None else code.get(v, unknown) for v in as_text(values)])
+
+
+def _tell_unknown(
+    values: pd.Series, levels: Sequence[str], at: NDArray[np.int64], path: Path, *, allowed: bool
+) -> None:
+    first = str(values.iloc[at[0]])
+    more = f" (and {len(at) - 1} more rows)" if len(at) > 1 else ""
+    what = f"{place(values, int(at[0]), path)}: training never saw '{first}'{more}"
+    if allowed:
+        log.info("%s: taken as %s", what, UNKNOWN)
+        return
+    listed = ", ".join(levels[:6]) + (" …" if levels[6:] else "")
+    hint = did_you_mean(first, levels)
+    raise MlrunError(f"{what}, but {listed}; --allow-unknown takes it as {UNKNOWN}.{hint}")

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 REGRESSION, CLASSIFICATION = "regression", "classification"
+EXAMPLES = 16
 
 
 @dataclass(frozen=True)
@@ -73,3 +74,8 @@ class Dataset:
         """The rows that have targets: train, valid and, where there are such, test."""
         parts = {"train": self.train, "valid": self.valid, "test": self.test}
         return {name: rows for name, rows in parts.items() if rows is not None}
+
+    @property
+    def examples(self) -> Tensor:
+        """A few raw validation rows; checkpoints keep them, so that an export can be checked."""
+        return self.valid.inputs[:EXAMPLES].clone()

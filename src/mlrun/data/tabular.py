@@ -20,6 +20,7 @@ from mlrun.data.preprocess import (
     check_table,
     fit_table,
     raw_rows,
+    tell_surplus,
 )
 from mlrun.data.sample import write_sample
 from mlrun.data.selection import select_top
@@ -139,17 +140,35 @@ class Tabular:
             sample=sample,
         )
 
-    def read_file(self, path: Path, contract: Contract, spec: Spec) -> Rows:
-        """A file's rows for a trained model; with targets where the file has them."""
-        return self.read(self._table(path), contract, spec, path)
+    def read_file(
+        self, path: Path, contract: Contract, spec: Spec, *, allow_unknown: bool = False
+    ) -> Rows:
+        """A file's rows for a trained model; with targets where the file has them.
 
-    def read(self, table: pd.DataFrame, contract: Contract, spec: Spec, path: Path) -> Rows:
+        Raises:
+            MlrunError: the file does not have what the model needs; without `allow_unknown` also
+                for a category that training never saw.
+        """
+        table = self._table(path)
+        tell_surplus(table, contract, path)
+        return self.read(table, contract, spec, path, allow_unknown=allow_unknown)
+
+    def read(
+        self,
+        table: pd.DataFrame,
+        contract: Contract,
+        spec: Spec,
+        path: Path,
+        *,
+        allow_unknown: bool = True,
+    ) -> Rows:
         """A table's rows for a trained model: columns by name, in the contract's order."""
         targets = None
         if spec.target in table.columns and table[spec.target].notna().any():
             targets = _as_tensor(roles.target_values(table[spec.target], spec.classes, path))
         ids = roles.row_ids(table, roles.id_column(self.id, table))
-        return Rows(raw_rows(table, contract, path), targets, ids)
+        inputs = raw_rows(table, contract, path, allow_unknown=allow_unknown)
+        return Rows(inputs, targets, ids)
 
     # The steps of load, in its order.
 
@@ -220,10 +239,11 @@ class Tabular:
             scale=self.scale,
             missing=self.missing,
         )
-        if not isinstance(self.features, Mapping):
-            return contract
-        features = build_preprocess(contract)(raw_rows(rows, contract, path)).numpy()
-        return select_top(contract, features, values[train], **self.features)
+        if isinstance(self.features, Mapping):
+            features = build_preprocess(contract)(raw_rows(rows, contract, path)).numpy()
+            contract = select_top(contract, features, values[train], **self.features)
+        used = {column["name"] for column in contract["columns"]}
+        return contract | {"unused": [str(name) for name in table.columns if name not in used]}
 
     def _columns(self, table: pd.DataFrame, target: str, path: Path) -> list[str]:
         dropped = [roles.require(c, table, path, key="data.drop") for c in self.drop]

@@ -1,0 +1,70 @@
+"""Out of memory while training: say which batch size would have fitted."""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from mlrun.config import Trainer
+from mlrun.errors import Diverged, MlrunError
+from mlrun.loop import Features, Learner, Progress, encoded, train_step
+
+# How torch's allocators say it; only CUDA's has an exception class of its own.
+WORDS = ("out of memory", "not enough memory", "can't allocate memory")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, on whatever device."""
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or any(words in str(error) for words in WORDS)
+
+
+@contextmanager
+def memory_told(learner: Learner, train: Features, trainer: Trainer) -> Iterator[None]:
+    """Turn a failed allocation into advice, found by trying; the learner is spent afterwards.
+
+    Raises:
+        MlrunError: the block ran out of memory; with the batch size that fits.
+    """
+    try:
+        yield
+        return
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)  # they hold on to what filled the memory
+    fitting = fitting_batch_size(learner, train, trainer)
+    place = f"out of memory on {train.inputs.device} with trainer.batch_size={trainer.batch_size}"
+    if fitting is None:
+        raise MlrunError(f"{place}, and one row does not fit either: choose a smaller model")
+    accumulate = -(-trainer.batch_size // fitting) * trainer.accumulate
+    raise MlrunError(
+        f"{place}: trainer.batch_size={fitting} fits (with trainer.accumulate={accumulate} each "
+        "step sees as many rows as before)"
+    )
+
+
+def fitting_batch_size(learner: Learner, train: Features, trainer: Trainer) -> int | None:
+    """The batch size, halved until a real step passes; None if not even one row does."""
+    train = encoded(learner.objective, train)
+    size = min(trainer.batch_size, len(train.inputs)) // 2
+    while size and not _fits(learner, train, trainer, size):
+        size //= 2
+    return size or None
+
+
+def _fits(learner: Learner, train: Features, trainer: Trainer, size: int) -> bool:
+    learner.optimizer.zero_grad()
+    if train.inputs.device.type == "cuda":
+        torch.cuda.empty_cache()
+    try:
+        train_step(learner, train, [torch.arange(size)], trainer, Progress())
+    except Diverged:  # it got that far
+        return True
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)
+        return False
+    return True

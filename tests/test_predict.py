@@ -1,0 +1,123 @@
+"""evaluate and predict on new files: the prediction contract."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from tests.test_cli import FLOWERS, SMOKE
+
+
+@pytest.fixture
+def flower_run(mlrun, write_csv):
+    write_csv("my.csv", FLOWERS)
+    return mlrun("task=csv", "data.train=my.csv", "data.target=kind", *SMOKE).run
+
+
+def test_a_new_file_in_another_column_order_predicts_the_same(mlrun, write_csv, flower_run):
+    write_csv("a.csv", "petal,color\n1.5,red\n2.5,blue\n")
+    write_csv("b.csv", "color,surplus,petal\nred,x,1.5\nblue,y,2.5\n")
+    for name in "ab":
+        assert mlrun("predict", str(flower_run), "--input", f"{name}.csv").code == 0
+    first, second = ((flower_run / f"pred_{name}.csv").read_text() for name in "ab")
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("petal,colour\n1,red\n", "columns missing: 'color'. Did you mean 'colour'?"),
+        ("petal,color\n1,red\nlong,blue\n", "row 2, column 'petal': 'long' is not a finite number"),
+        ("petal,color\n,red\n", "row 1, column 'petal': the value is missing"),
+        ("", "is empty"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_explained_and_nothing_written(
+    mlrun, write_csv, flower_run, text, message
+):
+    write_csv("new.csv", text)
+    answer = mlrun("predict", str(flower_run), "--input", "new.csv", "--output", "out.csv")
+    assert (answer.code, Path("out.csv").exists()) == (2, False)
+    assert message in answer.err
+    assert len(answer.err.splitlines()) <= 2
+
+
+def test_evaluate_scores_a_new_file_with_targets(mlrun, write_csv, flower_run):
+    write_csv("new.csv", "petal,color,kind\n1,red,rose\n")
+    assert "accuracy" in mlrun("evaluate", str(flower_run), "--input", "new.csv").out
+    write_csv("bare.csv", "petal,color\n1,red\n")
+    assert "no column 'kind'" in mlrun("evaluate", str(flower_run), "--input", "bare.csv").err
+
+
+def test_a_run_moved_elsewhere_predicts_without_its_training_data(mlrun, write_csv, flower_run):
+    write_csv("new.csv", "petal,color\n1,red\n")
+    Path("my.csv").unlink()
+    moved = flower_run.rename("elsewhere")
+    assert mlrun("predict", str(moved), "--input", "new.csv", "--output", "out.csv").code == 0
+    assert Path("out.csv").read_text().startswith("id,kind\n0,")
+    assert "is gone" in mlrun("evaluate", str(moved)).err
+
+
+def test_data_that_changed_since_the_run_is_noticed(mlrun, write_csv, flower_run):
+    write_csv("my.csv", FLOWERS + "1,red,rose\n")
+    assert "has changed" in mlrun("evaluate", str(flower_run)).err
+
+
+def test_an_unwritable_output_is_told(mlrun, write_csv, flower_run):
+    write_csv("new.csv", "petal,color\n1,red\n")
+    answer = mlrun("predict", str(flower_run), "--input", "new.csv", "--output", "no/such/f.csv")
+    assert (answer.code, "cannot write no/such/f.csv" in answer.err) == (2, True)
+
+
+def read(path: str) -> list[dict[str, str]]:
+    with Path(path).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_probabilities_come_on_request_and_sum_to_one(mlrun, write_csv, flower_run):
+    write_csv("new.csv", "petal,color\n1,red\n5,blue\n")
+    command = ("predict", str(flower_run), "--input", "new.csv", "--output", "out.csv", "--proba")
+    assert mlrun(*command).code == 0
+    for row in read("out.csv"):
+        shares = {key: float(value) for key, value in row.items() if key.startswith("probability_")}
+        assert sum(shares.values()) == pytest.approx(1.0, abs=1e-6)
+        assert max(shares, key=lambda name: shares[name]) == f"probability_{row['kind']}"
+
+
+def test_a_regression_has_no_probabilities(mlrun):
+    run = mlrun("task=covid", *SMOKE).run
+    answer = mlrun("predict", str(run), "--proba", "--output", "out.csv")
+    assert (answer.code, "'tested_positive.4' is a number" in answer.err) == (2, True)
+    assert not Path("out.csv").exists()
+
+
+@pytest.mark.fault(
+    "a category that training never saw", "named with its row; --allow-unknown takes it as unknown"
+)
+@pytest.mark.parametrize("verb", ["predict", "evaluate"])
+def test_an_unseen_category_is_refused_by_name_unless_allowed(mlrun, write_csv, flower_run, verb):
+    write_csv("new.csv", "petal,color,kind\n1,red,rose\n2,bluu,rose\n3,pink,rose\n")
+    command = (verb, str(flower_run), "--input", "new.csv")
+    answer = mlrun(*command)
+    assert answer.code == 2
+    assert "new.csv, row 2, column 'color': training never saw 'bluu' (and 1 more" in answer.err
+    assert "--allow-unknown takes it as (unknown). Did you mean 'blue'?" in answer.err
+    assert mlrun(*command, "--allow-unknown").code == 0
+
+
+def test_a_column_unknown_in_training_is_named_and_not_used(mlrun, write_csv, flower_run):
+    write_csv("new.csv", "petal,color,kind,colour\n1,red,rose,x\n")
+    answer = mlrun("predict", str(flower_run), "--input", "new.csv")
+    assert answer.code == 0
+    assert answer.err == "new.csv: 1 column(s) unknown in training, not used: 'colour'\n"
+
+
+def test_a_row_is_predicted_the_same_whatever_rows_it_comes_with(mlrun, write_csv):
+    run = mlrun("task=covid", *SMOKE, "model.hidden=[33,7]").run
+    lines = Path("data/sample/covid/covid.test.csv").read_text().splitlines()
+    whole = {row["id"]: row["tested_positive"] for row in read(str(run / "pred.csv"))}
+    for start, count in ((1, 1), (2, 3), (300, 300)):
+        write_csv("few.csv", "\n".join([lines[0], *lines[start : start + count]]) + "\n")
+        assert mlrun("predict", str(run), "--input", "few.csv", "--output", "out.csv").code == 0
+        few = {row["id"]: row["tested_positive"] for row in read("out.csv")}
+        assert few.items() <= whole.items()

@@ -124,7 +124,7 @@ def test_quiet_prints_the_run_folder_only(capsys):
 
 
 def test_the_spec_survives_json():
-    assert Spec.from_record(json.loads(json.dumps(asdict(CLASSES)))) == CLASSES
+    assert Spec.from_record(json.loads(json.dumps(asdict(CLASSES))), "run.json") == CLASSES
 
 
 @pytest.fixture(autouse=True)

@@ -3,12 +3,20 @@
 A configuration may come from a stranger, and `_target_` is code execution by design. A name
 passes only if it spells `module.Class` with one of the modules below, and what it resolves to is a
 class of the group's kind. Nothing else is imported, so a name cannot run code by being looked up.
+
+The user's own classes pass when the command line, and nothing else, names them: `allow=[nets.*]`.
 """
 
 import importlib
+import os
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from types import ModuleType
 from typing import Any
 
 from mlrun.errors import MlrunError, did_you_mean
@@ -62,18 +70,113 @@ def _special_keys(value: Any) -> Sequence[str]:
 def _class(group: str, target: str) -> type:
     allowed = ALLOWED[group]
     match = _NAME.fullmatch(target)
-    if match is None or match["module"] not in allowed.modules:
+    own = match is not None and _is_own(target)
+    if match is None or not (own or match["module"] in allowed.modules):
         raise MlrunError(
             f"{group}._target_={target}: refused; only classes of "
-            f"{' or '.join(allowed.modules)} may stand there"
+            f"{' or '.join(allowed.modules)} may stand there{_advice(target)}"
         )
-    module = importlib.import_module(match["module"])
+    module = _imported(match["module"], own=own)
     found = getattr(module, match["name"], None)
     base_module, _, base_name = allowed.base.rpartition(".")
     base = getattr(importlib.import_module(base_module), base_name)
     if not (isinstance(found, type) and issubclass(found, base)):
         hint = did_you_mean(match["name"], dir(module))
         raise MlrunError(f"{group}._target_={target}: no such class to build there.{hint}")
-    if not found.__module__.startswith(match["module"].split(".")[0] + "."):
+    if not own and not found.__module__.startswith(match["module"].split(".")[0] + "."):
         raise MlrunError(f"{group}._target_={target}: refused; it is {found.__module__}'s")
     return found
+
+
+# --- the user's own classes ---
+
+_own: ContextVar[tuple[str, ...]] = ContextVar("patterns of allow=[…]", default=())
+
+
+@contextmanager
+def allowing(patterns: Sequence[str]) -> Iterator[None]:
+    """Let configurations in this block name classes that the patterns cover.
+
+    Args:
+        patterns: `my_package.nets.Wide` or `my_package.*`.
+
+    Raises:
+        MlrunError: a pattern that is not bound to a module.
+    """
+    for pattern in patterns:
+        if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.([A-Za-z_]\w*|\*)", pattern):
+            raise MlrunError(f"allow=[{pattern}]: my_module.MyClass or my_module.* is wanted")
+    token = _own.set((*_own.get(), *patterns))
+    try:
+        yield
+    finally:
+        _own.reset(token)
+
+
+def allowed_now() -> tuple[str, ...]:
+    """The patterns in force."""
+    return _own.get()
+
+
+def allow_words(patterns: Sequence[str]) -> list[str]:
+    """The command-line words that would bring these patterns into force."""
+    return [f"allow=[{','.join(patterns)}]"] if patterns else []
+
+
+def _advice(target: Any) -> str:
+    """How to allow it, where it could be a class of the user's."""
+    return f"; your own: allow=[{target}]" if _NAME.fullmatch(str(target)) else ""
+
+
+def _is_own(target: str) -> bool:
+    return _NAME.fullmatch(target) is not None and any(
+        fnmatchcase(target, pattern) for pattern in _own.get()
+    )
+
+
+def _imported(module: str, *, own: bool) -> ModuleType:
+    if own and os.getcwd() not in sys.path:  # noqa: PTH109
+        sys.path.append(os.getcwd())  # noqa: PTH109
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise MlrunError(f"allow: cannot import {module}: {error}") from error
+
+
+# --- Hydra's own configuration ---
+
+# What makes Hydra, or Python's logging, import and call what a configuration names.
+_CALLS = ("_target_", "()", "class", "factory", "custom_search_space")
+_HYDRAS_OWN = re.compile(
+    r"hydra\._internal\.core_plugins\.\w+\.Basic(Launcher|Sweeper)"
+    r"|hydra_plugins\.hydra_(joblib|submitit|ray|rq)_launcher\.\w+\.\w+"
+    r"|hydra_plugins\.hydra_(optuna|ax|nevergrad)_sweeper\.\w+\.\w+"
+    r"|optuna\.samplers\.[A-Z]\w+"
+    r"|logging\.(Stream|File|Null)Handler|colorlog\.ColoredFormatter"
+)
+_STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
+
+
+def check_hydra(value: Any, name: str = "hydra") -> None:
+    """Refuse callbacks, loggers and plugins in Hydra's configuration that are not known.
+
+    Args:
+        value: the `hydra` node as plain values, unresolved.
+        name: where it stands, for the message.
+
+    Raises:
+        MlrunError: what was refused.
+    """
+    if isinstance(value, Mapping | list):
+        for key, entry in value.items() if isinstance(value, Mapping) else enumerate(value):
+            if key in _CALLS and not _known(entry):
+                raise MlrunError(f"{name}.{key}={entry}: refused{_advice(entry)}")
+            check_hydra(entry, f"{name}.{key}")
+    elif str(value).startswith(("ext://", "cfg://")) and value not in _STREAMS:
+        raise MlrunError(f"{name}={value}: refused; {' or '.join(_STREAMS)}")
+
+
+def _known(target: Any) -> bool:
+    if target is None:
+        return True
+    return isinstance(target, str) and bool(_HYDRAS_OWN.fullmatch(target) or _is_own(target))

@@ -1,12 +1,14 @@
-"""Settings against a constructor's signature: known names, fitting types, nothing missing."""
+"""Settings and recorded values against a signature: known names, fitting types, nothing missing."""
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from mlrun.errors import MlrunError, did_you_mean
 
+T = TypeVar("T")
 Parameter = inspect.Parameter
 WORDS = {
     int: "a whole number",
@@ -15,6 +17,7 @@ WORDS = {
     bool: "true or false",
     NoneType: "null",
     Sequence: "a list [a,b]",
+    tuple: "a list [a,b]",
     Mapping: "a mapping {key: value}",
 }
 
@@ -34,7 +37,10 @@ def check_arguments(
         MlrunError: an unknown key, a value of another type, a key that is not set.
     """
     parameters = inspect.signature(kind).parameters
+    takes_any = any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values())
     for key, value in settings.items():
+        if takes_any and key not in parameters:
+            continue
         if key not in parameters:
             hint = did_you_mean(key, parameters)
             raise MlrunError(f"unknown key '{prefix}.{key}' ({kind.__name__} has none).{hint}")
@@ -42,8 +48,28 @@ def check_arguments(
         if not _fits(value, wanted):
             raise MlrunError(f"{prefix}.{key}={value}: {_words(wanted)} is wanted")
     for key, parameter in parameters.items():
-        if key not in settings and key not in given and parameter.default is Parameter.empty:
+        variadic = parameter.kind in (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
+        needed = parameter.default is Parameter.empty and not variadic
+        if needed and key not in settings and key not in given:
             raise MlrunError(f"{prefix}.{key} is not set: say {prefix}.{key}=…")
+
+
+def from_plain(kind: type[T], values: Any, *, source: str) -> T:
+    """The dataclass `kind` with recorded values, none missing, none surplus, each of its type.
+
+    Raises:
+        MlrunError: with the field that does not fit.
+    """
+    assert is_dataclass(kind)
+    wanted = {field.name: field.type for field in fields(kind)}
+    if not isinstance(values, Mapping) or {*values} != {*wanted}:
+        raise MlrunError(f"{source} is damaged: {', '.join(wanted)} are wanted")
+    # JSON has no tuples.
+    tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    for name, annotation in wanted.items():
+        if not _fits(tuples[name], annotation):
+            raise MlrunError(f"{source} is damaged: {name} is not as it should be")
+    return kind(**tuples)
 
 
 def _wanted(parameter: Parameter) -> Any:
@@ -59,6 +85,10 @@ def _fits(value: Any, wanted: Any) -> bool:
     kind = get_origin(wanted) or wanted
     if kind is UnionType:
         return any(_fits(value, choice) for choice in get_args(wanted))
+    if kind is tuple and isinstance(value, tuple | list):
+        entries = get_args(wanted)
+        each = entries[:1] * len(value) if entries[-1:] == (Ellipsis,) else entries
+        return len(each) == len(value) and all(map(_fits, value, each))
     if kind in (int, float):
         return isinstance(value, int if kind is int else int | float) and not isinstance(
             value, bool

@@ -25,7 +25,7 @@ def build(group: str, config: DictConfig, **runtime: Any) -> Any:
         MlrunError: a class that is not allowed, a key its constructor does not take, a value it
             refuses.
     """
-    return build_node(group, plain(config[group]), **runtime)
+    return build_node(group, plain(config.get(group)), **runtime)
 
 
 def build_node(group: str, node: Mapping[str, Any], **runtime: Any) -> Any:
@@ -42,8 +42,10 @@ def build_node(group: str, node: Mapping[str, Any], **runtime: Any) -> Any:
     return _translated(group, built) if node.get("_partial_") else built
 
 
-def plain(node: DictConfig) -> dict[str, Any]:
+def plain(node: Any) -> dict[str, Any]:
     """A node's values with interpolations resolved; keys that are still ??? are left out."""
+    if not isinstance(node, DictConfig):
+        return {}
     values = {key: node[key] for key in node if not OmegaConf.is_missing(node, key)}
     return {
         str(key): OmegaConf.to_container(value, resolve=True)

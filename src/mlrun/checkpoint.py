@@ -77,7 +77,8 @@ class Checkpoints:
 
     def load_best(self, learner: Learner) -> None:
         """Give the model the weights of its best epoch."""
-        assert self._best is not None, "the last epoch is always validated"
+        if self._best is None:  # the last epoch is always validated
+            raise MlrunError(f"{self._run.last} is damaged: no best epoch in it")
         learner.model.load_state_dict(self._best["weights"])
 
 

@@ -43,7 +43,13 @@ def entry_point() -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run one command line; exit code 0, 1 (our fault, or a failed job) or 2 (a mistake)."""
     try:
-        return _dispatch(list(arguments))
+        allow, words = _allowed(arguments)
+        if not allow:
+            return _dispatch(words)
+        from mlrun.allowlist import allowing
+
+        with allowing(allow):
+            return _dispatch(words)
     except MlrunError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -74,6 +80,16 @@ def _out_of_memory(error: Exception) -> bool:
     from mlrun.memory import is_out_of_memory
 
     return is_out_of_memory(error)
+
+
+def _allowed(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The patterns of every `allow=[my_module.*]`, and the other words."""
+    patterns: list[str] = []
+    for word in arguments:
+        if word.startswith("allow="):
+            names = word.removeprefix("allow=").strip("[]").split(",")
+            patterns += [name.strip(" '\"") for name in names]
+    return patterns, [word for word in arguments if not word.startswith("allow=")]
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -114,13 +130,14 @@ def _evaluate(arguments: list[str]) -> int:
     parser = _Parser("evaluate", "score a run folder's best model on its own data")
     parser.add_argument("run", metavar="RUN", help="a run folder")
     parser.add_argument("--input", metavar="FILE", help="score these rows instead; with targets")
+    _add_data(parser)
     _add_allow_unknown(parser)
-    given = parser.parse_args(arguments)
+    options = vars(parser.parse_args(arguments))
     _show_warnings()
     from mlrun.inference import evaluate
     from mlrun.metrics import shown
 
-    results = evaluate(given.run, input=given.input, allow_unknown=given.allow_unknown)
+    results = evaluate(options.pop("run"), **options)
     width = max(map(len, results))
     for name, result in results.items():
         print(f"{name:<{width}}  {shown(result.values)}")  # noqa: T201
@@ -133,6 +150,7 @@ def _predict(arguments: list[str]) -> int:
     parser.add_argument("--input", metavar="FILE", help="rows to predict; the run's own if absent")
     parser.add_argument("--output", metavar="FILE", help="where to; into the run folder if absent")
     parser.add_argument("--proba", action="store_true", help="a column of each class's probability")
+    _add_data(parser)
     _add_allow_unknown(parser)
     options = vars(parser.parse_args(arguments))
     _show_warnings()
@@ -150,6 +168,11 @@ def _show_warnings() -> None:
     log.handlers, log.propagate = [handler], False
 
 
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    text = "where the run's data files are now; else where they were, in MLRUN_DATA or in data/"
+    parser.add_argument("--data", metavar="FOLDER", help=text)
+
+
 def _add_allow_unknown(parser: argparse.ArgumentParser) -> None:
     text = "take categories that training never saw as unknown instead of refusing them"
     parser.add_argument("--allow-unknown", action="store_true", help=text)
@@ -159,20 +182,24 @@ def _resume(arguments: list[str]) -> int:
     parser = _Parser("resume", "go on with a run from its last checkpoint, exactly")
     parser.add_argument("run", metavar="RUN", help="a run folder, or a folder of runs: the newest")
     parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="e.g. trainer.epochs=200")
+    _add_data(parser)
     given = parser.parse_args(arguments)
     from mlrun.resume import resume
 
-    resume(given.run, given.overrides)
+    resume(given.run, given.overrides, data=given.data)
     return 0
 
 
 def _rerun(arguments: list[str]) -> int:
     parser = _Parser("rerun", "train a run again and say whether it came out the same")
     parser.add_argument("run", metavar="RUN", help="a run folder")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--output", metavar="FOLDER", help="where to; beside the run if absent")
+    _add_data(parser)
+    options = vars(parser.parse_args(arguments))
     from mlrun.rerun import rerun
 
-    identical, lines = rerun(given.run, command=["mlrun", "rerun", given.run])
+    command = ["mlrun", "rerun", *arguments]
+    identical, lines = rerun(options.pop("run"), **options, command=command)
     print("\n".join(lines))  # noqa: T201
     return 0 if identical else 1
 

@@ -104,9 +104,15 @@ def settings_of(config: DictConfig) -> Settings:
     names = {f.name for f in fields(Settings)}
     unknown = [str(key) for key in config if key not in names and key not in GROUPS]
     if unknown:
-        raise MlrunError(f"unknown key '{unknown[0]}'.{did_you_mean(unknown[0], names)}")
-    fixed = {name: OmegaConf.to_container(config, resolve=True)[name] for name in names}  # type: ignore[call-overload,index]
+        hint = did_you_mean(unknown[0], names)
+        if unknown[0] == "allow":
+            hint = " What may be built is said on the command line: allow=[my_package.MyClass]"
+        raise MlrunError(f"unknown key '{unknown[0]}'.{hint}")
+    if absent := [name for name in names if name not in config]:
+        raise MlrunError(f"{sorted(absent)[0]} is not set")
     try:
+        resolved: Any = OmegaConf.to_container(config, resolve=True)
+        fixed = {name: resolved[name] for name in names}
         settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Settings), fixed))
     except ConfigKeyError as error:
         known = [str(key) for key in error.parent_node] if error.parent_node else []

@@ -9,9 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import hydra
+import hydra._internal.hydra
 import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.hydra_config import HydraConfig
@@ -19,9 +22,10 @@ from hydra.core.plugins import Plugins
 from hydra.errors import MissingConfigException, OverrideParseException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from mlrun.allowlist import allow_words, allowed_now, allowing, check_hydra
 from mlrun.catalogue import CONF, GROUPS, options, own_conf
 from mlrun.config import Schema, register
 from mlrun.errors import Diverged, MlrunError, did_you_mean
@@ -38,6 +42,16 @@ class OwnConf(SearchPathPlugin):
             search_path.append("mlrun-own-conf", f"file://{folder}")
 
 
+class CheckedLoader(ConfigLoaderImpl):
+    """Hydra builds loggers, callbacks and plugins as soon as it has composed: look before."""
+
+    def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
+        """Compose, and refuse what must not be built."""
+        config = super().load_configuration(*args, **kwargs)
+        check_hydra(OmegaConf.to_container(config.hydra))
+        return config
+
+
 def run_hydra(arguments: Sequence[str]) -> int:
     """Train as the arguments say, once or (`-m`) once per combination; return the exit code.
 
@@ -45,11 +59,14 @@ def run_hydra(arguments: Sequence[str]) -> int:
         MlrunError: the arguments do not make a configuration, or one run's own mistake.
     """
     register()
+    hydra._internal.hydra.ConfigLoaderImpl = CheckedLoader  # type: ignore[attr-defined]
     Plugins.instance().register(OwnConf)
     outcome = Outcome()
+    allow = allowed_now()
 
     def job(config: DictConfig) -> float:
-        return _job(config, arguments, outcome)
+        with allowing(allow):  # again, because a launcher may run the job in another process
+            return _job(config, [*arguments, *allow_words(allow)], outcome)
 
     _check_flags(arguments)
     command = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
@@ -76,6 +93,8 @@ def run_hydra(arguments: Sequence[str]) -> int:
 
 
 def _check_flags(arguments: Sequence[str]) -> None:
+    if any(word.startswith("--experimental-rerun") for word in arguments):
+        raise MlrunError("--experimental-rerun would unpickle a file: mlrun rerun RUN trains again")
     known = [flag for action in get_args_parser()._actions for flag in action.option_strings]
     for word in arguments:
         flag = word.partition("=")[0]
@@ -137,6 +156,8 @@ def explain(error: BaseException) -> str:
     """What Hydra or OmegaConf refused, in one line, without Hydra's advice to add a `+`."""
     chain = list(_causes(error))
     for cause in chain:
+        if isinstance(cause, MlrunError):
+            return str(cause)
         if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
             return _no_option(cause)
         if isinstance(cause, OverrideParseException):

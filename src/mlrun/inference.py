@@ -16,13 +16,18 @@ from mlrun.trained import Trained, open_trained, scored_parts
 
 
 def evaluate(
-    folder: str, *, input: str | None = None, allow_unknown: bool = False
+    folder: str,
+    *,
+    input: str | None = None,
+    data: str | None = None,
+    allow_unknown: bool = False,
 ) -> dict[str, Scores]:
     """Score a run's best model.
 
     Args:
         folder: the run folder.
         input: a file with targets; the run's own train, validation and test rows if not given.
+        data: where the run's own data files are now, if not where they were.
         allow_unknown: take categories that training never saw for the bucket of such.
 
     Returns:
@@ -38,7 +43,7 @@ def evaluate(
         if rows.targets is None:
             raise MlrunError(f"{input} has no column '{trained.spec.target}' to compare with")
         return {"input": trained.score(rows)}
-    dataset = load_run_data(run, config, trained.contract)
+    dataset = load_run_data(run, config, trained.contract, data=data)
     parts = scored_parts(dataset, settings_of(config).trainer)
     return {name: trained.score(rows) for name, rows in parts.items()}
 
@@ -48,6 +53,7 @@ def predict(
     *,
     input: str | None = None,
     output: str | None = None,
+    data: str | None = None,
     proba: bool = False,
     allow_unknown: bool = False,
 ) -> Path:
@@ -57,6 +63,7 @@ def predict(
         folder: the run folder.
         input: a file of new rows; the rows of the run's own pred.csv if not given.
         output: where to; `pred.csv`, or `pred_<input>.csv`, in the run folder if not given.
+        data: where the run's own data files are now, if not where they were.
         proba: add a column for the probability of each class.
         allow_unknown: take categories that training never saw for the bucket of such.
 
@@ -70,7 +77,10 @@ def predict(
         rows = _read(config, trained, Path(input), allow_unknown)
         target = run.path / f"pred_{Path(input).name.split('.')[0]}.csv"
     else:
-        rows, target = load_run_data(run, config, trained.contract).predict, run.predictions
+        rows, target = (
+            load_run_data(run, config, trained.contract, data=data).predict,
+            run.predictions,
+        )
     target = Path(output) if output is not None else target
     outputs = trained.outputs(rows)
     predictions = trained.objective.decode(outputs)

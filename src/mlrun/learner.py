@@ -63,12 +63,17 @@ def rehearse(
     scheduler = make_scheduler(optimizer)
     try:
         optimizer.step()
-        if isinstance(scheduler, ReduceLROnPlateau):
-            scheduler.step(0.0)
-        else:
-            scheduler.step()
+        one_step(scheduler)
     except (RuntimeError, TypeError, ValueError, ArithmeticError) as error:
         raise MlrunError(f"optimizer or scheduler: {error}") from error
+
+
+def one_step(scheduler: LRScheduler) -> None:
+    """Move a schedule on, just to see that it moves."""
+    if isinstance(scheduler, ReduceLROnPlateau):
+        scheduler.step(0.0)
+    else:
+        scheduler.step()
 
 
 def check_batch_norm(model: nn.Module, rows: int, batch_size: int) -> None:

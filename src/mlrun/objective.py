@@ -88,7 +88,7 @@ def build_objective(config: DictConfig, spec: Spec) -> Objective:
     Raises:
         MlrunError: a loss for the other kind of task.
     """
-    node: Mapping[str, Any] = plain(config.loss)
+    node: Mapping[str, Any] = plain(config.get("loss"))
     if spec.kind in node:  # loss=auto holds one loss for each kind
         node = node[spec.kind]
     loss = build_node("loss", node)

@@ -1,6 +1,7 @@
 """What a run writes down about itself: run.json at its turns, the rest while it trains."""
 
 import logging
+import shlex
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,10 +19,12 @@ from mlrun.errors import Diverged, MlrunError
 from mlrun.interrupt import Interrupted
 from mlrun.loop import Learner, Progress, Row
 from mlrun.metrics import NAMES
+from mlrun.recorded import for_the_record, left_out
 from mlrun.report.profile import Profiler
 from mlrun.report.provenance import data_files, git_state, versions
 from mlrun.report.tensorboard import EventFile
 from mlrun.run_folder import FORMAT, MetricsFile, RunFolder, as_json, write_atomically
+from mlrun.secrecy import hide, hide_in_words, redact
 
 log = logging.getLogger(__name__)
 
@@ -73,28 +76,34 @@ def begin(
     dataset: Dataset,
     *,
     settings: Settings,
-    command: str,
+    command: Sequence[str],
     overrides: Sequence[str],
     **facts: Any,
 ) -> None:
     """Write what is known before the first step: config, overrides, split, run.json."""
-    text = OmegaConf.to_yaml(config).encode()  # unresolved: no value of the environment in it
+    # For people, and unresolved; what is read again is the record in run.json.
+    asked = OmegaConf.create(hide(OmegaConf.to_container(config)))
+    text = redact(OmegaConf.to_yaml(asked)).encode()
     write_atomically(run.config, text)
     (run.path / ".hydra").mkdir(exist_ok=True)
     write_atomically(run.path / ".hydra" / "config.yaml", text)
-    overridden = OmegaConf.to_yaml(OmegaConf.create(list(overrides))).encode()
-    write_atomically(run.path / ".hydra" / "overrides.yaml", overridden)
+    overridden = redact(OmegaConf.to_yaml(OmegaConf.create(hide_in_words(overrides))))
+    write_atomically(run.path / ".hydra" / "overrides.yaml", overridden.encode())
+    recorded_config = for_the_record(config)
+    for key in left_out(recorded_config):
+        log.warning("%s is a secret or from the environment: without it nobody opens this run", key)
     write_atomically(run.split, as_json(dataset.split))
     run.update(
         format=FORMAT,
         status="running",
         started=_now(),
-        command=command,
+        command=shlex.join(hide_in_words(command)),
+        config=recorded_config,
         task=settings.task,
         seed=settings.seed,
         monitor=settings.trainer.monitor,
         sample=dataset.sample,
-        data=data_files(dataset.files, sample=dataset.sample),
+        data=data_files(dataset.files),
         spec=asdict(dataset.spec),
         rows={name: len(rows) for name, rows in dataset.parts.items()}
         | {"predict": len(dataset.predict)},
@@ -120,7 +129,8 @@ class Record:
         self._run, self._epochs = run, settings.trainer.epochs
         self._metrics = MetricsFile(run.metrics, _columns(dataset.spec.kind), self.history)
         self._events = EventFile(run.path / "tensorboard")
-        self._events.hyperparameters(_hyperparameters(config))
+        recorded_config = for_the_record(config)
+        self._events.hyperparameters(_hyperparameters(recorded_config))
         for row in self.history:
             self._events.epoch(row)
         self._checkpoints = Checkpoints(
@@ -128,7 +138,7 @@ class Record:
             every_seconds=settings.checkpoint.every_seconds,
             best=resumed["best"] if resumed else None,
             described={
-                "config": OmegaConf.to_container(config),
+                "config": recorded_config,
                 "spec": asdict(dataset.spec),
                 "contract": dataset.contract,
                 "examples": dataset.examples,
@@ -172,9 +182,9 @@ def _columns(kind: str) -> list[str]:
     return ["epoch", "step", "lr", "train/loss", *scores, "seconds"]
 
 
-def _hyperparameters(config: DictConfig) -> dict[str, Any]:
-    groups = {name: config[name] for name in ("model", "loss", "optimizer", "scheduler", "trainer")}
-    return {"seed": config.seed, **_flat(OmegaConf.to_container(OmegaConf.create(groups)))}
+def _hyperparameters(config: Mapping[str, Any]) -> dict[str, Any]:
+    groups = ("seed", "model", "loss", "optimizer", "scheduler", "trainer")
+    return _flat({name: config[name] for name in groups})
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mlrun.errors import MlrunError
 from mlrun.resume import configuration
 from mlrun.run_data import load_run_data
 from mlrun.run_folder import RunFolder, claim_exactly, open_run
@@ -13,22 +14,37 @@ from mlrun.train import train
 NOT_COMPARED = "seconds"
 
 
-def rerun(folder: str, *, command: Sequence[str] = ()) -> tuple[bool, list[str]]:
-    """Train again from the recorded configuration, seed and data, into a folder beside the run.
+def rerun(
+    folder: str,
+    *,
+    data: str | None = None,
+    output: str | None = None,
+    command: Sequence[str] = (),
+) -> tuple[bool, list[str]]:
+    """Train again from the recorded configuration, seed and data.
+
+    Args:
+        folder: the run folder.
+        data: where its data files are now, if not where they were.
+        output: the new run folder; beside the run if not given.
+        command: the command line, for the record.
 
     Returns:
         Whether metrics.csv (seconds aside) and pred.csv are identical, and the verdict's lines.
 
     Raises:
-        MlrunError: no such run, or its data is gone.
+        MlrunError: no such run, nothing to compare with, or its data is gone.
     """
     run = open_run(folder)
+    _rows(run.metrics), _bytes(run.predictions)  # to fail before training, not after
     config = configuration(run, None)
-    dataset = load_run_data(run, config, None, exactly=False)
+    dataset = load_run_data(run, config, None, data=data, exactly=False)
+    named = run.path if run.path.name.strip(".") else run.path.resolve()
+    place = Path(output) if output else named.with_name(f"{named.name}_rerun")
     again: list[Path] = []
 
     def make_folder() -> Path:
-        again.append(claim_exactly(run.path.parent, f"{run.path.name}_rerun"))
+        again.append(claim_exactly(place.parent, place.name))
         return again[0]
 
     train(config, make_folder, command=command, dataset=dataset)
@@ -39,47 +55,61 @@ def verdict(run: RunFolder, again: RunFolder) -> tuple[bool, list[str]]:
     """Compare two runs' metrics and predictions, and what they were made of."""
     first, second = _rows(run.metrics), _rows(again.metrics)
     different = _first_difference(first, second)
-    if different is None and run.predictions.read_bytes() != again.predictions.read_bytes():
+    if different is None and _bytes(run.predictions) != _bytes(again.predictions):
         different = "metrics are the same in every epoch, but pred.csv differs"
     if different is None:
         return True, [f"identical: {len(first)} epochs and pred.csv, bit for bit ({again.path})"]
-    reasons = list(_reasons(run.record, again.record))
+    reasons = list(_reasons(run, again))
     why = reasons or ["versions, data, code and device are the same: look for nondeterminism"]
     return False, [f"different: {different} ({again.path})", *why]
 
 
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise MlrunError(f"{path}: nothing to compare with: {error.strerror}") from None
+
+
 def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    try:
+        text = _bytes(path).decode()
+        return list(csv.DictReader(text.splitlines(), strict=True))
+    except (ValueError, csv.Error) as error:
+        raise MlrunError(f"{path} is damaged: {error}") from None
 
 
 def _first_difference(first: list[dict[str, str]], second: list[dict[str, str]]) -> str | None:
     for one, other in zip(first, second, strict=False):
         for column, value in one.items():
             if column != NOT_COMPARED and other.get(column) != value:
-                return f"first in epoch {one['epoch']}, {column}: {value}, now {other.get(column)}"
+                return (
+                    f"first in epoch {one.get('epoch')}, {column}: {value}, now {other.get(column)}"
+                )
     if len(first) != len(second):
         return f"{len(first)} epochs, now {len(second)}"
     return None
 
 
-def _reasons(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
-    for package in sorted({*before["versions"], *now["versions"]}):
-        pair = before["versions"].get(package), now["versions"].get(package)
+def _reasons(before: RunFolder, now: RunFolder) -> Iterator[str]:
+    versions = before.entry("versions", dict), now.entry("versions", dict)
+    for package in sorted({*versions[0], *versions[1]}):
+        pair = [version.get(package) for version in versions]
         if pair[0] != pair[1]:
             yield f"{package}: {pair[0]}, now {pair[1]}"
-    hashes = {file["role"]: file["sha256"] for file in before["data"]}
-    for file in now["data"]:
+    hashes = {file["role"]: file["sha256"] for file in before.entry("data", list)}
+    for file in now.entry("data", list):
         if hashes.get(file["role"]) != file["sha256"]:
             yield f"data: {file['path']} has changed"
-    if before["git"] != now["git"]:
-        yield f"code: {_commit(before['git'])}, now {_commit(now['git'])}"
+    commits = [_commit(run.record.get("git")) for run in (before, now)]
+    if commits[0] != commits[1]:
+        yield f"code: {commits[0]}, now {commits[1]}"
     for key in ("device", "threads"):
-        if before[key] != now[key]:
-            yield f"{key}: {before[key]}, now {now[key]}"
+        if before.record.get(key) != now.record.get(key):
+            yield f"{key}: {before.record.get(key)}, now {now.record.get(key)}"
 
 
-def _commit(state: dict[str, Any] | None) -> str:
-    if state is None:
+def _commit(state: Any) -> str:
+    if not isinstance(state, dict):
         return "no commit"
-    return f"{state['commit'][:10]}{' with changes' if state['dirty'] else ''}"
+    return f"{str(state.get('commit'))[:12]}{' with changes' if state.get('dirty') else ''}"

@@ -1,22 +1,28 @@
 """resume: go on with a run from its folder, to the same bits as if it had never stopped."""
 
+import copy
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mlrun.arguments import from_plain
 from mlrun.checkpoint import State, load_last
 from mlrun.config import settings_of
 from mlrun.errors import MlrunError
+from mlrun.learner import one_step
 from mlrun.loop import Learner, Progress, finished
 from mlrun.record import recorded
+from mlrun.recorded import from_the_record
 from mlrun.report.console import Console
 from mlrun.run_data import load_run_data
 from mlrun.run_folder import RunFolder, locked, open_run, read_json
 from mlrun.train import carry_out, prepare
+from mlrun.trained import blamed_on, check_plan, check_weights
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +37,13 @@ MAY_CHANGE = (
 UNFINISHED = ("running", "interrupted", "failed")
 
 
-def resume(folder: str, overrides: Sequence[str] = ()) -> None:
+def resume(folder: str, overrides: Sequence[str] = (), *, data: str | None = None) -> None:
     """Go on with the run in `folder`, or with the newest unfinished one below it.
 
     Args:
         folder: a run folder, or a folder of such.
         overrides: KEY=VALUE for the keys of MAY_CHANGE, e.g. more epochs.
+        data: where its data files are now, if not where they were.
 
     Raises:
         MlrunError: no run to resume, another process is at it, its data has changed, or a change
@@ -45,18 +52,23 @@ def resume(folder: str, overrides: Sequence[str] = ()) -> None:
     run = open_run(_newest_unfinished(Path(folder)))
     with locked(run):
         state, complaint = load_last(run)
-        config = _changed(configuration(run, state), overrides)
+        config = _changed(configuration(run, state), overrides, run, state)
         settings = settings_of(config)
         with Console(quiet=settings.quiet) as console:
-            progress = Progress(**state["progress"]) if state else Progress()
-            if finished(progress, settings.trainer) and run.record["status"] == "done":
+            progress = _progress(state, run.last)
+            if finished(progress, settings.trainer) and run.record.get("status") == "done":
                 log.info("nothing left to do: %d epochs are done", progress.epoch)
                 log.info("to go on: mlrun resume %s trainer.epochs=…", run.path)
                 return
-            dataset = load_run_data(run, config, state["contract"] if state else None)
+            if state:
+                with blamed_on(run.last):
+                    check_plan(config, state)
+            contract = state["contract"] if state else None
+            dataset = load_run_data(run, config, contract, data=data)
             job = prepare(config, settings, dataset)
             if state:
-                restore(job.learner, state)
+                with blamed_on(run.last):
+                    restore(job.learner, state)
             console.log_to(run.log)
             if complaint:
                 log.warning(complaint)
@@ -67,33 +79,80 @@ def resume(folder: str, overrides: Sequence[str] = ()) -> None:
 
 
 def restore(learner: Learner, state: State) -> None:
-    """Put model, optimizer and scheduler where they were."""
+    """Put model, optimizer and scheduler where they were, once a step has shown that they work."""
+    weights = learner.model.state_dict()
+    for held in (state, state["best"] or state):
+        check_weights(weights, held["weights"])
+    _load(learner, copy.deepcopy(state))
+    for parameter in learner.model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    learner.optimizer.step()
+    one_step(learner.scheduler)
+    _load(learner, state)
+
+
+def _load(learner: Learner, state: State) -> None:
     learner.model.load_state_dict(state["weights"])
     learner.optimizer.load_state_dict(state["optimizer"])
     learner.scheduler.load_state_dict(state["scheduler"])
+
+
+def _progress(state: State | None, source: Path) -> Progress:
+    """How far the run had come, once its history and best epoch are known to agree with it.
+
+    Raises:
+        MlrunError: they do not.
+    """
+    if state is None:
+        return Progress()
+    progress = from_plain(Progress, state.get("progress"), source=str(source))
+    history = state.get("history")
+    if not isinstance(history, list) or not all(map(_is_row, history)):
+        raise MlrunError(f"{source} is damaged: its history is no list of epochs")
+    epochs = [row["epoch"] for row in history]
+    validated = [row["epoch"] for row in history if "valid/loss" in row]
+    best_is_there = isinstance(state.get("best"), dict) and progress.best_epoch in validated
+    if epochs != [*range(1, progress.epoch + 1)] or best_is_there != bool(validated):
+        raise MlrunError(f"{source} is damaged: its history does not fit its progress")
+    return progress
+
+
+def _is_row(row: Any) -> bool:
+    return isinstance(row, dict) and "epoch" in row and all(map(_is_number, row.values()))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 def _newest_unfinished(folder: Path) -> Path:
     if not folder.is_dir() or (folder / "run.json").is_file():
         return folder
     records = [file for depth in ("*", "*/*", "*/*/*") for file in folder.glob(f"{depth}/run.json")]
-    unfinished = [file for file in records if read_json(file).get("status") in UNFINISHED]
+    unfinished = [file for file in records if _status(file) in UNFINISHED]
     if not unfinished:
         raise MlrunError(f"no unfinished run in {folder}")
     return max(unfinished, key=lambda file: file.stat().st_mtime).parent
 
 
+def _status(file: Path) -> Any:
+    try:
+        record = read_json(file)
+    except MlrunError:  # damaged: not the one to go on with
+        return None
+    return record.get("status") if isinstance(record, dict) else None
+
+
 def configuration(run: RunFolder, state: State | None) -> DictConfig:
-    """What the run was asked to do: as its checkpoint says, else as its config.yaml says."""
+    """What the run was asked to do: as its checkpoint says, else as its run.json says."""
     if state is not None:
-        return DictConfig(state["config"])
-    if "spec" not in run.record:
-        raise MlrunError(f"{run.path}: the run ended before it began; start it again")
-    loaded: Any = OmegaConf.load(run.config)
-    return loaded  # type: ignore[no-any-return]
+        return from_the_record(state["config"], run.last)
+    return from_the_record(run.record.get("config"), run.path / "run.json")
 
 
-def _changed(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+def _changed(
+    config: DictConfig, overrides: Sequence[str], run: RunFolder, state: State | None
+) -> DictConfig:
     for override in overrides:
         key, equals, _ = override.partition("=")
         if not equals:
@@ -103,6 +162,8 @@ def _changed(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
                 f"{key} cannot change in a resumed run, which must go on exactly; only "
                 f"{', '.join(MAY_CHANGE)} can. Start a new run for {override}"
             )
+        if state is None and key == "trainer.epochs":  # the schedule may depend on it
+            raise MlrunError(f"{run.path}: no epoch is done; start a new run with {override}")
     try:
         changes = OmegaConf.from_dotlist(list(overrides))
         return OmegaConf.merge(config, changes)  # type: ignore[return-value]

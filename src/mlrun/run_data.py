@@ -1,15 +1,19 @@
-"""The data a run was made from: found again by its record, and refused if it has changed."""
+"""The data a run was made from: found again by its hash, and refused if it has changed."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 
+from mlrun.arguments import from_plain
 from mlrun.build import build
+from mlrun.data.files import DEFAULT_DATA
 from mlrun.data.preprocess import Contract
+from mlrun.data.sample import write_sample
 from mlrun.data.spec import Dataset
 from mlrun.errors import MlrunError
-from mlrun.report.provenance import sha256
+from mlrun.report.provenance import DataFile, sha256
 from mlrun.run_folder import RunFolder, read_json
 
 
@@ -18,30 +22,52 @@ def load_run_data(
     config: DictConfig,
     contract: Contract | None,
     *,
+    data: str | None = None,
     exactly: bool = True,
 ) -> Dataset:
     """The run's rows, with its preprocessing (fitted anew without contract).
 
-    `exactly`: the files must be what they were and are split as they were; else they may have
-    changed, and are split as the configuration says.
+    Args:
+        run: the run.
+        config: its configuration.
+        contract: its preprocessing.
+        data: a folder to look in; MLRUN_DATA or ./data if not given.
+        exactly: the files must be what they were and are split as they were; else they may have
+            changed, and are split as the configuration says.
 
     Raises:
         MlrunError: a file is gone or is not what it was.
     """
-    recorded: list[dict[str, Any]] = run.record["data"]
-    for file in recorded:
-        _check(Path(file["path"]), file["sha256"] if exactly else None)
-    files = {file["role"]: Path(file["path"]) for file in recorded}
+    source = run.path / "run.json"
+    recorded = [from_plain(DataFile, e, source=str(source)) for e in run.entry("data", list)]
+    sample = run.entry("sample", bool)
+    folders = [Path(data or os.environ.get("MLRUN_DATA") or DEFAULT_DATA)]
+    if sample and not all(Path(file.path).is_file() for file in recorded):
+        folders.append(write_sample(str(config.data.get("sample"))))
+    files = {file.role: _find(file, folders, exactly=exactly) for file in recorded}
+    reader = build("data", config)
+    if absent := [role for role in reader.needs if role not in files]:
+        raise MlrunError(f"{source} is damaged: no data file for {absent[0]}")
     split = read_json(run.split) if exactly else None
-    sample = bool(run.record["sample"])
-    dataset: Dataset = build("data", config).load(
-        files=files, split=split, contract=contract, sample=sample
-    )
+    dataset: Dataset = reader.load(files=files, split=split, contract=contract, sample=sample)
     return dataset
 
 
-def _check(path: Path, digest: str | None) -> None:
-    if not path.is_file():
-        raise MlrunError(f"the run's data file {path} is gone")
-    if digest is not None and sha256(path) != digest:
-        raise MlrunError(f"the run's data file {path} has changed since the run")
+def _find(file: DataFile, folders: Sequence[Path], *, exactly: bool) -> Path:
+    """Where it was, or in one of the folders; what matters is that the content is the same."""
+    recorded = Path(file.path)
+    names = [recorded.name, f"{recorded.parent.name}/{recorded.name}"]
+    places = [recorded, *(folder / name for folder in folders for name in names)]
+    there = [place for place in places if place.is_file() and ".." not in place.parts]
+    for place in there:
+        if place.stat().st_size == file.bytes and sha256(place) == file.sha256:
+            return place
+    if not there:
+        raise MlrunError(f"the run's data file {recorded} is gone; --data FOLDER says where it is")
+    if exactly:
+        raise MlrunError(f"the run's data file {there[0]} has changed since the run")
+    # A record may come from a stranger: what it names is read only where the user's own data is.
+    for place in there:
+        if any(place.resolve().is_relative_to(own.resolve()) for own in (Path(), *folders)):
+            return place
+    raise MlrunError(f"{there[0]} has changed since the run; --data FOLDER says what to read now")

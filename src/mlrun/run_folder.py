@@ -14,12 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
 from mlrun.errors import MlrunError, did_you_mean
+from mlrun.secrecy import redact
 
+T = TypeVar("T")
 FORMAT = 1
 
 
@@ -53,8 +55,9 @@ def write_atomically(path: Path, content: bytes, *, keep: Path | None = None) ->
     With `keep` the file that stood there is moved there first.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:  # x: never through a link that waits there
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -93,6 +96,17 @@ class RunFolder:
     predictions = property(lambda self: self.path / "pred.csv")
     plots = property(lambda self: self.path / "plots")
     log = property(lambda self: self.path / "run.log")
+
+    def entry(self, name: str, kind: type[T]) -> T:
+        """What run.json says of `name`.
+
+        Raises:
+            MlrunError: nothing of that kind.
+        """
+        value = self.record.get(name)
+        if not isinstance(value, kind):
+            raise MlrunError(f"{self.path / 'run.json'} is damaged or unfinished: no '{name}'")
+        return value
 
     def update(self, **entries: Any) -> None:
         """Set entries of run.json and write it anew."""
@@ -137,30 +151,46 @@ def open_run(path: str | Path) -> RunFolder:
         inside = sorted(path.parent.name for path in folder.glob("*/run.json"))
         choices = f"; there are runs in it: {', '.join(inside[:6])}" if inside else ""
         raise MlrunError(f"{folder} is not a run folder: it has no run.json{choices}")
+    _refuse_links(folder)
     record = read_json(file)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise MlrunError(f"{file}: not of format {FORMAT}, the one this mlrun reads")
     return RunFolder(folder, record)
 
 
+def _refuse_links(folder: Path) -> None:
+    """A run folder holds files and folders only; a link could lead reading or writing elsewhere."""
+    for parent, folders, files in os.walk(folder):
+        for name in [*folders, *files]:
+            path = Path(parent, name)
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                raise MlrunError(f"{path}: refused; a run folder holds plain files, no links")
+
+
 def read_json(path: Path) -> Any:
-    """The value a JSON file holds."""
+    """The value a JSON file holds.
+
+    Raises:
+        MlrunError: there is none.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise MlrunError(f"{path} is missing or damaged: {error}") from None
 
 
 def as_json(value: Any) -> bytes:
-    """Readable JSON; numbers that are not finite become null, which JSON can hold."""
-    return (json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n").encode()
+    """Readable JSON; numbers that are not finite become null, and no secret is in it."""
+    return (json.dumps(_writable(value), indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _finite(value: Any) -> Any:
+def _writable(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _finite(entry) for key, entry in value.items()}
+        return {key: _writable(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
+        return [_writable(entry) for entry in value]
+    if isinstance(value, str):
+        return redact(value)
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     return value

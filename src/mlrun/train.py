@@ -5,7 +5,6 @@ configuration and a function that makes the run folder.
 """
 
 import logging
-import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -163,7 +162,7 @@ def write_beginning(
         job.config,
         job.dataset,
         settings=job.settings,
-        command=shlex.join(command),
+        command=command,
         overrides=overrides,
         device=str(job.trained.device),
         threads=job.threads,

@@ -4,15 +4,19 @@ Training ends with one, and `evaluate` and `predict` rebuild one from a run fold
 the same numbers.
 """
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from mlrun.build import build
-from mlrun.checkpoint import load
-from mlrun.config import Trainer, settings_of
+from mlrun.checkpoint import State, load
+from mlrun.config import Settings, Trainer, settings_of
 from mlrun.data.preprocess import Contract, build_preprocess
 from mlrun.data.spec import Dataset, Rows, Spec
 from mlrun.device import choose_device, choose_threads
@@ -20,6 +24,7 @@ from mlrun.errors import MlrunError
 from mlrun.loop import Features, Scores, evaluate, outputs_of
 from mlrun.models.summary import layers_of
 from mlrun.objective import Objective, build_objective
+from mlrun.recorded import from_the_record
 from mlrun.run_folder import RunFolder
 
 
@@ -81,30 +86,75 @@ def open_trained(run: RunFolder) -> tuple[Trained, DictConfig]:
         MlrunError: no checkpoint, a damaged one, or one that names what may not be built.
     """
     state = load(run.best)
-    try:
-        config = DictConfig(state["config"])
-        spec = Spec.from_record(state["spec"])
-        settings = settings_of(config)
-        objective = build_objective(config, spec)
-        model = build("model", config, in_shape=spec.in_shape, out_features=objective.out_features)
-        model = objective.complete(model)
-        model.load_state_dict(state["weights"])
-        preprocess = build_preprocess(state["contract"])
-    except (KeyError, TypeError, RuntimeError, AttributeError) as error:
-        raise MlrunError(f"{run.best} does not hold a whole model: {error}") from error
+    config = from_the_record(state.get("config"), run.best)
+    settings = settings_of(config)
     device = choose_device("auto" if settings.device.startswith(("cuda", "mps")) else "cpu")
-    precision = settings.trainer.precision
-    trained = Trained(
-        model.to(device),
-        objective,
-        preprocess,
-        state["contract"],
-        precision,
-        device,
-        state["examples"],
-    )
-    set_threads(trained.model, spec, settings.trainer.batch_size)
+    with blamed_on(run.best):
+        trained = _rebuilt(config, settings, state, device)
+        trained.outputs(Rows(trained.examples, None, []))  # does it all fit together?
     return trained, config
+
+
+@contextmanager
+def blamed_on(path: Path) -> Iterator[None]:
+    """Whatever goes wrong while a file's content is put together, the file is why.
+
+    Raises:
+        MlrunError: instead of any other exception.
+    """
+    try:
+        yield
+    except MlrunError as error:
+        raise MlrunError(f"{path}: {error}") from error
+    except Exception as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise MlrunError(f"{path} does not hold a whole model: {reason}") from error
+
+
+def _rebuilt(config: DictConfig, settings: Settings, state: State, device: torch.device) -> Trained:
+    objective = check_plan(config, state)
+    model = objective.complete(build("model", config, **_shape(objective)))
+    model.load_state_dict(state["weights"])
+    preprocess = build_preprocess(state["contract"])
+    precision, contract = settings.trainer.precision, state["contract"]
+    model = model.to(device)
+    trained = Trained(model, objective, preprocess, contract, precision, device, state["examples"])
+    set_threads(model, objective.spec, settings.trainer.batch_size)
+    return trained
+
+
+def check_plan(config: DictConfig, state: State) -> Objective:
+    """Compare a checkpoint's weights with the model its configuration describes.
+
+    That model is planned without memory: a configuration may ask for terabytes.
+
+    Raises:
+        MlrunError: they do not fit.
+    """
+    objective = build_objective(config, Spec.from_record(state["spec"], "the data spec"))
+    with torch.device("meta"):
+        planned = objective.complete(build("model", config, **_shape(objective)))
+    check_weights(planned.state_dict(), state["weights"])
+    return objective
+
+
+def _shape(objective: Objective) -> dict[str, Any]:
+    return {"in_shape": objective.spec.in_shape, "out_features": objective.out_features}
+
+
+def check_weights(planned: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    """Refuse weights of other names or shapes, or that claim more memory than the file has.
+
+    Raises:
+        MlrunError: with the first that does not fit.
+    """
+    if {*planned} != {*weights}:
+        odd = sorted({*planned} ^ {*weights})[0]
+        raise MlrunError(f"the checkpoint's weights are not those of its model: '{odd}'")
+    for name, tensor in weights.items():
+        size = tensor.numel() * tensor.element_size()
+        if tensor.shape != planned[name].shape or tensor.untyped_storage().nbytes() < size:
+            raise MlrunError(f"the checkpoint's weights are not those of its model: '{name}'")
 
 
 def set_threads(model: nn.Module, spec: Spec, batch_size: int) -> int:

@@ -4,10 +4,10 @@ import gzip
 import logging
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from mlrun.data.files import find, wants_sample
 from mlrun.data.preprocess import Contract, build_preprocess
 from mlrun.data.sample import write_sample
 from mlrun.data.spec import CLASSIFICATION, Dataset, Rows, Spec
-from mlrun.data.split import Split, split_rows
+from mlrun.data.split import Split, recorded_split, split_rows
 from mlrun.errors import MlrunError
 
 log = logging.getLogger(__name__)
@@ -48,12 +48,13 @@ class Images:
     download: bool
     sample: str | None
     split: Mapping[str, Any]
+    needs: ClassVar = tuple(STEMS)  # the roles of files it cannot do without
 
     def load(
         self,
         *,
         files: Mapping[str, Path] | None = None,
-        split: Mapping[str, Sequence[int]] | None = None,
+        split: Any = None,
         contract: Contract | None = None,
         sample: bool = False,
     ) -> Dataset:
@@ -79,7 +80,7 @@ class Images:
         if split is None:
             train, valid = split_rows(method, labels, kind=CLASSIFICATION)
         else:
-            train, valid = np.array(split["train"]), np.array(split["valid"])
+            train, valid = recorded_split(split, len(labels))
         contract = contract or _fit(images[train])
         test = _rows(test_images, test_labels, np.arange(len(test_labels)))
         return Dataset(

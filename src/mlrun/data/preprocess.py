@@ -7,6 +7,7 @@ rebuilds the `nn.Module` that turns raw rows into features, so nothing is ever p
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mlrun.arguments import from_plain
 from mlrun.data.table import as_numbers, as_text, first_missing, place
 from mlrun.errors import MlrunError, did_you_mean
 
@@ -68,10 +70,56 @@ class ImagePreprocess(nn.Module):
         return (images.float() / 255 - self.mean) / self.std
 
 
+@dataclass(frozen=True)
+class Grey:
+    """The contract of images: all pixels are standardised alike."""
+
+    input: str
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class Column:
+    """A contract's entry for a column that a file must have."""
+
+    name: str
+    categories: tuple[str, ...] | None  # None: numbers
+    fill: float | None  # what stands in for a missing value; None: missing is an error
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A contract's entry for a feature made of a column."""
+
+    name: str
+    column: int
+    level: float | None  # the category it indicates; None: a scaled number
+    center: float
+    scale: float
+
+
 def build_preprocess(contract: Contract) -> nn.Module:
-    """The module a contract describes."""
-    if contract["input"] == "images":
-        return ImagePreprocess(contract["mean"], contract["std"])
+    """The module a contract describes.
+
+    Raises:
+        MlrunError: it is not what fitting gives.
+    """
+    source = "the preprocessing contract"
+    if not isinstance(contract, Mapping):
+        raise MlrunError(f"{source} is damaged")
+    if contract.get("input") == "images":
+        fitted = from_plain(Grey, {**contract}, source=source)
+        return ImagePreprocess(fitted.mean, fitted.std)
+    lists = [contract.get(key) for key in ("columns", "features", "unused")]
+    if contract.get("input") != "table" or not all(isinstance(entry, list) for entry in lists):
+        raise MlrunError(f"{source} is damaged: columns, features and unused are wanted")
+    for column in contract["columns"]:
+        from_plain(Column, column, source=source)
+    features = [from_plain(Feature, feature, source=source) for feature in contract["features"]]
+    count = len(contract["columns"])
+    if not features or not all(0 <= feature.column < count for feature in features):
+        raise MlrunError(f"{source} is damaged: a feature of a column that is not there")
     return TablePreprocess(contract["columns"], contract["features"])
 
 
@@ -116,7 +164,7 @@ def fit_table(
             column, feature = _fit_number(table[name], path, scale=scale, missing=missing)
             columns.append(column)
             features.append({"name": name, "column": index, "level": None} | feature)
-    return {"input": "table", "columns": columns, "features": features}
+    return {"input": "table", "columns": columns, "features": features, "unused": []}
 
 
 def _natural(text: str) -> tuple[bool, float, str]:

@@ -1,11 +1,14 @@
 """What data tells the rest of the program about itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
+
+from mlrun.arguments import from_plain
+from mlrun.errors import MlrunError
 
 REGRESSION, CLASSIFICATION = "regression", "classification"
 EXAMPLES = 16
@@ -29,12 +32,19 @@ class Spec:
     target_scale: float = 1.0
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> "Spec":
-        """Rebuild from `dataclasses.asdict` after a trip through JSON (lists become tuples)."""
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in record.items()
-        }
-        return cls(**values)
+    def from_record(cls, record: Any, source: str) -> "Spec":
+        """Rebuild from `dataclasses.asdict`, also after a trip through JSON.
+
+        Raises:
+            MlrunError: values that `asdict` would not have given.
+        """
+        spec = from_plain(cls, record, source=source)
+        classes = len(spec.classes)
+        outputs = {REGRESSION: (1, 0), CLASSIFICATION: (classes, classes)}.get(spec.kind)
+        sizes = (*spec.in_shape, spec.out_features)
+        if outputs != (spec.out_features, classes) or min(sizes) < 1 or not spec.in_shape:
+            raise MlrunError(f"{source} is damaged: its shapes and classes contradict each other")
+        return spec
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,24 @@ class Split:
             raise MlrunError("data.split.method=group: name the column with data.split.column=…")
 
 
+def recorded_split(split: Any, count: int) -> tuple[Rows, Rows]:
+    """The row numbers in a run's split.json, once they are known to be rows of the data.
+
+    Raises:
+        MlrunError: anything else.
+    """
+    parts: list[Any] = [
+        split.get(name) if isinstance(split, Mapping) else None for name in ("train", "valid")
+    ]
+    for part in parts:
+        plain = isinstance(part, list) and part and all(type(number) is int for number in part)
+        if not plain or min(part) < 0 or max(part) >= count:
+            raise MlrunError(f"split.json is damaged: row numbers from 0 to {count - 1} are wanted")
+    if {*parts[0]} & {*parts[1]}:
+        raise MlrunError("split.json is damaged: a row both trains and validates")
+    return np.array(parts[0]), np.array(parts[1])
+
+
 def split_rows(
     split: Split, targets: NDArray[Any], *, kind: str, column: NDArray[Any] | None = None
 ) -> tuple[Rows, Rows]:

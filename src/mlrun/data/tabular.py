@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ from mlrun.data.preprocess import (
 from mlrun.data.sample import write_sample
 from mlrun.data.selection import select_top
 from mlrun.data.spec import CLASSIFICATION, REGRESSION, Dataset, Rows, Spec
-from mlrun.data.split import Split, split_rows
+from mlrun.data.split import Split, recorded_split, split_rows
 from mlrun.data.table import read_table
 from mlrun.errors import MlrunError, did_you_mean
 
@@ -66,6 +66,7 @@ class Tabular:
     duplicates: str
     sample: str | None
     split: Mapping[str, Any]
+    needs: ClassVar = ("train",)  # the roles of files it cannot do without
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -85,7 +86,7 @@ class Tabular:
         self,
         *,
         files: Mapping[str, Path] | None = None,
-        split: Mapping[str, Sequence[int]] | None = None,
+        split: Any = None,
         contract: Contract | None = None,
         sample: bool = False,
     ) -> Dataset:
@@ -201,14 +202,14 @@ class Tabular:
     def _rows(
         self,
         method: Split,
-        split: Mapping[str, Sequence[int]] | None,
+        split: Any,
         table: pd.DataFrame,
         values: NDArray[Any],
         kind: str,
         path: Path,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         if split is not None:
-            return np.array(split["train"]), np.array(split["valid"])
+            return recorded_split(split, len(values))
         column = None
         if method.column is not None:
             roles.require(method.column, table, path, key="data.split.column")

@@ -16,6 +16,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from mlrun.secrecy import redact
+
 LINES = 20  # of progress where there is no terminal: one per 5 % of the run
 REFRESH_SECONDS = 0.25
 log = logging.getLogger("mlrun")
@@ -58,7 +60,7 @@ class Console:
     def log_to(self, path: Path) -> None:
         """Write the lines so far and all that follow to this file."""
         file = logging.FileHandler(path, encoding="utf-8")
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+        file.setFormatter(_Redacted("%(asctime)s %(levelname)-7s %(message)s"))
         self._file.setTarget(file)
         self._file.flushLevel = logging.DEBUG
         self._file.flush()
@@ -146,6 +148,13 @@ class Console:
         if best_epoch:
             parts.append(f"best {self._monitor} {best_score:.4g} (epoch {best_epoch})")
         return "  ".join([*parts, *(f"{name} {row[name]:.4g}" for name in scores)])
+
+
+class _Redacted(logging.Formatter):
+    """Lines, tracebacks included, without the secrets of the environment."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
 
 
 class _Screen(logging.Handler):

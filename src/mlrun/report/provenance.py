@@ -4,6 +4,7 @@ import hashlib
 import platform
 import subprocess
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -40,16 +41,20 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def data_files(files: Mapping[str, Path], *, sample: bool) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class DataFile:
+    """What run.json says of a file the run was made from."""
+
+    role: str  # train, test, train_images …
+    path: str
+    sha256: str
+    bytes: int
+
+
+def data_files(files: Mapping[str, Path]) -> list[dict[str, Any]]:
     """Role, place, SHA-256 and size of each file."""
     return [
-        {
-            "role": role,
-            "path": str(path.resolve()),
-            "sha256": sha256(path),
-            "bytes": path.stat().st_size,
-            "sample": sample,
-        }
+        asdict(DataFile(role, str(path.resolve()), sha256(path), path.stat().st_size))
         for role, path in files.items()
     ]
 

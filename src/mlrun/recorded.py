@@ -1,0 +1,98 @@
+"""A run's configuration on its way into the run folder, and out of it.
+
+What is recorded are plain values, every reference resolved, so that opening a run evaluates and
+looks up nothing, whoever wrote it. Secrets and texts from the environment are left out.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from mlrun.errors import MlrunError
+from mlrun.secrecy import HIDDEN, is_secret, redact
+
+_LOOKUP = re.compile(r"\$\{[^{}]*:")  # ${oc.env:…}: all but references like ${trainer.epochs}
+_STAND_IN = "\0"
+# Where the machine that trained had its files: the data is found by its record instead.
+_PLACES = ("paths.", "data.dir", "data.train", "data.test")
+
+
+def for_the_record(config: DictConfig) -> dict[str, Any]:
+    """The configuration as plain values without secrets; a value that is ??? stays so."""
+    raw = OmegaConf.to_container(config)
+    without_lookups = OmegaConf.create(_each_text(raw, _stand_in))
+    marked = OmegaConf.to_container(without_lookups, resolve=True)
+    resolved = OmegaConf.to_container(config, resolve=True)
+    return _recordable(resolved, marked, "")  # type: ignore[no-any-return]
+
+
+def left_out(values: Mapping[str, Any]) -> list[str]:
+    """The keys without whose values a recorded configuration cannot be built again."""
+    return [k for k, v in _leaves(values) if v == HIDDEN and not k.startswith(_PLACES)]
+
+
+def from_the_record(values: Any, source: Path) -> DictConfig:
+    """The configuration that a run folder holds, once it is known to be plain values.
+
+    Hydra's own settings are dropped: they are for the process that trained.
+
+    Raises:
+        MlrunError: something else, a reference, or a setting that was left out.
+    """
+    if not isinstance(values, Mapping):
+        raise MlrunError(f"{source} holds no configuration")
+    try:
+        for key, value in _leaves(values):
+            _refuse(key, value, source)
+        if missing := left_out(values):
+            raise MlrunError(
+                f"{source}: {missing[0]} was a secret or came from the environment and is not "
+                "recorded: the run cannot be opened"
+            )
+        return OmegaConf.create({k: v for k, v in values.items() if k != "hydra"})
+    except (RecursionError, ValueError) as error:
+        raise MlrunError(f"{source} holds no configuration: {error}") from None
+
+
+def _refuse(key: str, value: Any, source: Path) -> None:
+    if not isinstance(value, str | int | float | bool | None):
+        raise MlrunError(f"{source}: {key} is a {type(value).__name__}, no plain value")
+    if isinstance(value, str) and "${" in value:
+        raise MlrunError(f"{source}: {key}={value}: refused; a recorded value looks nothing up")
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping | list):
+        entries = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, entry in entries:
+            yield from _leaves(entry, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, value
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _each_text(entry, change) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_each_text(entry, change) for entry in value]
+    return change(value) if isinstance(value, str) else value
+
+
+def _stand_in(text: str) -> str:
+    return _STAND_IN if _LOOKUP.search(text) else text
+
+
+def _recordable(value: Any, marked: Any, name: str) -> Any:
+    """`marked` is the same value with a stand-in for whatever was looked up."""
+    if isinstance(value, dict) and isinstance(marked, dict):
+        return {k: _recordable(v, marked.get(k), f"{name}.{k}") for k, v in value.items()}
+    if isinstance(value, list) and isinstance(marked, list):
+        pairs = zip(value, marked, strict=True)
+        return [_recordable(entry, mark, name) for entry, mark in pairs]
+    looked_up = isinstance(marked, str) and _STAND_IN in marked
+    if isinstance(value, bool | int | float | None):
+        return value
+    return HIDDEN if looked_up or is_secret(name) else redact(str(value))

@@ -1,0 +1,45 @@
+"""What must not be written down: passwords, tokens and keys, by their names."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+HIDDEN = "(not recorded)"
+_NAMES = re.compile("token|key|secret|password", re.IGNORECASE)
+_NAMED_INSIDE = re.compile(rf"(\w*(?:{_NAMES.pattern})\w*\s*:\s*)([^\s,}}]+)", re.IGNORECASE)
+SHORTEST = 8  # of a secret in the environment: `KEYMAP=us` must not blacken every "us"
+
+
+def is_secret(name: str) -> bool:
+    """Whether a setting or variable of that name holds one."""
+    return _NAMES.search(name) is not None
+
+
+def hide(value: Any, name: str = "") -> Any:
+    """Nested plain values with every text hidden that a secret name leads to."""
+    if isinstance(value, Mapping):
+        return {key: hide(entry, f"{name}.{key}") for key, entry in value.items()}
+    if isinstance(value, list):
+        return [hide(entry, name) for entry in value]
+    return HIDDEN if isinstance(value, str) and is_secret(name) else value
+
+
+def hide_in_words(words: Sequence[str]) -> list[str]:
+    """Command-line words with the secrets in KEY=VALUE and KEY={name: VALUE} hidden."""
+    return [_hide_in_word(word) for word in words]
+
+
+def _hide_in_word(word: str) -> str:
+    key, equals, value = word.partition("=")
+    if equals and is_secret(key):
+        return f"{key}={HIDDEN}"
+    return key + equals + _NAMED_INSIDE.sub(rf"\g<1>{HIDDEN}", value)
+
+
+def redact(text: str) -> str:
+    """Text without the values of those environment variables that hold secrets."""
+    for name, value in os.environ.items():
+        if len(value) >= SHORTEST and is_secret(name):
+            text = text.replace(value, HIDDEN)
+    return text

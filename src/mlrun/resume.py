@@ -20,7 +20,7 @@ from mlrun.record import recorded
 from mlrun.recorded import from_the_record
 from mlrun.report.console import Console
 from mlrun.run_data import load_run_data
-from mlrun.run_folder import RunFolder, locked, open_run, read_json
+from mlrun.run_folder import RunFolder, locked, open_run, read_json, remove_leftovers
 from mlrun.train import carry_out, prepare
 from mlrun.trained import blamed_on, check_plan, check_weights
 
@@ -74,6 +74,7 @@ def resume(folder: str, overrides: Sequence[str] = (), *, data: str | None = Non
                 log.warning(complaint)
             log.info("resuming %s after epoch %d", run.path, progress.epoch)
             with recorded(run) as outcome:
+                remove_leftovers(run)
                 run.update(status="running", resumed_after=progress.epoch)
                 outcome.status = carry_out(run, job, console, progress=progress, resumed=state)
 

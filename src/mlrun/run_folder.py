@@ -114,6 +114,12 @@ class RunFolder:
         write_atomically(self.path / "run.json", as_json(self.record))
 
 
+def remove_leftovers(run: RunFolder) -> None:
+    """Remove what a killed process was writing: temporary files that never got their name."""
+    for file in list(run.path.rglob(".*.tmp")):
+        file.unlink(missing_ok=True)
+
+
 @contextmanager
 def locked(run: RunFolder) -> Iterator[None]:
     """Keep other processes from training in this folder; the lock dies with the process.

@@ -75,6 +75,8 @@ def resume(folder: str, overrides: Sequence[str] = (), *, data: str | None = Non
             log.info("resuming %s after epoch %d", run.path, progress.epoch)
             with recorded(run) as outcome:
                 remove_leftovers(run)
+                if complaint:  # the damaged last.pt must not become previous.pt, the good one
+                    run.previous.replace(run.last)
                 run.update(status="running", resumed_after=progress.epoch)
                 outcome.status = carry_out(run, job, console, progress=progress, resumed=state)
 

@@ -35,8 +35,8 @@ format: .venv/.installed ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-soak: .venv/.installed ## the long tests of resuming: every scheduler, optimizer and moment
-	$(PYTEST) -m "" tests/test_resume.py
+soak: .venv/.installed ## the long tests of resuming: schedulers, optimizers, kills at every moment
+	$(PYTEST) -m "" tests/test_resume.py tests/test_crash.py
 
 smoke: .venv/.installed ## all three tasks, a few batches each
 	$(BIN)/mlrun -m task=covid,phone_price,mnist debug=smoke

@@ -1,0 +1,193 @@
+"""Run mlrun and die by SIGKILL at a chosen place: python die_at.py POINT NTH -- ARGUMENTS.
+
+POINT is a key of POINTS; the process kills itself the NTH time it gets there. Nothing of ours
+runs after that, just as after `kill -9` or the out-of-memory killer.
+"""
+
+import itertools
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+import torch
+from matplotlib.figure import Figure
+
+import mlrun.checkpoint
+import mlrun.loop
+import mlrun.report.plots
+import mlrun.report.tensorboard
+import mlrun.resume
+import mlrun.run_folder
+import mlrun.train
+from mlrun.cli import main
+
+Reached = Callable[[], bool]  # whether this is the time to die
+Patch = Callable[[Reached], None]  # makes one place die
+
+
+def die() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("survived")
+
+
+# --- where: before or after a call, or halfway through a file ---
+
+
+def always(*_: Any, **__: Any) -> bool:
+    return True
+
+
+def before(owner: Any, name: str, when: Callable[..., bool] = always) -> Patch:
+    """Die instead of calling `owner.name`, counting the calls for which `when` holds."""
+
+    def patch(reached: Reached) -> None:
+        original = getattr(owner, name)
+
+        def patched(*arguments: Any, **named: Any) -> Any:
+            if when(*arguments, **named) and reached():
+                die()
+            return original(*arguments, **named)
+
+        setattr(owner, name, patched)
+
+    return patch
+
+
+def after(owner: Any, name: str, when: Callable[..., bool] = always) -> Patch:
+    """Die as soon as `owner.name` has done its work."""
+
+    def patch(reached: Reached) -> None:
+        original = getattr(owner, name)
+
+        def patched(*arguments: Any, **named: Any) -> Any:
+            counted = when(*arguments, **named)
+            result = original(*arguments, **named)
+            if counted and reached():
+                die()
+            return result
+
+        setattr(owner, name, patched)
+
+    return patch
+
+
+def half(pattern: str) -> Patch:
+    """Die with half of a write on disk, to a file whose name fits the pattern."""
+
+    def patch(reached: Reached) -> None:
+        original = Path.open
+
+        def patched(self: Path, *arguments: Any, **named: Any) -> IO[Any]:
+            file: IO[Any] = original(self, *arguments, **named)
+            if self.match(pattern) and file.writable():
+                setattr(file, "write", _half_writing(file, reached))  # noqa: B010
+            return file
+
+        setattr(Path, "open", patched)  # noqa: B010
+
+    return patch
+
+
+def _half_writing(file: IO[Any], reached: Reached) -> Callable[[Any], int]:
+    write_whole = file.write
+
+    def write(content: Any) -> int:
+        if reached():
+            write_whole(content[: len(content) // 2])
+            file.flush()
+            die()
+        return write_whole(content)
+
+    return write
+
+
+def half_a_picture(reached: Reached) -> None:
+    """Die with half of a PNG on disk: matplotlib writes them itself."""
+    original = mlrun.report.plots._save
+
+    def save(figure: Figure, path: Path) -> None:
+        original(figure, path)
+        if reached():
+            os.truncate(path, path.stat().st_size // 2)
+            die()
+
+    mlrun.report.plots._save = save
+
+
+def to(name: str) -> Callable[..., bool]:
+    """A rename to that name."""
+    return lambda _, target: Path(target).name == name
+
+
+def of(name: str) -> Callable[..., bool]:
+    """A descriptor of the temporary file that will get that name, somewhere below us."""
+
+    def is_its(descriptor: int) -> bool:
+        found = os.fstat(descriptor)
+        files = Path().rglob(f".{name}.*.tmp")
+        return any(os.path.samestat(found, file.stat()) for file in files)
+
+    return is_its
+
+
+POINTS: dict[str, Patch] = {
+    # before there is anything to go on from
+    "before-config.yaml": before(mlrun.train, "write_beginning"),
+    "after-config.yaml": after(Path, "replace", to("config.yaml")),
+    "before-run.json": after(Path, "replace", to("split.json")),
+    # run.json: written anew at every turn
+    "half-of-run.json": half(".run.json.*.tmp"),
+    "run.json-not-synced": before(os, "fsync", of("run.json")),
+    "run.json-renamed": after(Path, "replace", to("run.json")),
+    # while it trains
+    "before-training": before(mlrun.train, "learn"),
+    "before-an-epoch": before(mlrun.loop, "train_epoch"),
+    "between-gradient-and-step": before(mlrun.loop, "_clip"),
+    "within-an-optimizer-step": before(torch.Tensor, "addcdiv_"),  # some weights moved, some not
+    "while-validating": before(mlrun.loop, "evaluate"),
+    # metrics.csv and TensorBoard: they grow
+    "half-of-the-first-metrics.csv": half(".metrics.csv.*.tmp"),
+    "half-a-row-of-metrics.csv": half("metrics.csv"),
+    "half-a-tensorboard-event": half("events.out.tfevents.*"),
+    "old-events-removed": after(Path, "unlink", lambda self, **_: "tfevents" in self.name),
+    "between-metrics-and-checkpoint": before(mlrun.checkpoint.Checkpoints, "write"),
+    # best.pt
+    "half-of-best.pt": half(".best.pt.*.tmp"),
+    "best.pt-not-synced": before(os, "fsync", of("best.pt")),
+    "best.pt-before-rename": before(Path, "replace", to("best.pt")),
+    "best.pt-renamed": after(Path, "replace", to("best.pt")),
+    # last.pt, in the order it comes to be
+    "half-of-last.pt": half(".last.pt.*.tmp"),
+    "last.pt-not-synced": before(os, "fsync", of("last.pt")),
+    "last.pt-before-it-is-previous.pt": before(Path, "replace", to("previous.pt")),
+    "last.pt-missing": after(Path, "replace", to("previous.pt")),
+    "last.pt-renamed": after(Path, "replace", to("last.pt")),  # its folder is not synced yet
+    # after training
+    "before-scoring": before(mlrun.train, "conclude"),
+    "half-of-pred.csv": half(".pred.csv.*.tmp"),
+    "pred.csv-renamed": after(Path, "replace", to("pred.csv")),
+    "while-drawing": before(Figure, "draw"),
+    "half-a-picture": half_a_picture,
+    # while it is resumed
+    "before-the-state-is-restored": before(mlrun.resume, "restore"),
+    "state-restored": after(mlrun.resume, "restore"),
+}
+
+
+def run(point: str, number: int, arguments: Sequence[str]) -> int:
+    """What mlrun answers, if it never comes to the point."""
+    # What is held back for a second comes to disk at once, so that it can be hit in a short run.
+    mlrun.run_folder.MetricsFile.FLUSH_SECONDS = 0.0
+    mlrun.report.tensorboard.FLUSH_SECONDS = 0.0
+    times = itertools.count(1)
+    POINTS[point](lambda: next(times) == number)
+    return main(arguments)
+
+
+if __name__ == "__main__":
+    chosen, nth, dashes, *rest = sys.argv[1:]
+    assert dashes == "--"
+    sys.exit(run(chosen, int(nth), rest))

@@ -1,0 +1,429 @@
+"""A stranger's run folder is as safe to open as a text file; secrets stay where they are."""
+
+import copy
+import json
+import os
+import pickle
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mlrun.checkpoint import load, save
+from mlrun.cli import main
+from tests.test_allowlist import ATTACKS
+from tests.test_cli import FLOWERS, SMOKE
+
+COMMANDS = {
+    "evaluate": ("evaluate", "run"),
+    "evaluate a file": ("evaluate", "run", "--input", "new.csv"),
+    "predict": ("predict", "run", "--output", "out.csv"),
+    "predict a file": ("predict", "run", "--input", "new.csv", "--output", "out.csv"),
+    "resume": ("resume", "run", "trainer.epochs=3"),
+    "rerun": ("rerun", "run"),
+}
+CHECKPOINTS = ("best", "last", "previous")
+REFUSED = "one line says what was refused; nothing runs, nothing is read or written outside"
+every_command = pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One small run that all tests here copy."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "my.csv").write_text(FLOWERS)
+    arguments = ("task=csv", f"data.train={folder}/my.csv", "data.target=kind", *SMOKE)
+    assert main([*arguments, f"hydra.run.dir={folder}/run", "checkpoint.every_seconds=0"]) == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def run(trained: Path, workdir: Path) -> Path:
+    shutil.copytree(trained, workdir / "run")
+    (workdir / "new.csv").write_text("petal,color,kind\n1,red,rose\n")
+    return workdir / "run"
+
+
+def poison(run: Path, change: Callable[[Any], None]) -> None:
+    """Change the configuration wherever a run folder has one."""
+    record = json.loads((run / "run.json").read_text())
+    change(record["config"])
+    (run / "run.json").write_text(json.dumps(record))
+    for text in (run / "config.yaml", run / ".hydra" / "config.yaml"):
+        text.write_text(json.dumps(record["config"]))  # JSON is YAML
+    for name in CHECKPOINTS:
+        alter(run / "checkpoints" / f"{name}.pt", lambda state: change(state["config"]))
+
+
+def alter(path: Path, change: Callable[[Any], None]) -> None:
+    if path.exists():
+        state = load(path)
+        change(state)
+        save(path, state)
+
+
+def assert_refused(answer: Any, *words: str) -> None:
+    assert answer.code == 2, answer
+    assert answer.err.count("\n") == 1, answer.err
+    assert all(word in answer.err for word in words), answer.err
+    assert not Path("PWNED").exists()
+    assert not Path("out.csv").exists()
+
+
+# --- classes and functions that a configuration names ---
+
+
+def node_at(path: str, target: str) -> Callable[[Any], None]:
+    def change(config: Any) -> None:
+        node = config
+        for key in path.split("."):
+            node = node[int(key) if key.isdigit() else key]
+        attack = {"_target_": target, "command": "touch PWNED"}
+        if isinstance(node, list):
+            node.append([attack])
+        else:
+            node.update(attack)
+
+    return change
+
+
+@pytest.mark.fault("a class or function named by a foreign run folder", REFUSED)
+@every_command
+@pytest.mark.parametrize("target", ATTACKS)
+def test_a_target_in_a_foreign_configuration_is_refused(mlrun, run, command, target):
+    poison(run, node_at("model", target))
+    assert_refused(mlrun(*command), "refused")
+
+
+@pytest.mark.fault("a class or function named by a foreign run folder", REFUSED)
+@every_command
+@pytest.mark.parametrize("place", ["model.hidden", "trainer", "data.split", "loss.classification"])
+def test_a_target_hidden_deeper_is_refused_too(mlrun, run, command, place):
+    poison(run, node_at(place, "os.system"))
+    assert_refused(mlrun(*command))
+
+
+@pytest.mark.fault("hydra.* settings in a foreign run folder", "ignored")
+@every_command
+def test_hydra_settings_of_a_foreign_folder_are_ignored(mlrun, run, command):
+    def change(config: Any) -> None:
+        attack = {"_target_": "os.system", "command": "touch PWNED"}
+        config["hydra"] = {"callbacks": {"x": attack}, "job_logging": {"x": {"()": "os.system"}}}
+
+    poison(run, change)
+    assert mlrun(*command).code == 0
+    assert not Path("PWNED").exists()
+
+
+@pytest.mark.fault("a class or function named on the command line or in ./conf", REFUSED)
+@pytest.mark.parametrize("target", ATTACKS)
+def test_a_target_on_the_command_line_is_refused(mlrun, target):
+    answer = mlrun("quiet=true", f"model._target_='{target}'", "+model._args_=['touch PWNED']")
+    assert_refused(answer)
+
+
+@pytest.mark.fault("a class or function named on the command line or in ./conf", REFUSED)
+@pytest.mark.parametrize(
+    "override",
+    [
+        "+hydra.callbacks.x={_target_:os.system,command:PWNED}",
+        "hydra.launcher._target_=os.system",
+        "hydra.sweeper._target_=hydra.utils.get_method",
+        "+hydra.sweeper.custom_search_space=os.system",
+        "+hydra.job_logging.handlers.x={class:logging.os.system}",
+        "+hydra.job_logging.formatters.x={'()':os.system}",
+        "+hydra.hydra_logging.handlers.x={class:logging.StreamHandler,stream:'ext://os.environ'}",
+        "+trainer._target_=os.system",
+        "--experimental-rerun=job.pickle",
+    ],
+)
+def test_what_hydra_would_build_by_itself_is_refused(mlrun, override):
+    assert_refused(mlrun("quiet=true", override))
+
+
+def test_a_file_in_conf_cannot_name_what_is_not_allowed(mlrun, write_csv):
+    write_csv("conf/model/evil.yaml", "_target_: os.system\ncommand: touch PWNED\n")
+    assert_refused(mlrun("quiet=true", "model=evil"), "model._target_=os.system: refused")
+    write_csv("conf/hydra/callbacks/evil.yaml", "x: {_target_: os.system, command: touch PWNED}\n")
+    assert_refused(mlrun("quiet=true", "hydra/callbacks=evil"), "refused")
+
+
+@pytest.mark.fault("YAML tags that build Python objects", REFUSED)
+@every_command
+def test_yaml_tags_build_nothing(mlrun, run, command, write_csv):
+    attack = '!!python/object/apply:os.system ["touch PWNED"]\n'
+    for file in (run / "config.yaml", run / ".hydra" / "config.yaml"):
+        file.write_text(attack)  # written for people, never read
+    assert mlrun(*command).code == 0
+    Path("out.csv").unlink(missing_ok=True)
+    write_csv("conf/model/evil.yaml", f"_target_: {attack}")
+    assert_refused(mlrun("quiet=true", "model=evil"), "evil.yaml is not well-formed YAML")
+
+
+# --- the user's own classes ---
+
+NETS = """
+from torch import nn
+
+class Wide(nn.Sequential):
+    def __init__(self, in_shape, out_features, *, width, token="none", password=""):
+        super().__init__(nn.Linear(in_shape[0], width), nn.Linear(width, out_features))
+
+class NotAModel:
+    pass
+"""
+
+
+@pytest.fixture
+def nets(write_csv: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    write_csv("nets.py", NETS)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    sys.modules.pop("nets", None)
+
+
+MLP_SETTINGS = ("hidden", "activation", "dropout", "norm", "init")
+OWN = (
+    *("model._target_=nets.Wide", "+model.width=3"),
+    *(f"~model.{name}" for name in MLP_SETTINGS),
+)
+
+
+@pytest.mark.usefixtures("nets")
+def test_own_classes_need_allow_on_the_command_line_of_every_command(mlrun):
+    refused = mlrun(*OWN, *SMOKE)
+    assert_refused(refused, "model._target_=nets.Wide: refused", "your own: allow=[nets.Wide]")
+    assert "nets" not in sys.modules
+    run = str(mlrun(*OWN, *SMOKE, "allow=[nets.*]").run)
+    for verb in ("evaluate", "predict", "rerun"):
+        assert_refused(mlrun(verb, run), "your own: allow=[nets.Wide]")
+        assert mlrun(verb, run, "allow=nets.Wide").code == 0
+    assert "allow=[nets.*]" in json.loads(Path(run, "run.json").read_text())["command"]
+
+
+@pytest.mark.usefixtures("nets")
+@pytest.mark.parametrize(
+    ("target", "allow", "message"),
+    [
+        ("nets.NotAModel", "nets.*", "no such class to build there"),
+        ("nets.Other", "nets.*", "no such class to build there"),
+        ("nots.Wide", "nots.*", "allow: cannot import nots"),
+        ("nets.Wide", "*", "allow=[*]: my_module.MyClass or my_module.* is wanted"),
+        ("os.system", "os.*", "refused"),
+    ],
+)
+def test_allow_covers_classes_of_the_groups_kind_only(mlrun, target, allow, message):
+    answer = mlrun("quiet=true", f"model._target_={target}", f"allow=[{allow}]")
+    assert_refused(answer, message)
+
+
+def test_a_configuration_cannot_allow_anything(mlrun, write_csv, run):
+    assert_refused(mlrun("quiet=true", "+allow=[os.*]"), "said on the command line")
+    poison(run, lambda config: config.update(allow=["os.*"]))
+    assert_refused(mlrun("predict", "run", "--output", "out.csv"), "said on the command line")
+
+
+# --- interpolations ---
+
+
+@pytest.mark.fault("interpolations in a foreign run folder", REFUSED)
+@every_command
+@pytest.mark.parametrize(
+    "text", ["${oc.env:MY_TOKEN}", "${seed}", "${oc.create:1}", "${new_folder:x,y}", "${"]
+)
+def test_a_recorded_value_looks_nothing_up(mlrun, run, command, text, monkeypatch):
+    monkeypatch.setenv("MY_TOKEN", "hunter2-hunter2")
+    poison(run, lambda config: config["data"].update(prediction=text))
+    answer = mlrun(*command)
+    assert_refused(answer, "data.prediction", "looks nothing up")
+    assert "hunter2" not in answer.out + answer.err
+
+
+# --- checkpoints ---
+
+
+class Payload:
+    def __reduce__(self):
+        return os.system, ("touch PWNED",)
+
+
+def pickled(path: Path) -> None:
+    path.write_bytes(pickle.dumps(Payload()))
+
+
+def with_a_class(path: Path) -> None:
+    torch.save({"format": 1, "weights": Payload()}, path)
+
+
+def with_a_module(path: Path) -> None:
+    torch.save({"format": 1, "weights": torch.nn.Linear(1, 1)}, path)
+
+
+def inflating(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(50_000_000))
+
+
+def overlapping(path: Path) -> None:
+    """The directory lists the same stored megabyte a hundred times."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", bytes(1_000_000))
+        for number in range(100):
+            entry = copy.copy(archive.filelist[0])
+            entry.filename = f"archive/{number}"
+            archive.filelist.append(entry)
+
+
+def claiming_terabytes(path: Path) -> None:
+    def change(state: Any) -> None:
+        state["config"]["model"]["hidden"] = [10**6, 10**6]
+        state["weights"] = {
+            f"{layer}.{kind}": torch.zeros(1).expand(10**6, 10**6)
+            for layer in (1, 3, 5)
+            for kind in ("weight", "bias")
+        }
+
+    alter(path, change)
+
+
+@pytest.mark.fault("a checkpoint that holds code, is a zip bomb or claims terabytes", REFUSED)
+@every_command
+@pytest.mark.parametrize(
+    "attack", [pickled, with_a_class, with_a_module, inflating, overlapping, claiming_terabytes]
+)
+def test_a_hostile_checkpoint_is_refused(mlrun, run, command, attack):
+    (run / "checkpoints" / "previous.pt").unlink(missing_ok=True)
+    for name in ("best", "last"):
+        attack(run / "checkpoints" / f"{name}.pt")
+    answer = mlrun(*command)
+    assert not Path("PWNED").exists()
+    if command[0] == "rerun":  # needs no checkpoint
+        assert answer.code == 0
+    else:
+        assert_refused(answer, "run/checkpoints")
+
+
+# --- files ---
+
+
+@pytest.mark.fault("links in a run folder", REFUSED)
+@every_command
+@pytest.mark.parametrize("name", ["run.log", "pred.csv", "checkpoints", "plots", ".lock", "x.csv"])
+def test_links_in_a_run_folder_are_refused(mlrun, run, command, name):
+    outside = Path("outside")
+    if (run / name).is_dir():
+        shutil.move(run / name, outside)
+    else:
+        outside.write_text("precious")
+        (run / name).unlink(missing_ok=True)
+    (run / name).symlink_to(outside.resolve())
+    before = [path.stat().st_mtime_ns for path in [outside, *outside.rglob("*")]]
+    assert_refused(mlrun(*command), f"run/{name}: refused", "no links")
+    assert [path.stat().st_mtime_ns for path in [outside, *outside.rglob("*")]] == before
+
+
+def test_a_link_in_the_way_of_a_temporary_file_is_not_followed(mlrun, run):
+    Path("outside").write_text("precious")
+    Path(f".out.csv.{os.getpid()}.tmp").symlink_to("outside")
+    assert mlrun("predict", "run", "--output", "out.csv").code == 0
+    assert Path("outside").read_text() == "precious"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no named pipes in folders")
+def test_a_named_pipe_in_a_run_folder_is_refused_and_not_waited_for(mlrun, run):
+    os.mkfifo(run / "x")
+    assert_refused(mlrun("predict", "run", "--output", "out.csv"), "run/x: refused")
+
+
+opened: list[str] = []
+
+
+@pytest.fixture(scope="module")
+def watching() -> Iterator[None]:
+    """Note every file that is opened while a test asks for it."""
+    active = [True]
+
+    def note(event: str, arguments: tuple[Any, ...]) -> None:
+        if active[0] and event == "open":
+            opened.append(str(arguments[0]))
+
+    sys.addaudithook(note)
+    yield
+    active[0] = False  # a hook cannot be taken away again
+
+
+@pytest.mark.usefixtures("watching")
+@pytest.mark.fault("paths outside in a foreign run.json", REFUSED)
+@pytest.mark.parametrize("command", ["evaluate", "predict", "resume", "rerun"])
+@pytest.mark.parametrize("how", ["absolute", "relative"])
+def test_a_recorded_path_leads_nowhere_else(
+    mlrun, run, command, how, tmp_path_factory, monkeypatch
+):
+    secret = tmp_path_factory.mktemp("elsewhere") / "secret.csv"
+    secret.write_text("petal,color,kind\n1,red,rose\n2,blue,tulip\n")
+    record = json.loads((run / "run.json").read_text())
+    path = str(secret) if how == "absolute" else os.path.relpath(secret)
+    record["data"][0].update(path=path)
+    (run / "run.json").write_text(json.dumps(record))
+    opened.clear()
+    assert_refused(mlrun(*COMMANDS[command]), "secret.csv")
+    assert not [path for path in opened if "secret" in path]
+
+
+# --- secrets ---
+
+SECRET = "hunter2-hunter2-hunter2"
+
+
+def files_with(secret: str, folder: Path) -> list[str]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [str(path) for path in files if secret.encode() in path.read_bytes()]
+
+
+@pytest.mark.fault("secrets in settings, the command line or the environment", "never written down")
+@pytest.mark.usefixtures("nets")
+def test_no_secret_lands_in_the_run_folder(mlrun, monkeypatch):
+    monkeypatch.setenv("MY_API_KEY", SECRET)
+    answer = mlrun(
+        *(*OWN, *SMOKE, "allow=[nets.*]", f"+model.token={SECRET}", "hydra.run.dir=run"),
+        f"+hydra.job.env_set.WANDB_API_KEY={SECRET}",
+        "+model.password=${oc.env:MY_API_KEY}",
+    )
+    assert answer.code == 0
+    assert files_with(SECRET, Path("run")) == []
+    assert "(not recorded)" in Path("run/config.yaml").read_text()
+    assert "WANDB_API_KEY=(not recorded)" in Path("run/run.json").read_text()
+
+
+def test_a_secret_in_an_error_is_kept_out_of_the_log(mlrun, monkeypatch):
+    monkeypatch.setenv("MY_PASSWORD", SECRET)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError(f"cannot log in with {SECRET}")
+
+    monkeypatch.setattr("mlrun.train.learn", broken)
+    assert mlrun(*SMOKE, "hydra.run.dir=run").code == 1
+    assert files_with(SECRET, Path("run")) == []
+    assert "cannot log in with (not recorded)" in Path("run/run.log").read_text()
+
+
+def test_a_run_that_lacks_a_setting_says_which_when_it_is_opened(mlrun, monkeypatch):
+    monkeypatch.setenv("ACTIVATION", "tanh")
+    answer = mlrun(*SMOKE[:-1], "model.activation=${oc.env:ACTIVATION}", "hydra.run.dir=run")
+    assert "model.activation is a secret or from the environment" in answer.out
+    answer = mlrun("evaluate", "run")
+    assert_refused(answer, "model.activation was a secret or came from the environment")
+
+
+def test_numbers_from_the_environment_are_recorded(mlrun, monkeypatch, write_csv):
+    monkeypatch.setenv("RATE", "0.25")
+    rate = "${oc.decode:${oc.env:RATE}}"
+    write_csv("conf/optimizer/env.yaml", f"defaults: [adamw, _self_]\nlr: {rate}\n")
+    mlrun(*SMOKE, "optimizer=env", "hydra.run.dir=run")
+    assert json.loads(Path("run/run.json").read_text())["config"]["optimizer"]["lr"] == 0.25
+    assert mlrun("evaluate", "run").code == 0

@@ -46,22 +46,25 @@ def recorded(run: RunFolder) -> Iterator[Outcome]:
     outcome = Outcome()
     try:
         yield outcome
+        run.update(status=outcome.status, ended=_now())
     except BaseException as raised:
         # Ctrl-C while scoring or drawing: nothing is waited for, and the run can still be resumed.
         error = Interrupted(signal.SIGINT) if isinstance(raised, KeyboardInterrupt) else raised
         if isinstance(error, Interrupted):
             error.folder = run.path
         with suppress(OSError):  # the disk may be what failed; the first error is the one to tell
-            run.update(
-                status=_status(error), error=str(error) or type(error).__name__, ended=_now()
-            )
+            if run.record:  # else it ended before it began
+                reason = str(error) or type(error).__name__
+                run.update(status=_status(error), error=reason, ended=_now())
         trace = None if isinstance(error, MlrunError | Diverged | Interrupted) else error
         log.error("%s: %s", _status(error), error, exc_info=trace, extra={"hidden": True})
+        if isinstance(error, OSError) and not run.path.is_dir():
+            gone = f"{run.path} is gone: it was deleted or moved while the run wrote to it"
+            raise MlrunError(gone) from error
         if isinstance(error, OSError):
             place = error.filename or run.path
             raise MlrunError(f"cannot write {place}: {error.strerror}") from error
         raise error from error.__cause__
-    run.update(status=outcome.status, ended=_now())
 
 
 def _status(error: BaseException) -> str:

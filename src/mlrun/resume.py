@@ -77,6 +77,8 @@ def resume(folder: str, overrides: Sequence[str] = (), *, data: str | None = Non
                 remove_leftovers(run)
                 if complaint:  # the damaged last.pt must not become previous.pt, the good one
                     run.previous.replace(run.last)
+                for told_before in ("error", "ended"):
+                    run.record.pop(told_before, None)
                 run.update(status="running", resumed_after=progress.epoch)
                 outcome.status = carry_out(run, job, console, progress=progress, resumed=state)
 
@@ -133,6 +135,8 @@ def _newest_unfinished(folder: Path) -> Path:
         return folder
     records = [file for depth in ("*", "*/*", "*/*/*") for file in folder.glob(f"{depth}/run.json")]
     unfinished = [file for file in records if _status(file) in UNFINISHED]
+    if not unfinished and not records:
+        return folder  # let open_run say what it is
     if not unfinished:
         raise MlrunError(f"no unfinished run in {folder}")
     return max(unfinished, key=lambda file: file.stat().st_mtime).parent

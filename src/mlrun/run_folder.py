@@ -153,6 +153,8 @@ def open_run(path: str | Path) -> RunFolder:
     if not folder.is_dir():
         siblings = [p.name for p in folder.parent.iterdir()] if folder.parent.is_dir() else []
         raise MlrunError(f"no run folder {folder}.{did_you_mean(folder.name, siblings)}")
+    if not file.is_file() and (folder / ".lock").is_file():
+        raise MlrunError(f"{folder}: the run ended before it began to train; start it again")
     if not file.is_file():
         inside = sorted(path.parent.name for path in folder.glob("*/run.json"))
         choices = f"; there are runs in it: {', '.join(inside[:6])}" if inside else ""

@@ -23,8 +23,8 @@ def record(run: Path) -> Any:
 
 def test_help_names_every_verb_and_version_is_ours(mlrun):
     text = mlrun("--help").out
-    verbs = ("mlrun [OVERRIDES]", "evaluate RUN", "predict RUN", "resume RUN", "rerun RUN")
-    for words in (*verbs, "ls [GROUP]", "-m [OVERRIDES]", "--cfg job"):
+    verbs = ("mlrun [OVERRIDES]", "evaluate RUN", "predict RUN", "export RUN")
+    for words in (*verbs, "resume RUN", "rerun RUN", "ls [GROUP]", "-m [OVERRIDES]", "--cfg job"):
         assert words in text
     assert mlrun("--version").out == f"mlrun {__version__}\n"
 

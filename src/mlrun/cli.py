@@ -24,6 +24,7 @@ mlrun {__version__}: train a model that a configuration describes.
   mlrun -m [OVERRIDES]        one run per combination; e.g. mlrun -m task=covid seed=0,1,2
   mlrun evaluate RUN          score a run folder's model  [--input FILE]
   mlrun predict RUN           write its predictions       [--input FILE] [--output FILE]
+  mlrun export RUN --format F one file for another program: onnx, torch_export or safetensors
   mlrun resume RUN            go on after a stop or a crash, exactly  [trainer.epochs=N]
   mlrun rerun RUN             train it again: identical, or where and why not
   mlrun ls [GROUP]            what there is to choose from: {", ".join(GROUPS)}
@@ -160,6 +161,22 @@ def _predict(arguments: list[str]) -> int:
     return 0
 
 
+def _export(arguments: list[str]) -> int:
+    parser = _Parser("export", "write a run folder's best model as one file, checked on real rows")
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+    kinds = "onnx, torch_export or safetensors"
+    parser.add_argument("--format", required=True, metavar="FORMAT", help=kinds)
+    parser.add_argument("--output", metavar="FILE", help="where to; into the run folder if absent")
+    given = parser.parse_args(arguments)
+    _show_warnings()
+    from mlrun.export import export
+
+    made = export(given.run, given.format, output=given.output)
+    compared = f"{made.rows} rows compared, largest difference {made.difference:.1g}"
+    print(f"{made.path}  ({compared})")  # noqa: T201
+    return 0
+
+
 def _show_warnings() -> None:
     """What the program notices on the way goes to stderr; a training run has its console."""
     log = logging.getLogger("mlrun")
@@ -218,6 +235,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "evaluate": _evaluate,
     "predict": _predict,
+    "export": _export,
     "resume": _resume,
     "rerun": _rerun,
     "ls": _ls,

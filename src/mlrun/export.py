@@ -1,0 +1,140 @@
+"""export: a run's best model, preprocessing included, as one file for another program.
+
+Before the file is kept, the program it is for loads it and answers for real rows, which the
+checkpoint holds; the answers must be those of the model it was made of.
+"""
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from mlrun import __version__, export_safetensors, export_torch
+from mlrun.build import plain
+from mlrun.errors import MlrunError, did_you_mean
+from mlrun.export_check import largest_difference
+from mlrun.export_torch import Answers, Facts
+from mlrun.run_folder import open_run, write_atomically
+from mlrun.trained import Trained, open_trained
+
+SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "safetensors": ".safetensors"}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was kept, and how it compared."""
+
+    path: Path
+    rows: int  # of the validation data
+    difference: float  # the largest, in the target's unit or of a probability
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a file of a format is made, and what its program then answers to raw rows."""
+
+    to_bytes: Callable[[Trained, Facts], bytes]
+    load: Callable[[Path], Callable[[Tensor], Answers]]
+
+
+def export(folder: str, format: str, *, output: str | None = None) -> Exported:
+    """Write a run's best model as one file, once it is known to answer as the model does.
+
+    Args:
+        folder: the run folder.
+        format: onnx | torch_export | safetensors.
+        output: where to; `model.<suffix>` in the run folder if not given.
+
+    Raises:
+        MlrunError: no such run or format, a package is not installed, the file cannot be written
+            or answers differently.
+    """
+    kind = format_of(format)
+    run = open_run(folder)
+    trained, config = open_trained(run)
+    path = Path(output) if output is not None else run.path / f"model{SUFFIXES[format]}"
+    return write(path, kind, trained, config)
+
+
+def write(path: Path, kind: Format, trained: Trained, config: DictConfig) -> Exported:
+    """Make the file, compare, keep it.
+
+    Raises:
+        MlrunError: it cannot be written, or answers differently; what stood there still stands.
+    """
+    cpu = torch.device("cpu")
+    trained = replace(trained, model=trained.model.to(cpu), device=cpu, precision="32")
+    with _quiet():
+        content = kind.to_bytes(trained, facts_of(trained, config))
+        try:
+            difference = _keep_if_right(path, content, trained, kind)
+        except OSError as error:
+            raise MlrunError(f"cannot write {path}: {error.strerror}; see --output") from None
+    return Exported(path, len(trained.examples), difference)
+
+
+def _keep_if_right(path: Path, content: bytes, trained: Trained, kind: Format) -> float:
+    temporary = path.parent / f".{path.name}.{os.getpid()}{path.suffix}"
+    try:
+        write_atomically(temporary, content)
+        difference = largest_difference(trained, kind.load(temporary))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return difference
+
+
+def format_of(name: str) -> Format:
+    """The format of that name.
+
+    Raises:
+        MlrunError: there is none, or a package it needs is not installed.
+    """
+    if name not in SUFFIXES:
+        hint = did_you_mean(name, SUFFIXES)
+        raise MlrunError(f"--format {name}: must be {' or '.join(SUFFIXES)}.{hint}")
+    if name == "torch_export":
+        return Format(export_torch.to_bytes, export_torch.load)
+    if name == "safetensors":
+        return Format(export_safetensors.to_bytes, export_safetensors.load)
+    try:
+        from mlrun import export_onnx
+    except ImportError as error:
+        missing = f"--format onnx needs the package {error.name}"
+        raise MlrunError(f"{missing}: pip install 'mlrun-cli[onnx]'") from None
+    return Format(export_onnx.to_bytes, export_onnx.load)
+
+
+def facts_of(trained: Trained, config: DictConfig) -> Facts:
+    """What the file says of itself, and what a model is built of around its weights."""
+    facts = {
+        "mlrun": {"version": __version__},
+        "contract": trained.contract,
+        "spec": asdict(trained.spec),
+        "config": {group: plain(config[group]) for group in ("model", "loss")},
+    }
+    return {name: json.dumps(value) for name, value in facts.items()}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what the exporters say of their own code, and of packages we do without, to them."""
+    logs = [logging.getLogger(name) for name in ("torch", "onnxscript", "onnx_ir")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)

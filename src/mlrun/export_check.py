@@ -1,0 +1,77 @@
+"""Whether an exported file answers as the model that it was made of."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mlrun.data.spec import REGRESSION, Rows
+from mlrun.errors import MlrunError
+from mlrun.export_torch import Answers
+from mlrun.trained import Trained
+
+# Two programs add float32 numbers up in different orders, and a sum of a thousand terms then
+# differs by some 1e-6 of its largest. A wrong weight, or a column in another's place, shows in
+# the first three digits.
+TOLERANCE = 1e-5
+
+
+def largest_difference(trained: Trained, answer: Callable[[Tensor], Answers]) -> float:
+    """Compare on real rows, on rows with unknown and missing values, and on a row alone.
+
+    Args:
+        trained: the original, on the CPU and in float32.
+        answer: what the file computes.
+
+    Raises:
+        MlrunError: a prediction differs by more than rounding explains.
+    """
+    rows = _rows_to_compare(trained)
+    return max(_difference(trained, part, answer(part)) for part in (rows, rows[:1]))
+
+
+def _rows_to_compare(trained: Trained) -> Tensor:
+    """The examples; of a table also one with no known category, and one that lacks all it may."""
+    examples = trained.examples
+    unknown, missing = examples[:1].clone(), examples[:1].clone()
+    for index, column in enumerate(trained.contract.get("columns", [])):
+        if column["categories"] is not None:
+            unknown[:, index] = len(column["categories"])
+        if column["fill"] is not None:
+            missing[:, index] = torch.nan
+    return torch.cat([examples, unknown, missing])
+
+
+def _difference(trained: Trained, rows: Tensor, found: Answers) -> float:
+    outputs = trained.outputs(Rows(rows, None, []))
+    allowed = TOLERANCE * outputs.abs().amax(dim=1, keepdim=True).clamp(min=1.0).double()
+    wanted = trained.objective.decode(outputs)
+    if trained.spec.kind == REGRESSION:
+        # The sum with the target's mean is rounded once more, at that size.
+        rounding = 4 * torch.finfo(torch.float32).eps * wanted.abs().double()
+        allowed = allowed * trained.spec.target_scale + rounding
+        return _within(found["prediction"], wanted, allowed)
+    probabilities = trained.objective.probabilities(outputs).float()
+    lost = probabilities.gather(1, wanted[:, None])
+    lost = lost - probabilities.gather(1, found["prediction"][:, None])  # 0: same class, or a tie
+    _within(lost, torch.zeros_like(lost), allowed)
+    return _within(found["probabilities"], probabilities, allowed)
+
+
+def _within(found: Tensor, wanted: Tensor, allowed: Tensor) -> float:
+    """The largest difference.
+
+    Raises:
+        MlrunError: another shape, or one of them is larger than allowed.
+    """
+    if found.shape != wanted.shape:
+        shapes = f"shape {tuple(found.shape)}, not {tuple(wanted.shape)}"
+        raise MlrunError(f"the exported model's answers have {shapes}: no file was kept")
+    same = (found == wanted) | (found.isnan() & wanted.isnan())
+    difference = (found.double() - wanted.double()).abs().masked_fill(same, 0.0)
+    if (difference.isnan() | (difference > allowed)).any():
+        raise MlrunError(
+            f"the exported model differs from the original by {difference.max():.2g} "
+            f"(allowed: {allowed.min():.2g}): no file was kept"
+        )
+    return float(difference.max())

@@ -1,0 +1,43 @@
+"""The weights alone, with all it takes to build the model around them, as safetensors."""
+
+import json
+from pathlib import Path
+
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from mlrun.build import build
+from mlrun.export_torch import Facts, RawModel
+from mlrun.recorded import from_the_record
+from mlrun.trained import Trained, blamed_on, check_plan
+
+
+def to_bytes(trained: Trained, facts: Facts) -> bytes:
+    """The content of a .safetensors file: weights, and `facts` in its header."""
+    weights = {name: value.contiguous() for name, value in trained.model.state_dict().items()}
+    return save(weights, metadata=facts)
+
+
+def load(path: str | Path) -> RawModel:
+    """Build the model of a .safetensors file that `mlrun export` wrote.
+
+    Raises:
+        MlrunError: unreadable, none of ours, or it names what may not be built.
+    """
+    path = Path(path)
+    with blamed_on(path):
+        texts, weights = _read(path)
+        facts = {name: json.loads(texts[name]) for name in ("config", "spec", "contract")}
+        config = from_the_record(facts["config"], path)
+        objective = check_plan(config, {"spec": facts["spec"], "weights": weights})
+        shape, outputs = objective.spec.in_shape, objective.out_features
+        model = objective.complete(build("model", config, in_shape=shape, out_features=outputs))
+        model.load_state_dict(weights)
+        return RawModel(facts["contract"], model, objective)
+
+
+def _read(path: Path) -> tuple[Facts, dict[str, Tensor]]:
+    with safe_open(path, framework="pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return file.metadata() or {}, weights

@@ -1,0 +1,84 @@
+"""The model that takes raw rows, and its file for `torch.export.load`."""
+
+import copy
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from mlrun.data.preprocess import Contract, build_preprocess
+from mlrun.data.spec import REGRESSION
+from mlrun.objective import Objective
+from mlrun.trained import Trained
+
+Answers = dict[str, Tensor]  # `prediction` and, of a classification, `probabilities`
+Facts = dict[str, str]  # what an exported file says of itself: name → JSON
+
+
+class RawModel(nn.Module):
+    """Preprocessing, network and decoding in one; it computes, and is not trained any more.
+
+    Rows as the contract orders them, (n, columns) float64 with categories as their numbers, or
+    (n, channels, height, width) uint8, give `prediction`: (n, 1) float32 in the target's unit; or
+    (n,) int64 class numbers and `probabilities`, (n, classes) float32.
+    """
+
+    def __init__(self, contract: Contract, model: nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.contract, self.spec = contract, objective.spec
+        self.preprocess = build_preprocess(contract)
+        self.model = model
+        self._objective = objective
+        self.eval().requires_grad_(False)
+
+    def forward(self, rows: Tensor) -> Answers:
+        """Raw rows → predictions."""
+        outputs = self.model(self.preprocess(rows))
+        answers = {"prediction": self._objective.decode(outputs)}
+        if self.spec.kind != REGRESSION:
+            answers["probabilities"] = self._objective.probabilities(outputs).float()
+        return answers
+
+
+def trace(trained: Trained) -> ExportedProgram:
+    """The model as a graph that takes any number of raw rows.
+
+    The graph says nothing of the files, on this machine, that its code came from, and the row it
+    is traced with, which the file keeps, is nobody's.
+    """
+    network = _without_noise(copy.deepcopy(trained.model))
+    model = RawModel(trained.contract, network, trained.objective)
+    # Two rows: from one alone it would conclude that it is always one.
+    rows = torch.zeros(2, *trained.examples.shape[1:], dtype=trained.examples.dtype)
+    program = torch.export.export(model, (rows,), dynamic_shapes=({0: Dim("rows")},), strict=False)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)
+    return program
+
+
+def _without_noise(model: nn.Module) -> nn.Module:
+    """RReLU, outside training a leaky ReLU, as one: ONNX has no name for it."""
+    for name, child in model.named_children():
+        if isinstance(child, nn.RReLU):
+            setattr(model, name, nn.LeakyReLU((child.lower + child.upper) / 2))
+        else:
+            _without_noise(child)
+    return model
+
+
+def to_bytes(trained: Trained, facts: Facts) -> bytes:
+    """The content of a .pt2 file, `contract.json` and the other facts among its extra files."""
+    buffer = io.BytesIO()
+    extra = {f"{name}.json": text for name, text in facts.items()}
+    torch.export.save(trace(trained), buffer, extra_files=extra)
+    return buffer.getvalue()
+
+
+def load(path: Path) -> Callable[[Tensor], Answers]:
+    """What a .pt2 file computes."""
+    with path.open("rb") as file:
+        module: nn.Module = torch.export.load(file).module()
+    return module

@@ -1,0 +1,417 @@
+"""mlrun export: the three formats answer as the model does, or no file is kept."""
+
+import copy
+import errno
+import json
+import re
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+import torch
+from omegaconf import DictConfig
+from safetensors.torch import save_file
+from torch import nn
+
+from mlrun import export_onnx, export_safetensors, export_torch
+from mlrun.build import build
+from mlrun.cli import main
+from mlrun.data.preprocess import Contract, build_preprocess, fit_table, raw_rows
+from mlrun.data.spec import Spec
+from mlrun.errors import MlrunError
+from mlrun.export import SUFFIXES, Exported, facts_of, format_of, write
+from mlrun.export_check import largest_difference
+from mlrun.models.parts import ACTIVATIONS, build_activation
+from mlrun.objective import build_objective
+from mlrun.trained import Trained
+from tests.test_cli import SMOKE
+
+EXPORT = Path(__file__).resolve().parents[1] / "docs" / "export.md"
+TABLE = pd.DataFrame(
+    {
+        "petal length (cm)": [1.5, np.nan, 3.0, 1e6, -2.0, 0.0],
+        "color": ["red", "blue", None, "rosé, dark", "red", "blue"],
+        "model/floor": ["10", "9", "9", "10", "0", "9"],
+    }
+)
+KINDS = ("iris", "iris", "rose", "rose", "rose")
+FLOWERS = "petal,color,floor,kind\n" + "".join(
+    f"{'' if n % 5 == 4 else n % 7},{('red', 'blue', '')[n % 3]},{n % 2 + 9},{KINDS[n % 5]}\n"
+    for n in range(60)
+)
+ALLOW = "--allow-unknown"
+NEW = "surplus,floor,color,petal\nx,9,blue,2.5\nx,10,,6\nx,11,green,\nx,9,red,0\n"
+
+
+def untrained(
+    *,
+    classes: tuple[str, ...] = ("a", "b", "c"),
+    loss: str = "CrossEntropyLoss",
+    missing: str = "mean",
+    **settings: Any,
+) -> tuple[Trained, DictConfig]:
+    """A model nobody trained, with weights that matter, on rows of TABLE."""
+    model = {"hidden": [5, 4], "activation": "elu", "dropout": 0.5, "norm": "batch"} | settings
+    model = {"_target_": "mlrun.models.mlp.MLP", "init": "default"} | model
+    config = DictConfig({"model": model, "loss": {"_target_": f"torch.nn.{loss}"}})
+    table = TABLE if missing == "mean" else TABLE.dropna()
+    path, categorical = Path("t.csv"), ["color", "model/floor"]
+    contract = fit_table(
+        table,
+        path=path,
+        categorical=categorical,
+        encode="onehot",
+        scale="standard",
+        missing=missing,
+    )
+    kind = "classification" if classes else "regression"
+    spec = Spec(kind, (len(contract["features"]),), len(classes) or 1, classes, target="y")
+    spec = replace(spec, target_center=0.0 if classes else 1e4, target_scale=1 if classes else 50.0)
+    return rebuilt(config, spec, contract, raw_rows(table, contract, path)), config
+
+
+def rebuilt(config: DictConfig, spec: Spec, contract: Contract, rows: torch.Tensor) -> Trained:
+    torch.manual_seed(0)
+    objective = build_objective(config, spec)
+    model = build("model", config, in_shape=spec.in_shape, out_features=objective.out_features)
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
+            layer.running_mean.normal_()
+            layer.running_var.uniform_(0.5, 2.0)
+        if isinstance(layer, nn.PReLU):
+            nn.init.uniform_(layer.weight)
+    model, preprocess = objective.complete(model), build_preprocess(contract)
+    return Trained(model, objective, preprocess, contract, "32", torch.device("cpu"), rows)
+
+
+def written(trained: Trained, config: DictConfig, name: str) -> Exported:
+    return write(Path(f"model{SUFFIXES[name]}"), format_of(name), trained, config)
+
+
+def last_layer(trained: Trained) -> nn.Linear:
+    *_, last = trained.model.modules()
+    assert isinstance(last, nn.Linear)
+    return last
+
+
+def session(path: Path | str) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+# --- every model, in every format ---
+
+
+@pytest.mark.parametrize("name", SUFFIXES)
+def test_a_network_with_every_activation_answers_the_same(name):
+    trained, config = untrained(loss="BCEWithLogitsLoss", hidden=[6] * len(ACTIVATIONS))
+    if name == "safetensors":  # which rebuilds what the configuration says
+        trained, config = untrained(activation="prelu")
+    else:
+        assert isinstance(trained.model, nn.Sequential)
+        for number, activation in enumerate(ACTIVATIONS):
+            trained.model[4 * number + 3] = build_activation(activation)
+        kinds = [type(layer).__name__ for layer in trained.model]
+        assert kinds[1:5] == ["Linear", "BatchNorm1d", "Identity", "Dropout"]
+        assert {"RReLU", "PReLU", "GELU", "SiLU", "ELU"} < {*kinds}
+    assert written(trained, config, name).difference < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SUFFIXES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_each_activation_answers_the_same(activation, name):
+    trained, config = untrained(activation=activation)
+    assert written(trained, config, name).difference < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SUFFIXES)
+@pytest.mark.parametrize(
+    ("loss", "classes"),
+    [
+        ("MSELoss", ()),
+        ("NLLLoss", ("no", "yes")),
+        ("BCEWithLogitsLoss", ("no", "yes")),
+        ("BCEWithLogitsLoss", ("a", "b", "c")),
+    ],
+)
+def test_each_loss_answers_the_same(loss, classes, name):
+    trained, config = untrained(loss=loss, classes=classes)
+    assert written(trained, config, name).difference < (1e-6 if classes else 2e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SUFFIXES)
+def test_data_without_missing_values_answers_the_same(name):
+    trained, config = untrained(missing="error")
+    assert written(trained, config, name).difference < 1e-6
+
+
+def test_a_model_trained_in_bf16_is_exported_in_float32():
+    trained, config = untrained()
+    assert written(replace(trained, precision="bf16"), config, "safetensors").difference < 1e-6
+
+
+# --- whole commands ---
+
+
+@pytest.fixture(scope="module")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes from categories and a number, values of each missing; the data is gone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("flowers"))
+        data = Path("my.csv").resolve()
+        data.write_text(FLOWERS)
+        settings = ["data.target=kind", "data.categorical=[color,floor]", "data.missing=mean"]
+        chosen = ["loss=bce_with_logits", "optimizer.lr=0.1", "trainer.epochs=5", "quiet=true"]
+        assert main(["task=csv", f"data.train={data}", *settings, *chosen]) == 0
+        data.unlink()
+        return next(Path("outputs").resolve().glob("*/*"))
+
+
+@pytest.fixture
+def moved_run(trained_run: Path, workdir: Path) -> Path:
+    return Path(shutil.copytree(trained_run, workdir / "moved"))
+
+
+def labels_of(path: str) -> list[str]:
+    return pd.read_csv(path)["kind"].tolist()
+
+
+def snippet(name: str) -> str:
+    """The Python of the section of docs/export.md that is about a format."""
+    title = {"onnx": "ONNX", "torch_export": "torch.export", "safetensors": "safetensors"}[name]
+    section = EXPORT.read_text().split(f"## {title}\n")[1].split("\n## ")[0]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    return str(code)
+
+
+@pytest.mark.parametrize("name", SUFFIXES)
+def test_the_documented_code_predicts_as_mlrun_does(mlrun, write_csv, moved_run, name):
+    write_csv("new.csv", NEW)
+    answer = mlrun("predict", str(moved_run), "--input", "new.csv", "--output", "p.csv", ALLOW)
+    assert answer.code == 0
+    answer = mlrun("export", str(moved_run), "--format", name)
+    assert (answer.code, answer.err) == (0, "")
+    said = re.escape(str(moved_run / f"model{SUFFIXES[name]}"))
+    assert re.fullmatch(rf"{said}  \(12 rows compared, largest difference [\d.e-]+\)\n", answer.out)
+    shutil.move(moved_run / f"model{SUFFIXES[name]}", ".")
+    namespace: dict[str, Any] = {}
+    exec(snippet(name), namespace)
+    assert [*namespace["labels"]] == labels_of("p.csv")
+    assert {*labels_of("p.csv")} == {"iris", "rose"}
+
+
+def test_onnx_takes_one_row_and_any_unknown_category(mlrun, moved_run):
+    assert mlrun("export", str(moved_run), "--format", "onnx", "--output", "m.onnx").code == 0
+    model = session("m.onnx")
+
+    def answer(*colors: str) -> Any:
+        column = np.array([colors], dtype=object).T
+        floor, petal = np.full_like(column, "9"), np.full(column.shape, 2.0)
+        return model.run(None, {"color": column, "floor": floor, "petal": petal})
+
+    labels, probabilities = answer("red", "green", "(unknown)", "Red", "")
+    assert (labels.shape, probabilities.shape, probabilities.dtype) == ((5,), (5, 2), np.float32)
+    assert (probabilities[1:] == probabilities[1]).all()
+    assert (probabilities[0] != probabilities[1]).all()
+    alone_label, alone = answer("red")
+    assert ([*alone_label], pytest.approx(alone)) == ([labels[0]], probabilities[:1])
+    facts = model.get_modelmeta().custom_metadata_map
+    assert json.loads(facts["spec"])["classes"] == ["iris", "rose"]
+    assert [column["name"] for column in json.loads(facts["contract"])["columns"]] == [
+        entry.name for entry in model.get_inputs()
+    ]
+
+
+def test_a_regression_gives_the_numbers_of_pred_csv_and_leaves_the_folder_alone(mlrun):
+    run = mlrun("task=covid", *SMOKE).run
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    assert mlrun("export", str(run), "--format", "onnx", "--output", "m.onnx").code == 0
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+    table, model = pd.read_csv("data/sample/covid/covid.test.csv"), session("m.onnx")
+    inputs = {i.name: table[[i.name]].to_numpy("float64") for i in model.get_inputs()}
+    (found,) = model.run(None, inputs)
+    wanted = pd.read_csv(run / "pred.csv")["tested_positive"].to_numpy()
+    assert found.ravel() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_convolutional_network_answers_the_same(mlrun, mnist_files):
+    settings = ("model=cnn", "model.channels=[3,4]", "model.activation=rrelu", "loss=nll")
+    run = mlrun("task=mnist", *settings, *SMOKE).run
+    for name in SUFFIXES:
+        answer = mlrun("export", str(run), "--format", name)
+        assert (answer.code, answer.err) == (0, "")
+    images = np.random.default_rng(0).integers(0, 255, (3, 1, 8, 8), dtype=np.uint8)
+    labels, _ = session(run / "model.onnx").run(None, {"images": images})
+    answers = export_safetensors.load(run / "model.safetensors")(torch.from_numpy(images))
+    assert [int(label) for label in labels] == answers["prediction"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--format", "onx"), "onx: must be onnx or torch_export or safetensors. Did you mean"),
+        ((), "the following arguments are required: --format"),
+        (("--format", "safetensors", "--output", "no/such/m"), "cannot write no/such/m: No such"),
+        (("--format", "safetensors", "--output", "f/m"), "f/m: Not a directory; see --output"),
+        (("--format", "safetensors", "--output", "."), "cannot write .: "),
+    ],
+)
+def test_mistakes_are_told(mlrun, write_csv, trained_run, arguments, message):
+    write_csv("f", "a file")
+    answer = mlrun("export", str(trained_run), *arguments)
+    assert (answer.code, message in answer.err) == (2, True)
+    assert len(answer.err.splitlines()) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_told(mlrun, trained_run, monkeypatch):
+    def refuse(path: Path, content: bytes) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("mlrun.export.write_atomically", refuse)
+    answer = mlrun("export", str(trained_run), "--format", "safetensors")
+    assert answer.code == 2
+    assert answer.err.endswith("model.safetensors: Read-only file system; see --output\n")
+
+
+def test_onnx_that_is_not_installed_is_named(mlrun, trained_run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "mlrun.export_onnx")
+    monkeypatch.delattr("mlrun.export_onnx")
+    answer = mlrun("export", str(trained_run), "--format", "onnx")
+    assert answer.code == 2
+    assert answer.err.endswith("needs the package onnxruntime: pip install 'mlrun-cli[onnx]'\n")
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize("name", SUFFIXES)
+def test_a_file_that_answers_otherwise_is_not_kept(name, monkeypatch):
+    trained, config = untrained()
+    original = format_of(name)
+
+    def damaged(trained: Trained, facts: export_torch.Facts) -> bytes:
+        trained = replace(trained, model=copy.deepcopy(trained.model))
+        last_layer(trained).weight.data[0, 0] += 1e-3
+        return original.to_bytes(trained, facts)
+
+    Path(f"model{SUFFIXES[name]}").write_text("the one before")
+    with pytest.raises(MlrunError, match=r"differs from the original by .* no file was kept"):
+        write(Path(f"model{SUFFIXES[name]}"), replace(original, to_bytes=damaged), trained, config)
+    assert [path.read_text() for path in Path().iterdir()] == ["the one before"]
+
+
+def answers_of(trained: Trained, **changes: Any) -> Any:
+    """The right answers, but for what `changes` does to some of them."""
+    model = export_torch.RawModel(trained.contract, trained.model, trained.objective)
+
+    def answer(rows: torch.Tensor) -> export_torch.Answers:
+        right: export_torch.Answers = model(rows)
+        return right | {name: change(right[name]) for name, change in changes.items()}
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prediction": lambda numbers: (numbers + 1) % 3},
+        {"probabilities": lambda shares: shares + 1e-4},
+        {"probabilities": lambda shares: shares * torch.nan},
+        {"probabilities": lambda shares: shares[:1]},
+    ],
+)
+def test_wrong_classes_and_probabilities_are_noticed(changes):
+    trained, _ = untrained()
+    assert largest_difference(trained, answers_of(trained)) < 1e-6
+    with pytest.raises(MlrunError, match="no file was kept"):
+        largest_difference(trained, answers_of(trained, **changes))
+
+
+def test_classes_that_tie_may_be_either():
+    trained, _ = untrained()
+    nn.init.zeros_(last_layer(trained).weight)
+    nn.init.zeros_(last_layer(trained).bias)
+    other = answers_of(trained, prediction=lambda numbers: (numbers + 1) % 3)
+    assert largest_difference(trained, other) < 1e-6
+
+
+def test_a_value_is_compared_at_the_scale_it_was_learned_at():
+    trained, _ = untrained(loss="MSELoss", classes=())  # 10,000 ± 50
+    near = answers_of(trained, prediction=lambda values: values + 0.001)
+    assert largest_difference(trained, near) == pytest.approx(0.001, rel=0.5)
+    far = answers_of(trained, prediction=lambda values: values + 0.1)
+    with pytest.raises(MlrunError, match="differs"):
+        largest_difference(trained, far)
+
+
+def test_more_weights_than_protobuf_holds_are_refused(monkeypatch):
+    monkeypatch.setattr(export_onnx, "LARGEST", 100)
+    with pytest.raises(MlrunError, match="2 GB at most: --format torch_export or safetensors"):
+        written(*untrained(), "onnx")
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ({"name": "prediction", "categories": None}, "'prediction' is called as an output"),
+        ({"name": "color", "categories": ["", "red"]}, "'color' has a category of blanks only"),
+    ],
+)
+def test_columns_that_onnx_cannot_take_are_refused(column, message):
+    trained, config = untrained()
+    trained = replace(trained, contract={"input": "table", "columns": [column | {"fill": 1.0}]})
+    with pytest.raises(MlrunError, match=message):
+        written(trained, config, "onnx")
+
+
+def test_columns_may_have_the_names_of_the_graphs_own():
+    trained, config = untrained()
+    names = ["rows", "model/rows", "_model/code_1"]
+    columns = [c | {"name": n} for c, n in zip(trained.contract["columns"], names, strict=True)]
+    trained = replace(trained, contract=trained.contract | {"columns": columns})
+    assert written(trained, config, "onnx").difference < 1e-6
+    assert [entry.name for entry in session("model.onnx").get_inputs()] == names
+
+
+@pytest.mark.parametrize("name", SUFFIXES)
+def test_files_tell_nothing_of_this_machine_and_no_row(name):
+    trained, config = untrained()
+    trained.examples[0, 0] = 1234.56789
+    content = written(trained, config, name).path.read_bytes()
+    assert str(Path(torch.__file__).parents[1]).encode() not in content
+    assert str(EXPORT.parents[1]).encode() not in content
+    assert np.float64(1234.56789).tobytes() not in content
+
+
+@pytest.mark.parametrize("metadata", [{}, {"config": "{"}, {"config": "[]"}])
+def test_foreign_safetensors_are_refused(metadata):
+    save_file({"weight": torch.zeros(1)}, "m.safetensors", metadata=metadata)
+    with pytest.raises(MlrunError, match=r"m\.safetensors does not hold a whole model"):
+        export_safetensors.load("m.safetensors")
+
+
+def test_a_safetensors_file_cannot_have_other_classes_built():
+    trained, config = untrained()
+    config.model._target_ = "os.system"
+    content = export_safetensors.to_bytes(trained, facts_of(trained, config))
+    Path("m.safetensors").write_bytes(content)
+    with pytest.raises(MlrunError, match=r"model\._target_=os\.system: refused"):
+        export_safetensors.load("m.safetensors")
+
+
+def test_a_damaged_safetensors_file_is_refused():
+    path = written(*untrained(), "safetensors").path
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(MlrunError, match="does not hold a whole model"):
+        export_safetensors.load(path)

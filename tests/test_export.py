@@ -19,14 +19,14 @@ from omegaconf import DictConfig
 from safetensors.torch import save_file
 from torch import nn
 
-from mlrun import export_onnx, export_safetensors, export_torch
 from mlrun.build import build
 from mlrun.cli import main
 from mlrun.data.preprocess import Contract, build_preprocess, fit_table, raw_rows
 from mlrun.data.spec import Spec
 from mlrun.errors import MlrunError
-from mlrun.export import SUFFIXES, Exported, facts_of, format_of, write
-from mlrun.export_check import largest_difference
+from mlrun.export import onnx_file, safetensors_file, torch_file
+from mlrun.export.check import largest_difference
+from mlrun.export.write import SUFFIXES, Exported, facts_of, format_of, write
 from mlrun.models.parts import ACTIVATIONS, build_activation
 from mlrun.objective import build_objective
 from mlrun.trained import Trained
@@ -252,7 +252,7 @@ def test_a_convolutional_network_answers_the_same(mlrun, mnist_files):
         assert (answer.code, answer.err) == (0, "")
     images = np.random.default_rng(0).integers(0, 255, (3, 1, 8, 8), dtype=np.uint8)
     labels, _ = session(run / "model.onnx").run(None, {"images": images})
-    answers = export_safetensors.load(run / "model.safetensors")(torch.from_numpy(images))
+    answers = safetensors_file.load(run / "model.safetensors")(torch.from_numpy(images))
     assert [int(label) for label in labels] == answers["prediction"].tolist()
 
 
@@ -277,7 +277,7 @@ def test_a_folder_that_cannot_be_written_is_told(mlrun, trained_run, monkeypatch
     def refuse(path: Path, content: bytes) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("mlrun.export.write_atomically", refuse)
+    monkeypatch.setattr("mlrun.export.write.write_atomically", refuse)
     answer = mlrun("export", str(trained_run), "--format", "safetensors")
     assert answer.code == 2
     assert answer.err.endswith("model.safetensors: Read-only file system; see --output\n")
@@ -285,8 +285,8 @@ def test_a_folder_that_cannot_be_written_is_told(mlrun, trained_run, monkeypatch
 
 def test_onnx_that_is_not_installed_is_named(mlrun, trained_run, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    monkeypatch.delitem(sys.modules, "mlrun.export_onnx")
-    monkeypatch.delattr("mlrun.export_onnx")
+    monkeypatch.delitem(sys.modules, "mlrun.export.onnx_file")
+    monkeypatch.delattr("mlrun.export.onnx_file")
     answer = mlrun("export", str(trained_run), "--format", "onnx")
     assert answer.code == 2
     assert answer.err.endswith("needs the package onnxruntime: pip install 'mlrun-cli[onnx]'\n")
@@ -300,7 +300,7 @@ def test_a_file_that_answers_otherwise_is_not_kept(name, monkeypatch):
     trained, config = untrained()
     original = format_of(name)
 
-    def damaged(trained: Trained, facts: export_torch.Facts) -> bytes:
+    def damaged(trained: Trained, facts: torch_file.Facts) -> bytes:
         trained = replace(trained, model=copy.deepcopy(trained.model))
         last_layer(trained).weight.data[0, 0] += 1e-3
         return original.to_bytes(trained, facts)
@@ -313,10 +313,10 @@ def test_a_file_that_answers_otherwise_is_not_kept(name, monkeypatch):
 
 def answers_of(trained: Trained, **changes: Any) -> Any:
     """The right answers, but for what `changes` does to some of them."""
-    model = export_torch.RawModel(trained.contract, trained.model, trained.objective)
+    model = torch_file.RawModel(trained.contract, trained.model, trained.objective)
 
-    def answer(rows: torch.Tensor) -> export_torch.Answers:
-        right: export_torch.Answers = model(rows)
+    def answer(rows: torch.Tensor) -> torch_file.Answers:
+        right: torch_file.Answers = model(rows)
         return right | {name: change(right[name]) for name, change in changes.items()}
 
     return answer
@@ -356,7 +356,7 @@ def test_a_value_is_compared_at_the_scale_it_was_learned_at():
 
 
 def test_more_weights_than_protobuf_holds_are_refused(monkeypatch):
-    monkeypatch.setattr(export_onnx, "LARGEST", 100)
+    monkeypatch.setattr(onnx_file, "LARGEST", 100)
     with pytest.raises(MlrunError, match="2 GB at most: --format torch_export or safetensors"):
         written(*untrained(), "onnx")
 
@@ -398,20 +398,20 @@ def test_files_tell_nothing_of_this_machine_and_no_row(name):
 def test_foreign_safetensors_are_refused(metadata):
     save_file({"weight": torch.zeros(1)}, "m.safetensors", metadata=metadata)
     with pytest.raises(MlrunError, match=r"m\.safetensors does not hold a whole model"):
-        export_safetensors.load("m.safetensors")
+        safetensors_file.load("m.safetensors")
 
 
 def test_a_safetensors_file_cannot_have_other_classes_built():
     trained, config = untrained()
     config.model._target_ = "os.system"
-    content = export_safetensors.to_bytes(trained, facts_of(trained, config))
+    content = safetensors_file.to_bytes(trained, facts_of(trained, config))
     Path("m.safetensors").write_bytes(content)
     with pytest.raises(MlrunError, match=r"model\._target_=os\.system: refused"):
-        export_safetensors.load("m.safetensors")
+        safetensors_file.load("m.safetensors")
 
 
 def test_a_damaged_safetensors_file_is_refused():
     path = written(*untrained(), "safetensors").path
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(MlrunError, match="does not hold a whole model"):
-        export_safetensors.load(path)
+        safetensors_file.load(path)

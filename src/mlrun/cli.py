@@ -169,7 +169,7 @@ def _export(arguments: list[str]) -> int:
     parser.add_argument("--output", metavar="FILE", help="where to; into the run folder if absent")
     given = parser.parse_args(arguments)
     _show_warnings()
-    from mlrun.export import export
+    from mlrun.export.write import export
 
     made = export(given.run, given.format, output=given.output)
     compared = f"{made.rows} rows compared, largest difference {made.difference:.1g}"

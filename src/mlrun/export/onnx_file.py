@@ -21,7 +21,7 @@ from torch import Tensor
 from mlrun.data.preprocess import Contract
 from mlrun.data.spec import Spec
 from mlrun.errors import MlrunError
-from mlrun.export_torch import Answers, Facts, trace
+from mlrun.export.torch_file import Answers, Facts, trace
 from mlrun.trained import Trained
 
 OPSET = 18  # the one torch's exporter is written for; runtimes of 2023 and later know it

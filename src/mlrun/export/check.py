@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mlrun.data.spec import REGRESSION, Rows
 from mlrun.errors import MlrunError
-from mlrun.export_torch import Answers
+from mlrun.export.torch_file import Answers
 from mlrun.trained import Trained
 
 # Two programs add float32 numbers up in different orders, and a sum of a thousand terms then

@@ -17,11 +17,12 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from mlrun import __version__, export_safetensors, export_torch
+from mlrun import __version__
 from mlrun.build import plain
 from mlrun.errors import MlrunError, did_you_mean
-from mlrun.export_check import largest_difference
-from mlrun.export_torch import Answers, Facts
+from mlrun.export import safetensors_file, torch_file
+from mlrun.export.check import largest_difference
+from mlrun.export.torch_file import Answers, Facts
 from mlrun.run_folder import open_run, write_atomically
 from mlrun.trained import Trained, open_trained
 
@@ -102,15 +103,15 @@ def format_of(name: str) -> Format:
         hint = did_you_mean(name, SUFFIXES)
         raise MlrunError(f"--format {name}: must be {' or '.join(SUFFIXES)}.{hint}")
     if name == "torch_export":
-        return Format(export_torch.to_bytes, export_torch.load)
+        return Format(torch_file.to_bytes, torch_file.load)
     if name == "safetensors":
-        return Format(export_safetensors.to_bytes, export_safetensors.load)
+        return Format(safetensors_file.to_bytes, safetensors_file.load)
     try:
-        from mlrun import export_onnx
+        from mlrun.export import onnx_file
     except ImportError as error:
         missing = f"--format onnx needs the package {error.name}"
         raise MlrunError(f"{missing}: pip install 'mlrun-cli[onnx]'") from None
-    return Format(export_onnx.to_bytes, export_onnx.load)
+    return Format(onnx_file.to_bytes, onnx_file.load)
 
 
 def facts_of(trained: Trained, config: DictConfig) -> Facts:

@@ -8,7 +8,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mlrun.build import build
-from mlrun.export_torch import Facts, RawModel
+from mlrun.export.torch_file import Facts, RawModel
 from mlrun.recorded import from_the_record
 from mlrun.trained import Trained, blamed_on, check_plan
 

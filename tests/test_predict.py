@@ -1,7 +1,9 @@
 """evaluate and predict on new files: the prediction contract."""
 
 import csv
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,13 +51,75 @@ def test_evaluate_scores_a_new_file_with_targets(mlrun, write_csv, flower_run):
     assert "no column 'kind'" in mlrun("evaluate", str(flower_run), "--input", "bare.csv").err
 
 
-def test_a_run_moved_elsewhere_predicts_without_its_training_data(mlrun, write_csv, flower_run):
-    write_csv("new.csv", "petal,color\n1,red\n")
+@pytest.mark.fault(
+    "the run folder moved and its training data gone",
+    "predict, evaluate --input, export and show work; the others name the file that is missing",
+)
+def test_a_run_moved_elsewhere_needs_no_training_data(mlrun, write_csv, flower_run):
+    write_csv("new.csv", "petal,color,kind\n1,red,rose\n")
     Path("my.csv").unlink()
-    moved = flower_run.rename("elsewhere")
-    assert mlrun("predict", str(moved), "--input", "new.csv", "--output", "out.csv").code == 0
+    moved = str(flower_run.rename("elsewhere"))
+    given = ("--input", "new.csv")
+    assert mlrun("predict", moved, *given, "--output", "out.csv").code == 0
     assert Path("out.csv").read_text().startswith("id,kind\n0,")
-    assert "is gone" in mlrun("evaluate", str(moved)).err
+    assert mlrun("evaluate", moved, *given).code == 0
+    assert mlrun("export", moved, "--format", "safetensors").code == 0
+    assert "category    color: blue, red" in mlrun("show", moved).out
+    for verb in ("evaluate", "predict", "rerun"):
+        answer = mlrun(verb, moved)
+        assert (answer.code, "my.csv is gone; --data FOLDER" in answer.err) == (2, True)
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "predict", "rerun"])
+def test_data_that_moved_is_found_by_its_hash(mlrun, flower_run, monkeypatch, verb):
+    Path("there").mkdir()
+    Path("my.csv").rename("there/my.csv")
+    assert mlrun(verb, str(flower_run), "--data", "there").code == 0
+    monkeypatch.setenv("MLRUN_DATA", "there")
+    assert mlrun(verb, str(flower_run)).code == 0
+    Path("there/my.csv").write_text(FLOWERS.replace("rose", "Rose"))
+    answer = mlrun(verb, str(flower_run))
+    assert answer.code == (1 if verb == "rerun" else 2)
+    assert "my.csv has changed" in answer.out + answer.err
+
+
+def test_a_run_on_the_sample_makes_the_sample_again_where_it_is_gone(mlrun):
+    run = mlrun("task=phone_price", *SMOKE).run
+    before = (run / "pred.csv").read_bytes()
+    shutil.rmtree("data")
+    assert mlrun("predict", str(run)).code == 0
+    assert (run / "pred.csv").read_bytes() == before
+
+
+@pytest.mark.fault("a run folder that cannot be written", "one line; --output says where else")
+@pytest.mark.parametrize("verb", ["predict", "export"])
+def test_a_read_only_run_folder_is_enough_with_output(
+    mlrun, write_csv, flower_run, monkeypatch, verb
+):
+    write_csv("new.csv", "petal,color\n1,red\n")
+    open_file = Path.open
+
+    def read_only(self: Path, mode: str = "r", *arguments: Any, **named: Any) -> Any:
+        if flower_run in self.parents and not mode.startswith("r"):
+            raise OSError(30, "Read-only file system", str(self))
+        return open_file(self, mode, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", read_only)
+    options = ("--input", "new.csv") if verb == "predict" else ("--format", "safetensors")
+    answer = mlrun(verb, str(flower_run), *options)
+    assert (answer.code, "Read-only file system; see --output" in answer.err) == (2, True)
+    assert mlrun(verb, str(flower_run), *options, "--output", "out").code == 0
+
+
+def test_show_tells_what_a_run_is(mlrun, flower_run):
+    lines = mlrun("show", str(flower_run)).out.splitlines()
+    told = {line[:12].strip(): line[12:] for line in lines}
+    assert told["status"].startswith("done (20")
+    assert told["learns"] == "classification of 'kind' from 4 features"
+    assert told["classes"] == "iris, rose"
+    assert told["numbers"] == "petal"
+    assert told["category"] == "color: blue, red"
+    assert told["new rows"] == f"mlrun predict {flower_run} --input FILE"
 
 
 def test_data_that_changed_since_the_run_is_noticed(mlrun, write_csv, flower_run):

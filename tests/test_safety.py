@@ -24,6 +24,8 @@ COMMANDS = {
     "evaluate a file": ("evaluate", "run", "--input", "new.csv"),
     "predict": ("predict", "run", "--output", "out.csv"),
     "predict a file": ("predict", "run", "--input", "new.csv", "--output", "out.csv"),
+    "show": ("show", "run"),
+    "export": ("export", "run", "--format", "safetensors", "--output", "out.csv"),
     "resume": ("resume", "run", "trainer.epochs=3"),
     "rerun": ("rerun", "run"),
 }

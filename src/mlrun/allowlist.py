@@ -43,6 +43,21 @@ ALLOWED = {
 }
 
 
+def check_targets(config: Mapping[str, Any]) -> None:
+    """Refuse what no group of the configuration may name, before anything is built.
+
+    Raises:
+        MlrunError: with the first such place.
+    """
+    for group in [name for name in ALLOWED if name in config]:
+        node = config[group]
+        choices = [node]
+        if group == "loss" and isinstance(node, Mapping) and "_target_" not in node:
+            choices = [*node.values()]  # loss=auto holds one for each kind of task
+        for choice in choices:
+            resolve(group, choice)
+
+
 def resolve(group: str, node: Any) -> type:
     """The class `node` builds, once it is known to be allowed and the only one in the node.
 

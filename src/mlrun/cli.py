@@ -25,6 +25,7 @@ mlrun {__version__}: train a model that a configuration describes.
   mlrun evaluate RUN          score a run folder's model  [--input FILE]
   mlrun predict RUN           write its predictions       [--input FILE] [--output FILE]
   mlrun export RUN --format F one file for another program: onnx, torch_export or safetensors
+  mlrun show RUN              what it is, how it went, what a new file must have
   mlrun resume RUN            go on after a stop or a crash, exactly  [trainer.epochs=N]
   mlrun rerun RUN             train it again: identical, or where and why not
   mlrun ls [GROUP]            what there is to choose from: {", ".join(GROUPS)}
@@ -195,6 +196,18 @@ def _add_allow_unknown(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow-unknown", action="store_true", help=text)
 
 
+def _show(arguments: list[str]) -> int:
+    parser = _Parser("show", "say what a run is and what a new file must have, from its folder")
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+    given = parser.parse_args(arguments)
+    from mlrun.show import show
+
+    lines = show(given.run)
+    width = max(len(name) for name, _ in lines)
+    print("\n".join(f"{name:<{width}}  {text}" for name, text in lines))  # noqa: T201
+    return 0
+
+
 def _resume(arguments: list[str]) -> int:
     parser = _Parser("resume", "go on with a run from its last checkpoint, exactly")
     parser.add_argument("run", metavar="RUN", help="a run folder, or a folder of runs: the newest")
@@ -236,6 +249,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "evaluate": _evaluate,
     "predict": _predict,
     "export": _export,
+    "show": _show,
     "resume": _resume,
     "rerun": _rerun,
     "ls": _ls,

@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from mlrun.allowlist import check_targets
 from mlrun.errors import MlrunError
 from mlrun.secrecy import HIDDEN, is_secret, redact
 
@@ -40,7 +41,8 @@ def from_the_record(values: Any, source: Path) -> DictConfig:
     Hydra's own settings are dropped: they are for the process that trained.
 
     Raises:
-        MlrunError: something else, a reference, or a setting that was left out.
+        MlrunError: something else, a reference, a setting that was left out, a class that may not
+            be built.
     """
     if not isinstance(values, Mapping):
         raise MlrunError(f"{source} holds no configuration")
@@ -52,6 +54,7 @@ def from_the_record(values: Any, source: Path) -> DictConfig:
                 f"{source}: {missing[0]} was a secret or came from the environment and is not "
                 "recorded: the run cannot be opened"
             )
+        check_targets(values)
         return OmegaConf.create({k: v for k, v in values.items() if k != "hydra"})
     except (RecursionError, ValueError) as error:
         raise MlrunError(f"{source} holds no configuration: {error}") from None

@@ -108,7 +108,7 @@ def blamed_on(path: Path) -> Iterator[None]:
         raise MlrunError(f"{path}: {error}") from error
     except Exception as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise MlrunError(f"{path} does not hold a whole model: {reason}") from error
+        raise MlrunError(f"{path} is damaged: {reason}") from error
 
 
 def _rebuilt(config: DictConfig, settings: Settings, state: State, device: torch.device) -> Trained:

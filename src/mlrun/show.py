@@ -1,0 +1,70 @@
+"""show: what a run is and what it needs, told by its folder alone."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mlrun.data.spec import Spec
+from mlrun.metrics import shown
+from mlrun.run_folder import RunFolder, open_run
+from mlrun.trained import blamed_on, open_trained
+
+MOST = 8  # classes or categories that are written out
+
+
+def show(folder: str) -> list[tuple[str, str]]:
+    """Lines of (what, text) about a run: how it went, what it learnt, what a new file must have.
+
+    Raises:
+        MlrunError: no such run, or its folder is damaged.
+    """
+    run = open_run(folder)
+    with blamed_on(run.path / "run.json"):
+        lines = [*_history(run)]
+    if run.best.is_file():
+        trained, _ = open_trained(run)
+        lines += _contract(trained.contract, trained.spec)
+        lines.append(("new rows", f"mlrun predict {run.path} --input FILE"))
+    if run.entry("status", str) != "done":
+        lines.append(("go on", f"mlrun resume {run.path}"))
+    return lines
+
+
+def _history(run: RunFolder) -> Iterator[tuple[str, str]]:
+    record = run.record
+    yield "status", f"{run.entry('status', str)} ({record.get('error', record.get('ended'))})"
+    yield "command", run.entry("command", str)
+    spec = Spec.from_record(run.entry("spec", dict), str(run.path / "run.json"))
+    features = "x".join(map(str, spec.in_shape))
+    yield "learns", f"{spec.kind} of '{spec.target}' from {features} features"
+    if spec.classes:
+        yield "classes", _listed(spec.classes)
+    yield "best epoch", f"{record.get('best_epoch')} of {record.get('epochs')}"
+    for name, values in record.get("metrics", {}).items():
+        yield name, shown(values)
+    versions = run.entry("versions", dict)
+    made_with = ", ".join(f"{name} {versions.get(name)}" for name in ("mlrun", "torch", "python"))
+    yield "trained", f"{record.get('started')} on {record.get('device')} with {made_with}"
+    for file in run.entry("data", list):
+        sample = " (the bundled SAMPLE)" if record.get("sample") else ""
+        yield f"{file['role']} file", f"{file['path']}{sample}"
+
+
+def _contract(contract: Mapping[str, Any], spec: Spec) -> Iterator[tuple[str, str]]:
+    """What a new file must have."""
+    if contract["input"] == "images":
+        yield "takes", f"an IDX file of images of {' x '.join(map(str, spec.in_shape[1:]))} pixels"
+        return
+    columns = contract["columns"]
+    numbers = [column["name"] for column in columns if column["categories"] is None]
+    if numbers:
+        yield "numbers", ", ".join(numbers)
+    for column in columns:
+        if column["categories"] is not None:
+            yield "category", f"{column['name']}: {_listed(column['categories'])}"
+    optional = [column["name"] for column in columns if column["fill"] is not None]
+    yield "may lack", _listed(optional) if optional else "no value of these"
+
+
+def _listed(names: Any) -> str:
+    more = f" … ({len(names)})" if len(names) > MOST else ""
+    return ", ".join(map(str, names[:MOST])) + more

@@ -35,8 +35,8 @@ format: .venv/.installed ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-soak: .venv/.installed ## the long tests of resuming: schedulers, optimizers, kills at every moment
-	$(PYTEST) -m "" tests/test_resume.py tests/test_crash.py
+soak: .venv/.installed ## every fault, the long way; writes docs/reliability.md
+	$(PYTEST) -m "fault" --reliability=docs/reliability.md
 
 smoke: .venv/.installed ## all three tasks, a few batches each
 	$(BIN)/mlrun -m task=covid,phone_price,mnist debug=smoke

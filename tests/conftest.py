@@ -49,6 +49,20 @@ def mlrun(capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     return call
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`whole(mlrun, "task=covid", ...)`: the run that never stopped, made once for all tests."""
+    made: dict[tuple[str, ...], Path] = {}
+
+    def run(mlrun: Callable[..., Answer], *arguments: str) -> Path:
+        if arguments not in made:
+            made[arguments] = tmp_path_factory.mktemp("whole") / "run"
+            assert mlrun(*arguments, f"hydra.run.dir={made[arguments]}").code == 0
+        return made[arguments]
+
+    return run
+
+
 @pytest.fixture
 def write_csv(workdir: Path) -> Callable[[str, str], Path]:
     """`write_csv("my.csv", "a,b\\n1,2\\n")`."""

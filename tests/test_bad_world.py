@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 
 from mlrun import record
+from tests import faults
 from tests.test_resume import TINY, assert_same_run, started, status
-
-FULL = "one error line, exit 2; what was good stays good, `mlrun resume` goes on to the same bits"
 
 
 @pytest.fixture
@@ -40,14 +39,16 @@ def failing_sync(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 # A run of six epochs syncs each file and then its folder: 4 times for the sample data, 12 times
 # before training, 24 times in it, 14 times after it.
 FAST = (19, 49)
-SYNCS = [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in range(5, 55)]
+SYNCS = [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in range(5, 55, 2)]
 
 
-@pytest.mark.fault("disk full", FULL)
+@faults.disk_full
 @pytest.mark.parametrize("number", SYNCS)
 @pytest.mark.parametrize("last", [None, pytest.param(9999, marks=pytest.mark.slow)])
-def test_a_full_disk_is_told_and_costs_nothing_that_was_written(mlrun, failing_sync, number, last):
-    mlrun(*TINY, "hydra.run.dir=whole")
+def test_a_full_disk_is_told_and_costs_nothing_that_was_written(
+    mlrun, whole, failing_sync, number, last
+):
+    unbroken = whole(mlrun, *TINY)
     failing_sync(number, last or number)
     answer = mlrun(*TINY, "hydra.run.dir=broken")
     failing_sync(0, 0)
@@ -56,13 +57,13 @@ def test_a_full_disk_is_told_and_costs_nothing_that_was_written(mlrun, failing_s
     assert not list(Path("broken").rglob("*.tmp"))
     resumed = mlrun("resume", "broken")
     if Path("broken/run.json").exists():
-        assert_same_run(Path("whole"), Path("broken"))
+        assert_same_run(unbroken, Path("broken"))
         assert "error" not in json.loads(Path("broken/run.json").read_text())
     else:
         assert "ended before it began to train; start it again" in resumed.err
 
 
-@pytest.mark.fault("an output folder that cannot be written", "one error line, exit 2")
+@faults.unwritable_place
 def test_a_read_only_place_for_runs_is_told(mlrun, monkeypatch):
     make = Path.mkdir
 
@@ -78,7 +79,7 @@ def test_a_read_only_place_for_runs_is_told(mlrun, monkeypatch):
     assert "Read-only file system; see paths.outputs" in answer.err
 
 
-@pytest.mark.fault("the run folder deleted while the run trains", "one error line, exit 2")
+@faults.deleted_folder
 def test_a_folder_deleted_while_the_run_trains_is_told(mlrun, monkeypatch):
     write_down = record.Record.epoch
 
@@ -94,7 +95,7 @@ def test_a_folder_deleted_while_the_run_trains_is_told(mlrun, monkeypatch):
     assert not Path("run").exists()
 
 
-@pytest.mark.fault("a clock that goes backwards", "no effect on what is learnt, resumed or stopped")
+@faults.wrong_clock
 def test_a_clock_that_goes_backwards_changes_nothing(mlrun, monkeypatch):
     mlrun(*TINY, "hydra.run.dir=whole")
     hours = itertools.count()
@@ -107,7 +108,7 @@ def test_a_clock_that_goes_backwards_changes_nothing(mlrun, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.fault("four runs started in the same second", "four folders, four whole runs")
+@faults.same_second
 def test_four_real_runs_started_at_once_get_four_folders():
     processes = [started("debug=smoke", "quiet=true") for _ in range(4)]
     answers = [process.communicate(timeout=300) for process in processes]
@@ -124,7 +125,7 @@ mkdir small && mount -t tmpfs -o size=$size tmpfs small && exec "$@"
 
 
 @pytest.mark.slow
-@pytest.mark.fault("disk full", FULL)
+@faults.disk_full
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs a file system of its own")
 def test_a_real_small_disk_that_fills_up_is_told():
     inside = ["unshare", "--mount", "--map-root-user", "sh", "-c", TMPFS, "sh", "400k"]

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mlrun import __version__
+from tests import faults
 
 SMOKE = ("debug=smoke", "quiet=true")
 
@@ -262,6 +263,7 @@ def test_batch_norm_survives_a_last_batch_of_one_row(mlrun, write_csv):
 # --- mistakes ---
 
 
+@faults.mistakes
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -319,6 +321,7 @@ def test_a_mistake_gets_a_line_or_two_exit_code_2_and_leaves_no_folder(mlrun, ar
     assert not Path("outputs").exists()
 
 
+@faults.bad_csv
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -399,6 +402,7 @@ def test_a_fault_of_ours_keeps_its_traceback_and_exits_with_1(mlrun, monkeypatch
     assert "ZeroDivisionError: ours" in (run / "run.log").read_text()
 
 
+@faults.not_finite
 def test_a_diverging_run_says_so_keeps_its_best_weights_and_exits_with_1(mlrun):
     answer = mlrun("optimizer=sgd", "optimizer.lr=1e4", "trainer.epochs=20", "scheduler=constant")
     assert answer.code == 1

@@ -10,13 +10,12 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.conftest import Answer
 from tests.test_resume import (
     JOBS,
     TINY,
@@ -31,20 +30,6 @@ from tests.test_resume import (
 DIE_AT = Path(__file__).with_name("die_at.py")
 SEED = os.environ.get("CRASH_SEED", "0")
 SAME = "`mlrun resume` ends with the same bits as the run that never stopped"
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """`whole(mlrun, "task=covid", ...)`: the run that never stopped, made once for all tests."""
-    made: dict[tuple[str, ...], Path] = {}
-
-    def run(mlrun: Callable[..., Answer], *arguments: str) -> Path:
-        if arguments not in made:
-            made[arguments] = tmp_path_factory.mktemp("whole") / "run"
-            assert mlrun(*arguments, f"hydra.run.dir={made[arguments]}").code == 0
-        return made[arguments]
-
-    return run
 
 
 def assert_ended_like(whole: Path, broken: Path) -> None:

@@ -16,6 +16,7 @@ from mlrun.data.spec import Spec
 from mlrun.errors import Diverged
 from mlrun.loop import Features, Learner, Progress, evaluate, fit, outputs_of, steps_per_epoch
 from mlrun.objective import Objective
+from tests import faults
 
 SPEC = Spec("regression", (3,), 1, target="y")
 TRAINER = Trainer(
@@ -138,6 +139,7 @@ def test_a_score_that_should_rise_is_maximised():
     assert progress.best_score == max(scores)
 
 
+@faults.not_finite
 def test_training_stops_before_the_step_when_the_loss_is_not_finite():
     exploding = learner()
     poisoned = rows(40)
@@ -157,6 +159,7 @@ def test_training_stops_before_the_step_when_the_loss_is_not_finite():
     assert all(torch.equal(before[k], v) for k, v in exploding.model.state_dict().items())
 
 
+@faults.not_finite
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
 def test_training_stops_before_the_step_when_a_gradient_is_not_finite(clip_norm):
     exploding = learner()

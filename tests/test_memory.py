@@ -13,6 +13,7 @@ from torch.optim import SGD
 from mlrun.errors import MlrunError
 from mlrun.loop import Learner
 from mlrun.memory import is_out_of_memory, memory_told
+from tests import faults
 from tests.test_loop import TRAINER, learner, rows
 
 
@@ -45,9 +46,7 @@ def advice(fits: int, error: Exception) -> str:
     return str(raised.value)
 
 
-@pytest.mark.fault(
-    "out of memory on the device", "the batch size that fits is found by trying and named; exit 2"
-)
+@faults.out_of_memory
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
 def test_the_batch_size_that_fits_is_found_by_trying(error):
     assert "trainer.batch_size=8 fits (with trainer.accumulate=8 each step" in advice(10, error)
@@ -76,9 +75,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.mark.slow
-@pytest.mark.fault(
-    "out of memory on the device", "the batch size that fits is found by trying and named; exit 2"
-)
+@faults.out_of_memory
 @pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_AS")
 def test_a_process_that_really_runs_out_of_memory_names_a_batch_size_that_works():
     def run(batch_size: int) -> Any:

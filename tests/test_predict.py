@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests import faults
 from tests.test_cli import FLOWERS, SMOKE
 
 
@@ -51,10 +52,7 @@ def test_evaluate_scores_a_new_file_with_targets(mlrun, write_csv, flower_run):
     assert "no column 'kind'" in mlrun("evaluate", str(flower_run), "--input", "bare.csv").err
 
 
-@pytest.mark.fault(
-    "the run folder moved and its training data gone",
-    "predict, evaluate --input, export and show work; the others name the file that is missing",
-)
+@faults.moved
 def test_a_run_moved_elsewhere_needs_no_training_data(mlrun, write_csv, flower_run):
     write_csv("new.csv", "petal,color,kind\n1,red,rose\n")
     Path("my.csv").unlink()
@@ -91,7 +89,7 @@ def test_a_run_on_the_sample_makes_the_sample_again_where_it_is_gone(mlrun):
     assert (run / "pred.csv").read_bytes() == before
 
 
-@pytest.mark.fault("a run folder that cannot be written", "one line; --output says where else")
+@faults.unwritable_run
 @pytest.mark.parametrize("verb", ["predict", "export"])
 def test_a_read_only_run_folder_is_enough_with_output(
     mlrun, write_csv, flower_run, monkeypatch, verb
@@ -155,9 +153,7 @@ def test_a_regression_has_no_probabilities(mlrun):
     assert not Path("out.csv").exists()
 
 
-@pytest.mark.fault(
-    "a category that training never saw", "named with its row; --allow-unknown takes it as unknown"
-)
+@faults.unseen_category
 @pytest.mark.parametrize("verb", ["predict", "evaluate"])
 def test_an_unseen_category_is_refused_by_name_unless_allowed(mlrun, write_csv, flower_run, verb):
     write_csv("new.csv", "petal,color,kind\n1,red,rose\n2,bluu,rose\n3,pink,rose\n")

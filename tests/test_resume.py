@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from mlrun import record
 from mlrun.checkpoint import load
+from tests import faults
 
 TINY = ("quiet=true", "trainer.limit_batches=3", "checkpoint.every_seconds=0", "trainer.epochs=6")
 
@@ -101,6 +102,7 @@ JOBS = {
 FAST = ("phone_price", "mnist_cnn", "onecycle", "plateau", "patience")  # the others: make soak
 
 
+@faults.crash
 @pytest.mark.parametrize(
     "job", [pytest.param(job, marks=() if job in FAST else pytest.mark.slow) for job in JOBS]
 )
@@ -134,6 +136,7 @@ def test_the_first_and_the_last_epoch_can_be_resumed_too(
     assert_same_run(Path("whole"), Path("broken"))
 
 
+@faults.older_checkpoint
 def test_a_run_can_be_resumed_from_a_checkpoint_older_than_its_metrics(mlrun, crashing):
     mlrun(*TINY, "hydra.run.dir=whole")
     crashing(4, *TINY, "checkpoint.every_seconds=1000", "hydra.run.dir=broken")
@@ -142,6 +145,7 @@ def test_a_run_can_be_resumed_from_a_checkpoint_older_than_its_metrics(mlrun, cr
     assert_same_run(Path("whole"), Path("broken"))
 
 
+@faults.older_checkpoint
 def test_no_epoch_is_twice_in_metrics_or_tensorboard(mlrun, crashing):
     crashing(3, *TINY, "hydra.run.dir=broken")
     mlrun("resume", "broken")
@@ -160,6 +164,7 @@ def damage(path: Path, how: str) -> None:
     path.write_bytes(content)
 
 
+@faults.damaged_last
 @pytest.mark.parametrize("how", ["truncated", "corrupted"])
 def test_a_damaged_last_checkpoint_is_told_and_the_previous_one_used(mlrun, crashing, how):
     mlrun(*TINY, "hydra.run.dir=whole")
@@ -171,6 +176,7 @@ def test_a_damaged_last_checkpoint_is_told_and_the_previous_one_used(mlrun, cras
     assert_same_run(Path("whole"), Path("broken"))
 
 
+@faults.damaged_all
 def test_without_any_readable_checkpoint_the_user_is_told(mlrun, crashing):
     crashing(4, *TINY, "hydra.run.dir=broken")
     for name in ("last.pt", "previous.pt"):
@@ -196,6 +202,7 @@ def test_a_cosine_that_is_extended_keeps_its_last_rate(mlrun):
     assert rates[5] > rates[6] == rates[7] == 0.0
 
 
+@faults.changed
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -220,6 +227,7 @@ def test_resume_finds_the_newest_unfinished_run_below_a_folder(mlrun, crashing):
     assert "no unfinished run" in mlrun("resume", "runs").err
 
 
+@faults.changed
 def test_a_run_whose_data_changed_is_not_resumed(mlrun, crashing):
     crashing(3, *TINY, "hydra.run.dir=broken")
     with Path("data/sample/covid/covid.train.csv").open("a") as file:
@@ -227,6 +235,7 @@ def test_a_run_whose_data_changed_is_not_resumed(mlrun, crashing):
     assert "has changed since the run" in mlrun("resume", "broken").err
 
 
+@faults.time_is_up
 def test_max_minutes_stops_resumably_with_predictions(mlrun):
     mlrun(*TINY, "hydra.run.dir=whole")
     mlrun(*TINY, "trainer.max_minutes=1e-9", "hydra.run.dir=timed")
@@ -259,6 +268,7 @@ def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool]) -> N
 LONG = ("task=phone_price", "trainer.epochs=40", "trainer.patience=null", "model.dropout=0.2")
 
 
+@faults.second_process
 def test_kill_9_and_a_second_process_on_the_same_run(mlrun):
     arguments = (*LONG, "quiet=true", "checkpoint.every_seconds=0")
     mlrun(*arguments, "hydra.run.dir=whole")
@@ -273,6 +283,7 @@ def test_kill_9_and_a_second_process_on_the_same_run(mlrun):
     assert_same_run(Path("whole"), Path("killed"))
 
 
+@faults.interrupted
 @pytest.mark.parametrize(
     ("number", "code"),
     [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
@@ -294,6 +305,7 @@ def test_an_interrupted_run_ends_cleanly_says_how_to_go_on_and_does(mlrun, numbe
     assert_same_run(Path("whole"), Path("stopped"))
 
 
+@faults.no_reader
 def test_a_run_goes_on_when_nobody_listens_any_more():
     command = [sys.executable, "-u", "-m", "mlrun", "debug=smoke", "hydra.run.dir=run"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -314,6 +326,7 @@ def test_rerun_of_the_same_is_identical(mlrun):
     assert "identical: 6 epochs and pred.csv, bit for bit (run_rerun)" in answer.out
 
 
+@faults.other_rerun
 def test_rerun_names_where_it_differs_and_what_is_different(mlrun):
     mlrun(*TINY, "hydra.run.dir=run")
     file = Path("data/sample/covid/covid.train.csv")

@@ -14,8 +14,10 @@ from mlrun.run_folder import (
     claim_exactly,
     open_run,
 )
+from tests import faults
 
 
+@faults.same_second
 def test_starts_in_the_same_second_get_folders_of_their_own(workdir):
     with ThreadPoolExecutor(8) as pool:
         claimed = list(pool.map(lambda _: claim_exactly(workdir / "day", "run"), range(8)))

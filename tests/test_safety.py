@@ -16,6 +16,7 @@ import torch
 
 from mlrun.checkpoint import load, save
 from mlrun.cli import main
+from tests import faults
 from tests.test_allowlist import ATTACKS
 from tests.test_cli import FLOWERS, SMOKE
 
@@ -30,8 +31,18 @@ COMMANDS = {
     "rerun": ("rerun", "run"),
 }
 CHECKPOINTS = ("best", "last", "previous")
-REFUSED = "one line says what was refused; nothing runs, nothing is read or written outside"
 every_command = pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+
+
+def against_every_command(attacks: Any) -> pytest.MarkDecorator:
+    """Each attack against one command in the fast suite, against all of them in `make soak`."""
+    pairs = []
+    for number, attack in enumerate(attacks):
+        for place, (name, command) in enumerate(COMMANDS.items()):
+            marks = () if (number + place) % len(COMMANDS) == 0 else pytest.mark.slow
+            label = f"{getattr(attack, '__name__', attack)}-{name}"
+            pairs.append(pytest.param(attack, command, marks=marks, id=label))
+    return pytest.mark.parametrize(("attack", "command"), pairs)
 
 
 @pytest.fixture(scope="module")
@@ -94,23 +105,21 @@ def node_at(path: str, target: str) -> Callable[[Any], None]:
     return change
 
 
-@pytest.mark.fault("a class or function named by a foreign run folder", REFUSED)
-@every_command
-@pytest.mark.parametrize("target", ATTACKS)
-def test_a_target_in_a_foreign_configuration_is_refused(mlrun, run, command, target):
-    poison(run, node_at("model", target))
+@faults.foreign_target
+@against_every_command(ATTACKS)
+def test_a_target_in_a_foreign_configuration_is_refused(mlrun, run, command, attack):
+    poison(run, node_at("model", attack))
     assert_refused(mlrun(*command), "refused")
 
 
-@pytest.mark.fault("a class or function named by a foreign run folder", REFUSED)
-@every_command
-@pytest.mark.parametrize("place", ["model.hidden", "trainer", "data.split", "loss.classification"])
-def test_a_target_hidden_deeper_is_refused_too(mlrun, run, command, place):
-    poison(run, node_at(place, "os.system"))
+@faults.foreign_target
+@against_every_command(["model.hidden", "trainer", "data.split", "loss.classification"])
+def test_a_target_hidden_deeper_is_refused_too(mlrun, run, command, attack):
+    poison(run, node_at(attack, "os.system"))
     assert_refused(mlrun(*command))
 
 
-@pytest.mark.fault("hydra.* settings in a foreign run folder", "ignored")
+@faults.foreign_hydra
 @every_command
 def test_hydra_settings_of_a_foreign_folder_are_ignored(mlrun, run, command):
     def change(config: Any) -> None:
@@ -122,14 +131,14 @@ def test_hydra_settings_of_a_foreign_folder_are_ignored(mlrun, run, command):
     assert not Path("PWNED").exists()
 
 
-@pytest.mark.fault("a class or function named on the command line or in ./conf", REFUSED)
+@faults.own_target
 @pytest.mark.parametrize("target", ATTACKS)
 def test_a_target_on_the_command_line_is_refused(mlrun, target):
     answer = mlrun("quiet=true", f"model._target_='{target}'", "+model._args_=['touch PWNED']")
     assert_refused(answer)
 
 
-@pytest.mark.fault("a class or function named on the command line or in ./conf", REFUSED)
+@faults.own_target
 @pytest.mark.parametrize(
     "override",
     [
@@ -155,7 +164,7 @@ def test_a_file_in_conf_cannot_name_what_is_not_allowed(mlrun, write_csv):
     assert_refused(mlrun("quiet=true", "hydra/callbacks=evil"), "refused")
 
 
-@pytest.mark.fault("YAML tags that build Python objects", REFUSED)
+@faults.yaml_tags
 @every_command
 def test_yaml_tags_build_nothing(mlrun, run, command, write_csv):
     attack = '!!python/object/apply:os.system ["touch PWNED"]\n'
@@ -233,14 +242,13 @@ def test_a_configuration_cannot_allow_anything(mlrun, write_csv, run):
 # --- interpolations ---
 
 
-@pytest.mark.fault("interpolations in a foreign run folder", REFUSED)
-@every_command
-@pytest.mark.parametrize(
-    "text", ["${oc.env:MY_TOKEN}", "${seed}", "${oc.create:1}", "${new_folder:x,y}", "${"]
+@faults.foreign_lookup
+@against_every_command(
+    ["${oc.env:MY_TOKEN}", "${seed}", "${oc.create:1}", "${new_folder:x,y}", "${"]
 )
-def test_a_recorded_value_looks_nothing_up(mlrun, run, command, text, monkeypatch):
+def test_a_recorded_value_looks_nothing_up(mlrun, run, command, attack, monkeypatch):
     monkeypatch.setenv("MY_TOKEN", "hunter2-hunter2")
-    poison(run, lambda config: config["data"].update(prediction=text))
+    poison(run, lambda config: config["data"].update(prediction=attack))
     answer = mlrun(*command)
     assert_refused(answer, "data.prediction", "looks nothing up")
     assert "hunter2" not in answer.out + answer.err
@@ -293,10 +301,9 @@ def claiming_terabytes(path: Path) -> None:
     alter(path, change)
 
 
-@pytest.mark.fault("a checkpoint that holds code, is a zip bomb or claims terabytes", REFUSED)
-@every_command
-@pytest.mark.parametrize(
-    "attack", [pickled, with_a_class, with_a_module, inflating, overlapping, claiming_terabytes]
+@faults.hostile_checkpoint
+@against_every_command(
+    [pickled, with_a_class, with_a_module, inflating, overlapping, claiming_terabytes]
 )
 def test_a_hostile_checkpoint_is_refused(mlrun, run, command, attack):
     (run / "checkpoints" / "previous.pt").unlink(missing_ok=True)
@@ -313,11 +320,10 @@ def test_a_hostile_checkpoint_is_refused(mlrun, run, command, attack):
 # --- files ---
 
 
-@pytest.mark.fault("links in a run folder", REFUSED)
-@every_command
-@pytest.mark.parametrize("name", ["run.log", "pred.csv", "checkpoints", "plots", ".lock", "x.csv"])
-def test_links_in_a_run_folder_are_refused(mlrun, run, command, name):
-    outside = Path("outside")
+@faults.links
+@against_every_command(["run.log", "pred.csv", "checkpoints", "plots", ".lock", "x.csv"])
+def test_links_in_a_run_folder_are_refused(mlrun, run, command, attack):
+    outside, name = Path("outside"), attack
     if (run / name).is_dir():
         shutil.move(run / name, outside)
     else:
@@ -360,7 +366,7 @@ def watching() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("watching")
-@pytest.mark.fault("paths outside in a foreign run.json", REFUSED)
+@faults.foreign_paths
 @pytest.mark.parametrize("command", ["evaluate", "predict", "resume", "rerun"])
 @pytest.mark.parametrize("how", ["absolute", "relative"])
 def test_a_recorded_path_leads_nowhere_else(
@@ -387,7 +393,7 @@ def files_with(secret: str, folder: Path) -> list[str]:
     return [str(path) for path in files if secret.encode() in path.read_bytes()]
 
 
-@pytest.mark.fault("secrets in settings, the command line or the environment", "never written down")
+@faults.secrets
 @pytest.mark.usefixtures("nets")
 def test_no_secret_lands_in_the_run_folder(mlrun, monkeypatch):
     monkeypatch.setenv("MY_API_KEY", SECRET)

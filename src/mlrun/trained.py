@@ -108,6 +108,7 @@ def blamed_on(path: Path) -> Iterator[None]:
         raise MlrunError(f"{path}: {error}") from error
     except Exception as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        reason = f"it has no {reason}" if isinstance(error, KeyError) else reason
         raise MlrunError(f"{path} is damaged: {reason}") from error
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
-from mlrun.build import build
+from mlrun.allowlist import ALLOWED, check_targets
+from mlrun.build import build, plain
 from mlrun.checkpoint import State
 from mlrun.config import Settings, settings_of
 from mlrun.data.spec import Dataset
@@ -111,6 +112,7 @@ def carry_out(
 def prepare(config: DictConfig, settings: Settings, dataset: Dataset | None = None) -> Job:
     """Read the data, unless it is given, and build what is trained on it; writes nothing."""
     started = time.perf_counter()
+    check_targets({group: plain(config.get(group)) for group in ALLOWED})
     trainer = settings.trainer
     device = choose_device(settings.device)
     seed_everything(settings.seed, deterministic=trainer.deterministic)

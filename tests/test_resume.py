@@ -189,7 +189,7 @@ def test_a_finished_run_is_left_alone_and_can_be_extended(mlrun):
     mlrun(*TINY, "scheduler=constant", "trainer.epochs=9", "hydra.run.dir=whole")
     mlrun(*TINY, "scheduler=constant", "hydra.run.dir=short")
     before = Path("short/run.json").read_bytes()
-    assert "nothing left to do" in mlrun("resume", "short", "quiet=false").out
+    assert "nothing left to do" in mlrun("resume", "short").out
     assert Path("short/run.json").read_bytes() == before
     assert mlrun("resume", "short", "trainer.epochs=9").code == 0
     assert_same_run(Path("whole"), Path("short"))

@@ -57,8 +57,8 @@ def resume(folder: str, overrides: Sequence[str] = (), *, data: str | None = Non
         with Console(quiet=settings.quiet) as console:
             progress = _progress(state, run.last)
             if finished(progress, settings.trainer) and run.record.get("status") == "done":
-                log.info("nothing left to do: %d epochs are done", progress.epoch)
-                log.info("to go on: mlrun resume %s trainer.epochs=…", run.path)
+                console.out.print(f"nothing left to do: {progress.epoch} epochs are done")
+                console.out.print(f"to go on: mlrun resume {run.path} trainer.epochs=…")
                 return
             if state:
                 with blamed_on(run.last):

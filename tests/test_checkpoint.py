@@ -54,6 +54,22 @@ def test_a_missing_checkpoint_and_another_format_are_named(workdir):
         load(workdir / "later.pt")
 
 
+@pytest.mark.parametrize(
+    "value", [torch.tensor([]), torch.ones(3), None, "1"], ids=["empty", "tensor", "none", "text"]
+)
+def test_a_format_that_is_no_number_is_refused(workdir, value):
+    save(workdir / "odd.pt", {**STATE, "format": value})
+    with pytest.raises(MlrunError, match="format 1"):
+        load(workdir / "odd.pt")
+
+
+def test_a_missing_part_or_one_of_another_kind_is_named(workdir):
+    save(workdir / "a.pt", {**STATE, "spec": [1]})
+    for name in ("contract", "spec"):
+        with pytest.raises(MlrunError, match=rf"a\.pt is damaged: '{name}' is missing in it or is"):
+            load(workdir / "a.pt", parts={name: dict})
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_debris(workdir, monkeypatch):
     path = workdir / "file"
     write_atomically(path, b"old")

@@ -176,6 +176,29 @@ def test_a_damaged_last_checkpoint_is_told_and_the_previous_one_used(mlrun, cras
     assert_same_run(Path("whole"), Path("broken"))
 
 
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["contract"], torch.ones(3)),
+        (["contract", "features"], torch.ones(3)),
+        (["contract", "unused"], [[1]]),
+        (["weights", "0.1.weight"], {}),
+    ],
+)
+def test_a_checkpoint_of_other_kinds_of_values_is_refused(mlrun, crashing, path, value):
+    crashing(2, *TINY, "hydra.run.dir=broken")
+    for name in ("last.pt", "previous.pt"):
+        state = load(Path("broken/checkpoints") / name)
+        inner = state
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = value
+        torch.save(state, Path("broken/checkpoints") / name)
+    answer = mlrun("resume", "broken")
+    assert (answer.code, len(answer.err.splitlines())) == (2, 1)
+    assert "checkpoint" in answer.err
+
+
 @faults.damaged_all
 def test_without_any_readable_checkpoint_the_user_is_told(mlrun, crashing):
     crashing(4, *TINY, "hydra.run.dir=broken")

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -18,6 +19,12 @@ from mlrun.run_folder import RunFolder, write_atomically
 
 FORMAT = 1
 State = dict[str, Any]
+# What best.pt and last.pt hold, and of what kind it is.
+BEST_PARTS: dict[str, type] = {
+    **dict.fromkeys(("config", "spec", "contract", "weights", "progress"), dict),
+    "examples": torch.Tensor,
+}
+LAST_PARTS = BEST_PARTS | {"optimizer": dict, "scheduler": dict, "history": list}
 
 
 class Checkpoints:
@@ -95,11 +102,15 @@ def save(path: Path, state: State, *, keep: Path | None = None) -> None:
     write_atomically(path, buffer.getvalue(), keep=keep)
 
 
-def load(path: Path) -> State:
+def load(path: Path, *, parts: Mapping[str, type] = MappingProxyType({})) -> State:
     """Read a checkpoint on the CPU, refusing anything but tensors and plain values.
 
+    Args:
+        path: the file.
+        parts: what must be in it, and of what kind.
+
     Raises:
-        MlrunError: missing, damaged, holding code, or of another format.
+        MlrunError: missing, damaged, holding code, of another format, or without one of `parts`.
     """
     if not path.is_file():
         raise MlrunError(f"no checkpoint {path}: did the run finish its first epoch?")
@@ -111,9 +122,15 @@ def load(path: Path) -> State:
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         first_line = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise MlrunError(f"{path} cannot be loaded as plain tensors: {first_line}") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    written = state.get("format") if isinstance(state, dict) else None
+    if not isinstance(written, int) or written != FORMAT:
         raise MlrunError(f"{path}: not a checkpoint of format {FORMAT}, the one this mlrun reads")
-    return state
+    for name, kind in parts.items():
+        if not isinstance(state.get(name), kind):
+            raise MlrunError(
+                f"{path} is damaged: '{name}' is missing in it or is no {kind.__name__}"
+            )
+    return state  # type: ignore[no-any-return]
 
 
 def load_last(run: RunFolder) -> tuple[State | None, str]:
@@ -129,7 +146,7 @@ def load_last(run: RunFolder) -> tuple[State | None, str]:
     complaint = ""
     for path in found:
         try:
-            return load(path), complaint
+            return load(path, parts=LAST_PARTS), complaint
         except MlrunError as error:
             complaint = f"{error}; using the checkpoint before it"
     if found:

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mlrun.arguments import from_plain
 from mlrun.checkpoint import State, load_last
 from mlrun.config import settings_of
+from mlrun.data.preprocess import build_preprocess
 from mlrun.errors import MlrunError
 from mlrun.learner import one_step
 from mlrun.loop import Learner, Progress, finished
@@ -63,6 +64,7 @@ def resume(folder: str, overrides: Sequence[str] = (), *, data: str | None = Non
             if state:
                 with blamed_on(run.last):
                     check_plan(config, state)
+                    build_preprocess(state["contract"])
             contract = state["contract"] if state else None
             dataset = load_run_data(run, config, contract, data=data)
             job = prepare(config, settings, dataset)

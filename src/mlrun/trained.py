@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from mlrun.build import build
-from mlrun.checkpoint import State, load
+from mlrun.checkpoint import BEST_PARTS, State, load
 from mlrun.config import Settings, Trainer, settings_of
 from mlrun.data.preprocess import Contract, build_preprocess
 from mlrun.data.spec import Dataset, Rows, Spec
@@ -85,8 +85,8 @@ def open_trained(run: RunFolder) -> tuple[Trained, DictConfig]:
     Raises:
         MlrunError: no checkpoint, a damaged one, or one that names what may not be built.
     """
-    state = load(run.best)
-    config = from_the_record(state.get("config"), run.best)
+    state = load(run.best, parts=BEST_PARTS)
+    config = from_the_record(state["config"], run.best)
     settings = settings_of(config)
     device = choose_device("auto" if settings.device.startswith(("cuda", "mps")) else "cpu")
     with blamed_on(run.best):
@@ -107,8 +107,10 @@ def blamed_on(path: Path) -> Iterator[None]:
     except MlrunError as error:
         raise MlrunError(f"{path}: {error}") from error
     except Exception as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        reason = f"it has no {reason}" if isinstance(error, KeyError) else reason
+        # Python's words for a value of a wrong kind would tell nobody anything; torch's do.
+        told = str(error) if isinstance(error, RuntimeError | ValueError) else ""
+        reason = told.splitlines()[0][:200] if told else f"not a whole model ({type(error).__name__})"
+        reason = f"it has no {error}" if isinstance(error, KeyError) else reason
         raise MlrunError(f"{path} is damaged: {reason}") from error
 
 
@@ -153,6 +155,8 @@ def check_weights(planned: Mapping[str, Tensor], weights: Mapping[str, Tensor]) 
         odd = sorted({*planned} ^ {*weights})[0]
         raise MlrunError(f"the checkpoint's weights are not those of its model: '{odd}'")
     for name, tensor in weights.items():
+        if not isinstance(tensor, Tensor):
+            raise MlrunError(f"the checkpoint's weights are no numbers: '{name}'")
         size = tensor.numel() * tensor.element_size()
         if tensor.shape != planned[name].shape or tensor.untyped_storage().nbytes() < size:
             raise MlrunError(f"the checkpoint's weights are not those of its model: '{name}'")

@@ -114,6 +114,8 @@ def build_preprocess(contract: Contract) -> nn.Module:
     lists = [contract.get(key) for key in ("columns", "features", "unused")]
     if contract.get("input") != "table" or not all(isinstance(entry, list) for entry in lists):
         raise MlrunError(f"{source} is damaged: columns, features and unused are wanted")
+    if not all(isinstance(name, str) for name in contract["unused"]):
+        raise MlrunError(f"{source} is damaged: unused holds more than names")
     for column in contract["columns"]:
         from_plain(Column, column, source=source)
     features = [from_plain(Feature, feature, source=source) for feature in contract["features"]]

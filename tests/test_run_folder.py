@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from mlrun.run_folder import (
     claim,
     claim_exactly,
     open_run,
+    read_json,
 )
 from tests import faults
 
@@ -73,6 +75,16 @@ def test_what_is_no_run_folder_is_refused(workdir, content, message):
         (workdir / "run.json").write_text(content)
     with pytest.raises(MlrunError, match=message):
         open_run(workdir)
+
+
+@pytest.mark.parametrize(("make", "reason"), [(Path.mkdir, "Is a dir"), (None, "No such file")])
+def test_a_file_that_cannot_be_read_is_told_without_error_numbers(workdir, make, reason):
+    path = workdir / "split.json"
+    if make is not None:
+        make(path)
+    with pytest.raises(MlrunError, match=f"split.json cannot be read: {reason}") as caught:
+        read_json(path)
+    assert "Errno" not in str(caught.value)
 
 
 def test_a_misspelt_run_folder_gets_a_suggestion(workdir):

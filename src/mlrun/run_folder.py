@@ -183,8 +183,10 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise MlrunError(f"{path} is missing or damaged: {error}") from None
+    except OSError as error:
+        raise MlrunError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise MlrunError(f"{path} is damaged: {error}") from None
 
 
 def as_json(value: Any) -> bytes:

@@ -287,7 +287,9 @@ def test_batch_norm_survives_a_last_batch_of_one_row(mlrun, write_csv):
         ("optimizer.betas=[2,2]", "optimizer: Invalid beta"),
         ("optimizer.lr=1,2", "add -m to run each"),
         ("seed=[1", "cannot read 'seed=[1'"),
-        ("trainer=null", "Config group override must be a string"),
+        ("trainer=null", "GROUP=OPTION needs the name of an option"),
+        ("optimizer._partial_=[1]", "optimizer._partial_=[1]: must be true"),
+        ("+model._partial_=true", "model._partial_=True: must be left out"),
         ("task=covid model=cnn", "Try model=mlp"),
         ("task=covid loss=cross_entropy", "choose loss=mse"),
         ("task=phone_price loss=mse", "choose loss=cross_entropy"),
@@ -319,6 +321,11 @@ def test_a_mistake_gets_a_line_or_two_exit_code_2_and_leaves_no_folder(mlrun, ar
     assert "Traceback" not in answer.err
     assert "use +" not in answer.err
     assert not Path("outputs").exists()
+
+
+def test_a_mistake_leaves_no_folder_named_in_hydras_way_either(mlrun):
+    assert mlrun("hydra.run.dir=mine", "model.hidden=[0]").code == 2
+    assert not Path("mine").exists()
 
 
 @faults.bad_csv

@@ -12,6 +12,8 @@ from mlrun.allowlist import resolve
 from mlrun.arguments import check_arguments
 from mlrun.errors import MlrunError
 
+PARTIAL = ("optimizer", "scheduler")  # built once their first argument, the weights, is there
+
 
 def build(group: str, config: DictConfig, **runtime: Any) -> Any:
     """Build `config[group]`; with `_partial_` a callable that waits for its first argument.
@@ -31,6 +33,9 @@ def build(group: str, config: DictConfig, **runtime: Any) -> Any:
 def build_node(group: str, node: Mapping[str, Any], **runtime: Any) -> Any:
     """Build a node that is already plain; see `build`."""
     kind = resolve(group, node)
+    if node.get("_partial_", False) is not (group in PARTIAL):
+        wanted = "true" if group in PARTIAL else "left out"
+        raise MlrunError(f"{group}._partial_={node.get('_partial_')}: must be {wanted}")
     settings = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
     # What a partial object waits for comes later, by position: the optimizer's parameters.
     awaited = list(inspect.signature(kind).parameters)[:1] if node.get("_partial_") else []

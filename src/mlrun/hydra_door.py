@@ -132,6 +132,7 @@ def _job(config: DictConfig, arguments: Sequence[str], outcome: Outcome) -> floa
         return train(config, make_folder, command=["mlrun", *arguments], overrides=overrides)
     except Exception as error:
         if not sweeping:
+            _remove_if_empty(Path(state.run.dir))
             outcome.error = error
             return math.nan
         outcome.failed.append(f"job {state.job.num} ({' '.join(overrides)}) failed: {error}")
@@ -144,9 +145,13 @@ def _job(config: DictConfig, arguments: Sequence[str], outcome: Outcome) -> floa
 
 def _claim_named(path: Path) -> Path:
     """The folder the user named in Hydra's way, which Hydra has just created; never a used one."""
+    _remove_if_empty(path)
+    return claim_exactly(path.parent, path.name)
+
+
+def _remove_if_empty(path: Path) -> None:
     with suppress(OSError):
         path.rmdir()  # does nothing to a folder that holds anything
-    return claim_exactly(path.parent, path.name)
 
 
 # --- errors in the user's words ---
@@ -160,6 +165,8 @@ def explain(error: BaseException) -> str:
             return str(cause)
         if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
             return _no_option(cause)
+        if "group override must be a string or a list" in str(cause):
+            return "GROUP=OPTION needs the name of an option, e.g. model=mlp; mlrun ls lists them"
         if isinstance(cause, OverrideParseException):
             return f"cannot read '{cause.override}': KEY=VALUE or GROUP=OPTION is wanted"
         if isinstance(cause, yaml.YAMLError):

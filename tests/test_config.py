@@ -86,6 +86,8 @@ def test_mlrun_data_moves_every_task(monkeypatch):
         ("trainer.batch_size=-3", r"trainer\.batch_size=-3: must be at least 1"),
         ("trainer.patience=0", r"trainer\.patience=0"),
         ("trainer.clip_norm=0", r"trainer\.clip_norm=0\.0: must be more than 0"),
+        ("trainer.clip_value=1e308", r"trainer\.clip_value=1e\+308: must be more than 0, at most"),
+        ("~scheduler", "scheduler is not set"),
         ("trainer.l1=-1", r"trainer\.l1=-1\.0: must be 0 or more"),
         ("trainer.mode=up", r"trainer\.mode=up: not one of auto, min, max"),
         ("trainer.precision=bf61", r"Did you mean 'bf16'\?"),

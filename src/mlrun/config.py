@@ -81,7 +81,8 @@ class Schema(Settings):
 
 GROUPS = ("data", "model", "loss", "optimizer", "scheduler")
 _at_least_one = ("epochs", "batch_size", "patience", "eval_every", "accumulate", "limit_batches")
-_positive = ("clip_norm", "clip_value", "max_minutes")
+_positive = ("clip_norm", "max_minutes")
+_largest = 3.4e38  # of torch's usual numbers; it refuses to clip at more, and only while training
 _not_negative = ("min_delta", "l1", "l2")
 _choices = {"mode": ("auto", "min", "max"), "precision": ("32", "bf16")}
 
@@ -108,8 +109,8 @@ def settings_of(config: DictConfig) -> Settings:
         if unknown[0] == "allow":
             hint = " What may be built is said on the command line: allow=[my_package.MyClass]"
         raise MlrunError(f"unknown key '{unknown[0]}'.{hint}")
-    if absent := [name for name in names if name not in config]:
-        raise MlrunError(f"{sorted(absent)[0]} is not set")
+    if absent := [name for name in (*sorted(names), *GROUPS) if name not in config]:
+        raise MlrunError(f"{absent[0]} is not set: say {absent[0]}=…")
     try:
         resolved: Any = OmegaConf.to_container(config, resolve=True)
         fixed = {name: resolved[name] for name in names}
@@ -131,6 +132,9 @@ def _check_ranges(settings: Settings) -> None:
         _require(name, getattr(trainer, name), lambda v: v >= 1, "at least 1")
     for name in _positive:
         _require(name, getattr(trainer, name), lambda v: v > 0, "more than 0")
+    _require(
+        "clip_value", trainer.clip_value, lambda v: 0 < v <= _largest, "more than 0, at most 3.4e38"
+    )
     for name in _not_negative:
         _require(name, getattr(trainer, name), lambda v: v >= 0, "0 or more")
     for name, choices in _choices.items():

@@ -26,6 +26,12 @@ def test_r2_of_one_row_is_not_a_number():
     assert math.isnan(scores(REGRESSION, torch.ones(1, 1), torch.ones(1, 1))["r2"])
 
 
+def test_predictions_beyond_all_numbers_have_no_scores():
+    spec = Spec("regression", (1,), 1)
+    values = scores(spec, torch.ones(2, 1), torch.tensor([[1.0], [math.inf]]))
+    assert all(map(math.isnan, values.values()))
+
+
 def test_classification_scores_are_their_formulas():
     truth, guess = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 1])
     found = scores(CLASSES, truth, guess)

@@ -114,6 +114,12 @@ def test_numbers_too_large_to_scale_are_refused():
         load()
 
 
+def test_a_target_too_large_to_compute_with_is_named():
+    write("t.csv", houses().assign(price=[0.5, 1e308] * 15))
+    with pytest.raises(MlrunError, match=r"row 2, column 'price': 1e\+308 is too large"):
+        load()
+
+
 def test_a_rare_class_gives_no_python_warning():
     labels = np.array([0] * 28 + [1] * 2)
     split = Split(**DEFAULTS | {"method": "stratified_kfold"})

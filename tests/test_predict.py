@@ -131,6 +131,13 @@ def test_an_unwritable_output_is_told(mlrun, write_csv, flower_run):
     assert (answer.code, "cannot write no/such/f.csv" in answer.err) == (2, True)
 
 
+def test_a_row_whose_prediction_is_no_number_is_named(mlrun, write_csv, flower_run):
+    write_csv("new.csv", "petal,color\n1,red\n1e300,red\n")
+    answer = mlrun("predict", str(flower_run), "--input", "new.csv", "--output", "out.csv")
+    assert (answer.code, Path("out.csv").exists()) == (2, False)
+    assert "new.csv: the prediction of row '1' is no finite number" in answer.err
+
+
 def read(path: str) -> list[dict[str, str]]:
     with Path(path).open(newline="") as file:
         return list(csv.DictReader(file))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from omegaconf import DictConfig
+from torch import Tensor
 
 from mlrun.build import build
 from mlrun.config import settings_of
@@ -83,6 +84,7 @@ def predict(
         )
     target = Path(output) if output is not None else target
     outputs = trained.outputs(rows)
+    _check_finite(outputs, rows, input or run.path)
     predictions = trained.objective.decode(outputs)
     probabilities = trained.objective.probabilities(outputs) if proba else None
     try:
@@ -90,6 +92,16 @@ def predict(
     except OSError as error:
         raise MlrunError(f"cannot write {target}: {error.strerror}; see --output") from None
     return target
+
+
+def _check_finite(outputs: Tensor, rows: Rows, source: str | Path) -> None:
+    bad = ~outputs.isfinite().all(dim=1)
+    if bad.any():
+        row = rows.ids[int(bad.int().argmax())]
+        raise MlrunError(
+            f"{source}: the prediction of row '{row}' is no finite number; are its values far "
+            "larger than those the model was trained on?"
+        )
 
 
 def _read(config: DictConfig, trained: Trained, path: Path, allow_unknown: bool) -> Rows:

@@ -28,6 +28,8 @@ def scores(spec: Spec, targets: Tensor, predictions: Tensor) -> dict[str, float]
     truth, guess = targets.numpy().ravel(), predictions.numpy().ravel()
     if spec.kind == REGRESSION:
         truth, guess = truth.astype(np.float64), guess.astype(np.float64)
+        if not np.isfinite(guess).all():  # scikit-learn would raise
+            return dict.fromkeys(NAMES[REGRESSION], float("nan"))
         mse = float(sk.mean_squared_error(truth, guess))
         return {
             "mse": mse,

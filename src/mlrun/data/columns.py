@@ -112,7 +112,7 @@ def target_values(
     """
     _refuse_missing(target, path)
     if not classes:
-        return as_numbers(target, path)
+        return _not_too_large(as_numbers(target, path), target, path)
     number = {label: index for index, label in enumerate(classes)}
     values = np.array([number.get(label, -1) for label in as_text(target)], dtype=np.int64)
     if values.min() < 0:
@@ -120,6 +120,18 @@ def target_values(
         raise MlrunError(
             f"{place(target, at, path)}: class '{target.iloc[at]}' is not one of the model's: "
             f"{', '.join(classes[:20])}"
+        )
+    return values
+
+
+def _not_too_large(
+    values: NDArray[np.float64], target: pd.Series, path: Path
+) -> NDArray[np.float64]:
+    """The values, once they are known to fit into the float32 that is computed with."""
+    largest = int(np.abs(values).argmax())
+    if np.abs(values[largest]) > np.finfo(np.float32).max:
+        raise MlrunError(
+            f"{place(target, largest, path)}: {values[largest]} is too large to compute with"
         )
     return values
 

@@ -13,6 +13,7 @@ from rich.console import Console as RichConsole
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mlrun.data.spec import Spec
+from mlrun.errors import MlrunError
 from mlrun.predictions import write_predictions
 from mlrun.report.console import Console
 from mlrun.report.plots import draw_curve, draw_predictions
@@ -51,6 +52,11 @@ def test_the_plot_of_predictions_follows_the_kind_of_task(workdir):
     draw_predictions(workdir, CLASSES, numbers, numbers.flip(0), rows="test")
     assert png(workdir / "prediction_vs_truth.png")
     assert png(workdir / "confusion_matrix.png")
+
+
+def test_letters_that_the_font_lacks_give_no_warning(workdir):
+    spec = Spec("classification", (3,), 2, classes=("日本", "\x16"), target="größe")
+    draw_predictions(workdir, spec, torch.tensor([0, 1]), torch.tensor([0, 1]), rows="test")
 
 
 def test_plots_are_the_same_bytes_each_time(workdir):
@@ -114,6 +120,11 @@ def test_the_log_file_gets_the_lines_from_before_it_existed(workdir):
         logging.getLogger("mlrun.data").info("late")
     text = (workdir / "run.log").read_text()
     assert text.index("early") < text.index("late")
+
+
+def test_a_log_file_that_cannot_be_written_is_named(workdir):
+    with Console(quiet=True) as console, pytest.raises(MlrunError, match=r"write .*: Is a dir"):
+        console.log_to(workdir)
 
 
 def test_quiet_prints_the_run_folder_only(capsys):

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from mlrun.errors import MlrunError
 from mlrun.secrecy import redact
 
 LINES = 20  # of progress where there is no terminal: one per 5 % of the run
@@ -58,8 +59,15 @@ class Console:
         log.handlers = []
 
     def log_to(self, path: Path) -> None:
-        """Write the lines so far and all that follow to this file."""
-        file = logging.FileHandler(path, encoding="utf-8")
+        """Write the lines so far and all that follow to this file.
+
+        Raises:
+            MlrunError: it cannot be written.
+        """
+        try:
+            file = logging.FileHandler(path, encoding="utf-8")
+        except OSError as error:
+            raise MlrunError(f"cannot write {path}: {error.strerror}") from None
         file.setFormatter(_Redacted("%(asctime)s %(levelname)-7s %(message)s"))
         self._file.setTarget(file)
         self._file.flushLevel = logging.DEBUG

@@ -1,5 +1,6 @@
 """The run's pictures, by matplotlib's Figure: importing pyplot would cost a second."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -117,4 +118,6 @@ def _label(axes: Axes, classes: Sequence[str], matrix: NDArray[Any], shares: NDA
 
 def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120, metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a letter the font lacks is drawn as a box
+        figure.savefig(path, dpi=120, metadata={"Software": None})

@@ -323,6 +323,14 @@ def test_a_mistake_gets_a_line_or_two_exit_code_2_and_leaves_no_folder(mlrun, ar
     assert not Path("outputs").exists()
 
 
+def test_line_ends_and_control_characters_of_a_file_are_shown_not_printed(mlrun, write_csv):
+    write_csv("my.csv", 'a,b\n"x\n\x1b[2J",1\n2,2\n3,3\n')
+    answer = mlrun("task=csv", "data.train=my.csv")
+    assert answer.code == 2
+    assert answer.err.count("\n") == 1
+    assert r"'x\n\x1b[2J' is not a finite number" in answer.err
+
+
 def test_a_mistake_leaves_no_folder_named_in_hydras_way_either(mlrun):
     assert mlrun("hydra.run.dir=mine", "model.hidden=[0]").code == 2
     assert not Path("mine").exists()

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from mlrun import __version__
 from mlrun.catalogue import GROUPS, listing
-from mlrun.errors import Diverged, MlrunError, did_you_mean
+from mlrun.errors import Diverged, MlrunError, did_you_mean, one_line
 from mlrun.interrupt import Interrupted
 
 HELP = f"""\
@@ -53,10 +53,10 @@ def main(arguments: Sequence[str]) -> int:
         with allowing(allow):
             return _dispatch(words)
     except MlrunError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        print(f"error: {one_line(error)}", file=sys.stderr)  # noqa: T201
         return 2
     except Diverged as error:
-        print(f"diverged: {error}", file=sys.stderr)  # noqa: T201
+        print(f"diverged: {one_line(error)}", file=sys.stderr)  # noqa: T201
         return 1
     except Interrupted as error:
         print(error, file=sys.stderr)  # noqa: T201
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     except Exception as error:
         if _out_of_memory(error):
-            print(f"error: out of memory: {error}", file=sys.stderr)  # noqa: T201
+            print(f"error: out of memory: {one_line(error)}", file=sys.stderr)  # noqa: T201
             return 2
         traceback.print_exc()
         return 1

@@ -12,6 +12,11 @@ class Diverged(Exception):
     """The loss is no longer a finite number; the last good weights are kept; exit code 1."""
 
 
+def one_line(message: object) -> str:
+    """The message for the terminal: what a file or a name smuggled in moves no cursor there."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(message))
+
+
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """' Did you mean 'mlp'?', or nothing when no choice comes close."""
     close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)

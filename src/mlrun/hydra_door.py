@@ -28,7 +28,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from mlrun.allowlist import allow_words, allowed_now, allowing, check_hydra
 from mlrun.catalogue import CONF, GROUPS, options, own_conf
 from mlrun.config import Schema, register
-from mlrun.errors import Diverged, MlrunError, did_you_mean
+from mlrun.errors import Diverged, MlrunError, did_you_mean, one_line
 from mlrun.run_folder import claim, claim_exactly
 
 
@@ -88,7 +88,7 @@ def run_hydra(arguments: Sequence[str]) -> int:
     if outcome.error is not None:
         raise outcome.error
     for line in outcome.failed:
-        print(f"error: {line}", file=sys.stderr)  # noqa: T201
+        print(f"error: {one_line(line)}", file=sys.stderr)  # noqa: T201
     return 1 if outcome.failed else 0
 
 

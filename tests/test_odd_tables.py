@@ -114,6 +114,12 @@ def test_numbers_too_large_to_scale_are_refused():
         load()
 
 
+def test_numbers_too_large_for_their_mean_are_refused():
+    write("t.csv", houses().assign(size=[1e308, 1e308, 7] * 10))
+    with pytest.raises(MlrunError, match="column 'size' holds numbers too large"):
+        load(missing="mean")
+
+
 def test_a_target_too_large_to_compute_with_is_named():
     write("t.csv", houses().assign(price=[0.5, 1e308] * 15))
     with pytest.raises(MlrunError, match=r"row 2, column 'price': 1e\+308 is too large"):

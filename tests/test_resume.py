@@ -183,6 +183,7 @@ def test_a_damaged_last_checkpoint_is_told_and_the_previous_one_used(mlrun, cras
         (["contract", "features"], torch.ones(3)),
         (["contract", "unused"], [[1]]),
         (["weights", "0.1.weight"], {}),
+        (["weights", "0.1.bias"], torch.ones(128, dtype=torch.complex64)),
     ],
 )
 def test_a_checkpoint_of_other_kinds_of_values_is_refused(mlrun, crashing, path, value):

@@ -131,11 +131,7 @@ class Record:
         self.history: list[Row] = list(resumed["history"]) if resumed else []
         self._run, self._epochs = run, settings.trainer.epochs
         self._metrics = MetricsFile(run.metrics, _columns(dataset.spec.kind), self.history)
-        self._events = EventFile(run.path / "tensorboard")
         recorded_config = for_the_record(config)
-        self._events.hyperparameters(_hyperparameters(recorded_config))
-        for row in self.history:
-            self._events.epoch(row)
         self._checkpoints = Checkpoints(
             run,
             every_seconds=settings.checkpoint.every_seconds,
@@ -148,6 +144,11 @@ class Record:
             },
         )
         self._profiler = Profiler(run.path) if settings.trainer.profile else None
+        # Last, because nothing closes it if what follows cannot be made.
+        self._events = EventFile(run.path / "tensorboard")
+        self._events.hyperparameters(_hyperparameters(recorded_config))
+        for row in self.history:
+            self._events.epoch(row)
 
     def __enter__(self) -> "Record":
         return self

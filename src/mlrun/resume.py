@@ -125,7 +125,8 @@ def _progress(state: State | None, source: Path) -> Progress:
 
 
 def _is_row(row: Any) -> bool:
-    return isinstance(row, dict) and "epoch" in row and all(map(_is_number, row.values()))
+    named = isinstance(row, dict) and "epoch" in row and all(isinstance(key, str) for key in row)
+    return named and all(map(_is_number, row.values()))
 
 
 def _is_number(value: Any) -> bool:

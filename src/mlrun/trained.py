@@ -158,7 +158,8 @@ def check_weights(planned: Mapping[str, Tensor], weights: Mapping[str, Tensor]) 
         if not isinstance(tensor, Tensor):
             raise MlrunError(f"the checkpoint's weights are no numbers: '{name}'")
         size = tensor.numel() * tensor.element_size()
-        if tensor.shape != planned[name].shape or tensor.untyped_storage().nbytes() < size:
+        alike = tensor.shape == planned[name].shape and tensor.dtype == planned[name].dtype
+        if not alike or tensor.untyped_storage().nbytes() < size:
             raise MlrunError(f"the checkpoint's weights are not those of its model: '{name}'")
 
 

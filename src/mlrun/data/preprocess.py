@@ -193,11 +193,13 @@ def _fit_number(
     column: pd.Series, path: Path, *, scale: str, missing: str | float
 ) -> tuple[dict[str, Any], dict[str, float]]:
     values = as_numbers(column, path).reshape(-1, 1)
-    fill = _fill_value(values, str(column.name), missing)
     with np.errstate(all="ignore"):
+        fill = _fill_value(values, str(column.name), missing)
         center, spread = _center_and_scale(np.nan_to_num(values, nan=fill or 0.0), scale)
         largest = np.nanmax(np.abs((values - center) / spread), initial=0.0)
-    if not (np.isfinite([center, spread]).all() and largest < np.finfo(np.float32).max):
+    if not (
+        np.isfinite([center, spread, fill or 0.0]).all() and largest < np.finfo(np.float32).max
+    ):
         raise MlrunError(f"{path}: column '{column.name}' holds numbers too large to compute with")
     return (
         {"name": str(column.name), "categories": None, "fill": fill},

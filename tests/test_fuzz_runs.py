@@ -1,0 +1,372 @@
+"""Random overrides and damaged run folders: success, or one error line.
+
+Everything goes through the command line. A job is as small as one can be (24 rows, one epoch), and
+sizes are either tiny or beyond any memory, so that none of them really fills the machine.
+"""
+
+import contextlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pooch
+import pytest
+import torch
+from hypothesis import assume
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from mlrun import catalogue
+from tests.fuzzing import OUTCOME, Ended, Share, check_no_leftovers, command, is_whole, shares
+from tests.test_tabular import composed
+
+COLORS = ("red", "blue", "green")
+ROWS = 24
+
+
+def write_table(name: str, target: Callable[[int], Any]) -> None:
+    """A number, a color and the target."""
+    rows = (f"{i * 0.7},{COLORS[i % 3]},{target(i)}\n" for i in range(ROWS))
+    Path(name).write_text("size,color,price\n" + "".join(rows))
+
+
+def price(row: int) -> float:
+    return row * 1.3 + 0.25
+
+
+# --- overrides ---
+
+BASE = ("task=csv", "data.train=t.csv", "trainer.epochs=1", "quiet=true", "model=linear")
+# None of these numbers is a size that a machine really has and slowly fills.
+NUMBERS = ("-1", "0", "1", "2", "3", "0.5", "-0.0", "1e-9", "1e308", "1000000000000", "9" * 30)
+TEXTS = (
+    "",
+    "''",
+    "a",
+    "x y",
+    "'a b'",
+    '"',
+    "'",
+    "größe",
+    "日本",
+    "size",
+    "color",
+    "price",
+    "\\",
+    "%",
+)
+VALUES = (
+    *(
+        "inf",
+        "-inf",
+        "nan",
+        "null",
+        "none",
+        "true",
+        "false",
+        "???",
+        "[]",
+        "{}",
+        "[1]",
+        "[0]",
+        "[-1]",
+    ),
+    *("[a,b]", "[[1]]", "[null]", "{a:1}", "{a:{b:[1]}}", "[1,", "{a", "a:b", "a=b", "1,2", "{}x"),
+    *(
+        "${seed}",
+        "${no.such}",
+        "${task}",
+        "${oc.env:NO_SUCH}",
+        "${no_resolver:1}",
+        "${",
+        "${a.${b}}",
+    ),
+    *(
+        "${trainer}",
+        "${optimizer.lr}",
+        "${data}",
+        "${oc.env:HOME}",
+        "${oc.select:x,1}",
+        "${..seed}",
+    ),
+    *(
+        "cuda",
+        "mps",
+        "meta",
+        "cpu:9",
+        "auto",
+        "mean",
+        "bf16",
+        "kfold",
+        "time",
+        "group",
+        "valid/mse",
+    ),
+    *("torch.nn.Linear", "os.system", "torch.optim.SGD", "t.csv", "no.csv", ".", "max", "batch"),
+    *("range(3)", "choice(1,2)", "glob(*)", "int(x)", "1e5", "_target_", "@package", "0x10", "1_0"),
+)
+value = st.sampled_from(NUMBERS) | st.sampled_from(TEXTS) | st.sampled_from(VALUES)
+
+
+@cache
+def keys() -> tuple[str, ...]:
+    """Every key of the composed configuration, groups included."""
+
+    def below(node: Any, name: str) -> Iterator[str]:
+        yield name
+        for key in node if isinstance(node, dict) else ():
+            yield from below(node[key], f"{name}.{key}")
+
+    plain: Any = OmegaConf.to_container(composed("csv"))
+    return tuple(name for key, node in plain.items() for name in below(node, str(key)))
+
+
+OTHERS = (
+    "hydra.run.dir",
+    "hydra.verbose",
+    "hydra.job.name",
+    "hydra.no",
+    "no.such",
+)
+
+
+@st.composite
+def key(draw: st.DrawFn) -> str:
+    """A key there is, or nearly."""
+    name = draw(st.sampled_from(keys()) | st.sampled_from(keys()) | st.sampled_from(OTHERS))
+    at = draw(st.integers(0, len(name)))
+    change = draw(st.integers(0, 9))
+    if change == 0:
+        return name[:at] + name[at + 1 :]
+    if change == 1:
+        return name[:at] + draw(st.sampled_from("x._/@-=[ é")) + name[at:]
+    return name
+
+
+@st.composite
+def option(draw: st.DrawFn) -> str:
+    """GROUP=OPTION, or nearly."""
+    group = draw(st.sampled_from(catalogue.GROUPS))
+    chosen = draw(st.sampled_from(sorted(catalogue.options(group))))
+    slips = st.sampled_from((chosen[1:], chosen.upper(), "no_such", "[a,b]", "null", ""))
+    chosen = chosen if draw(st.integers(0, 4)) else draw(slips)
+    return f"{draw(st.sampled_from(('', '', '', '+', '++', '~')))}{group}={chosen}"
+
+
+@st.composite
+def override(draw: st.DrawFn) -> str:
+    sign = draw(st.sampled_from(("", "", "", "", "+", "++", "~")))
+    name = draw(key())
+    return f"{sign}{name}" if sign == "~" and draw(st.booleans()) else f"{sign}{name}={draw(value)}"
+
+
+overrides = st.lists(
+    st.one_of(override(), override(), override(), option()), min_size=1, max_size=3
+)
+stray = st.sampled_from(
+    ("-m", "--cfg", "--cfg=job", "-x", "--no-such", "train", "=", "a", "--", "é")
+)
+
+
+def check_overrides(words: list[str]) -> None:
+    """Train with these words in a folder of its own."""
+    text = " ".join(words)
+    assume(not ("epochs" in text and "max_minutes" in text))  # many epochs would be asked for
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        write_table("t.csv", price)
+        ended = command(*BASE, "trainer.max_minutes=1e-4", *words)
+        check_folders(ended)
+
+
+def check_folders(ended: Ended) -> None:
+    """What is left: nothing after a mistake, else whole runs."""
+    check_no_leftovers(Path())
+    for file in Path().rglob("run.json"):
+        status = json.loads(file.read_text())["status"]
+        assert status in (("failed",) if ended.code == 2 else ("done", "interrupted", "diverged"))
+        assert status not in ("done", "interrupted") or is_whole(file.parent / "pred.csv")
+    if ended.code == 2:
+        folders = [path for path in Path().rglob("*") if path.is_dir() and not [*path.iterdir()]]
+        assert not folders, (folders, ended.err)
+
+
+@pytest.mark.fault("random overrides", OUTCOME)
+@shares(fast=10, soak=1500, parts=4)
+def test_any_overrides_train_or_are_refused(
+    share: Share, record_property: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no network here")
+
+    monkeypatch.setattr(pooch, "retrieve", refuse)
+    words = st.tuples(overrides, st.lists(stray, max_size=1) | st.just([])).map(
+        lambda pair: pair[0] + pair[1]
+    )
+    record_property("examples", share.of(overrides | words, check_overrides))
+
+
+# --- run folders ---
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A regression and a classification, each with a file to predict."""
+    folder = tmp_path_factory.mktemp("runs")
+    small = ("model.hidden=[3]", "trainer.epochs=2", "trainer.max_minutes=0.05", "quiet=true")
+    with contextlib.chdir(folder):
+        for name, target in (("regression", price), ("classification", lambda row: row % 2)):
+            write_table(f"{name}.csv", target)
+            words = (f"data.train={name}.csv", f"data.test={name}.csv", "data.target=price", *small)
+            assert command("task=csv", *words, f"hydra.run.dir={name}").code == 0
+    return {name: folder / name for name in ("regression", "classification")}
+
+
+leaf = st.one_of(
+    st.sampled_from((None, True, False, 0, 1, -1, 2, 3, 10**12, 10**30, 0.5, -1e308, 1e-320)),
+    st.sampled_from(
+        (float("nan"), float("inf"), "", "a", "nan", "${seed}", "/", "..", "\0", "é\n")
+    ),
+    st.sampled_from(("regression", "classification", "cpu", "t.csv", "os.system", "1", "[1]")),
+    st.sampled_from(([], {}, [0], [1, 1], ["a"], [None], [[]], {"a": 1}, {"a": [{}]}, [0, "a"])),
+)
+tensor = st.builds(
+    lambda shape, kind: torch.ones(shape).to(kind),
+    st.sampled_from(((), (0,), (1,), (3,), (1, 3), (3, 5), (2, 2, 2))),
+    st.sampled_from((torch.float32, torch.float64, torch.int64, torch.bool, torch.complex64)),
+)
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every (container, key) within a nested value."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value)
+    for name, entry in entries:
+        yield value, name
+        if isinstance(entry, dict | list):
+            yield from places(entry)
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> tuple[int, str, Any]:
+    """Where to change a nested value (counted, modulo what there is), how, and to what."""
+    how = draw(st.sampled_from(("set", "set", "set", "delete", "rename", "twice")))
+    return draw(st.integers(0, 2**16)), how, draw(leaf)
+
+
+def changed(value: Any, change: tuple[int, str, Any]) -> None:
+    at, how, other = change
+    found = list(places(value))
+    container, name = found[at % len(found)]
+    if how == "set":
+        container[name] = other
+    elif isinstance(container, list):
+        container.append(container[name]) if how == "twice" else container.pop(name)
+    else:
+        entry = container[name] if how == "twice" else container.pop(name)
+        if how != "delete":
+            container["another"] = entry
+
+
+def change_json(file: Path, change: tuple[int, str, Any]) -> None:
+    value = json.loads(file.read_text())
+    changed(value, change)
+    file.write_text(json.dumps(value))
+
+
+def change_checkpoint(file: Path, change: tuple[int, str, Any]) -> None:
+    state = torch.load(file, weights_only=True)
+    changed(state, change)
+    torch.save(state, file)
+
+
+def change_bytes(file: Path, content: Callable[[bytes], bytes] | str) -> None:
+    if file.is_dir():
+        shutil.rmtree(file)
+        file.write_bytes(b"a file where a folder was")
+    elif content == "folder":
+        file.unlink()
+        file.mkdir()
+    elif content == "gone":
+        file.unlink()
+    elif callable(content):
+        file.write_bytes(content(file.read_bytes()))
+
+
+@st.composite
+def bytes_changes(draw: st.DrawFn) -> Callable[[bytes], bytes] | str:
+    """Other content for a file, a folder in its place, or nothing."""
+    if draw(st.integers(0, 3)) == 0:
+        return draw(st.sampled_from(("folder", "gone")))
+    other, share = draw(st.binary(max_size=20)), draw(st.floats(0, 1))
+
+    def change(content: bytes) -> bytes:
+        at = int(share * len(content))
+        return content[:at] + (other + content[at + len(other) :] if other else b"")
+
+    return change
+
+
+JSON_FILES = ("run.json", "run.json", "split.json")
+CHECKPOINTS = ("best.pt", "last.pt")
+PLACES = (
+    *("run.json", "split.json", "checkpoints/best.pt", "checkpoints/last.pt", "metrics.csv"),
+    *("pred.csv", "config.yaml", "run.log", ".hydra/config.yaml", "plots/learning_curve.png"),
+    *(".lock", "checkpoints", "plots", "tensorboard", ".hydra"),
+)
+checkpoint_changes = st.tuples(st.integers(0, 2**16), st.just("set"), tensor) | changes()
+damages = st.one_of(
+    st.tuples(st.just(change_json), st.sampled_from(JSON_FILES), changes()),
+    st.tuples(
+        st.just(change_checkpoint),
+        st.sampled_from(CHECKPOINTS).map(lambda name: f"checkpoints/{name}"),
+        checkpoint_changes,
+    ),
+    st.tuples(st.just(change_bytes), st.sampled_from(PLACES), bytes_changes()),
+)
+COMMANDS = (
+    *(("evaluate", "run"), ("evaluate", "run", "--input", "new.csv"), ("predict", "run")),
+    *(("predict", "run", "--input", "new.csv"), ("resume", "run"), ("rerun", "run")),
+    *(("resume", "run", f"trainer.epochs={epochs}") for epochs in (1, 3, 3)),
+)
+
+
+def check_run(run: Path, damages: list[Any], words: tuple[str, ...]) -> None:
+    """A command on a damaged copy of the run."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        shutil.copytree(run, "run")
+        write_table("new.csv", lambda _: 1)
+        for damage, name, change in damages:
+            file = Path("run", name)
+            if file.exists():
+                with (
+                    contextlib.suppress(Exception) if len(damages) > 1 else contextlib.nullcontext()
+                ):
+                    damage(file, change)
+        predictions = Path("run/pred.csv")
+        before = predictions.read_bytes() if predictions.is_file() else None
+        ended = command(*words)
+        check_no_leftovers(Path())
+        after = predictions.read_bytes() if predictions.is_file() else None
+        asked_for_fewer = any(name in JSON_FILES for _, name, _ in damages)
+        assert after == before or is_whole(predictions, rows=None if asked_for_fewer else ROWS)
+        written = [*Path("run").glob("pred_*.csv")]
+        assert not written or (ended.code == 0 and is_whole(written[0], rows=ROWS))
+
+
+@pytest.mark.fault("damaged run-folder contents", OUTCOME)
+@shares(fast=25, soak=2400, parts=4)
+def test_any_run_folder_is_opened_or_refused(
+    share: Share, record_property: Any, runs: dict[str, Path]
+) -> None:
+    def check(example: tuple[str, list[Any], tuple[str, ...]]) -> None:
+        name, damages, words = example
+        check_run(runs[name], damages, words)
+
+    few = st.lists(damages, min_size=1, max_size=2)
+    strategy = st.tuples(
+        st.sampled_from(("regression", "classification")), few, st.sampled_from(COMMANDS)
+    )
+    record_property("examples", share.of(strategy, check))

@@ -408,6 +408,16 @@ def test_no_secret_lands_in_the_run_folder(mlrun, monkeypatch):
     assert "WANDB_API_KEY=(not recorded)" in Path("run/run.json").read_text()
 
 
+def test_no_secret_is_printed_with_the_configuration(mlrun, monkeypatch):
+    monkeypatch.setenv("MY_API_KEY", SECRET)
+    words = (f"+model.token={SECRET[:9]}", "+model.max_tokens=5", "data.id=${oc.env:MY_API_KEY}")
+    for resolve in ((), ("--resolve",)):
+        answer = mlrun("--cfg", "job", *resolve, *words)
+        assert "token: (not recorded)" in answer.out
+        assert "max_tokens: 5" in answer.out
+        assert SECRET[:9] not in answer.out
+
+
 def test_a_secret_in_an_error_is_kept_out_of_the_log(mlrun, monkeypatch):
     monkeypatch.setenv("MY_PASSWORD", SECRET)
 

@@ -1,12 +1,13 @@
 """Hydra's only door: compose the configuration, hand it to `train`, tell its errors plainly."""
 
+import io
 import math
 import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from mlrun.catalogue import CONF, GROUPS, options, own_conf
 from mlrun.config import Schema, register
 from mlrun.errors import Diverged, MlrunError, did_you_mean, one_line
 from mlrun.run_folder import claim, claim_exactly
+from mlrun.secrecy import hide_in_text
 
 
 class OwnConf(SearchPathPlugin):
@@ -74,8 +76,9 @@ def run_hydra(arguments: Sequence[str]) -> int:
     if os.environ.get("MLRUN_DATA") == "":
         del os.environ["MLRUN_DATA"]  # set but empty is not set
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing and exiting
+    printing = any(word.partition("=")[0] in ("--cfg", "-c", "--info", "-i") for word in arguments)
     try:
-        command()
+        _without_secrets(command) if printing else command()
     except SystemExit as error:  # argparse and --help leave this way
         return 2 if error.code else 0
     except BrokenPipeError:
@@ -90,6 +93,13 @@ def run_hydra(arguments: Sequence[str]) -> int:
     for line in outcome.failed:
         print(f"error: {one_line(line)}", file=sys.stderr)  # noqa: T201
     return 1 if outcome.failed else 0
+
+
+def _without_secrets(command: Callable[[], Any]) -> None:
+    """What Hydra prints of the configuration may end in a file or an issue."""
+    with redirect_stdout(io.StringIO()) as text:
+        command()
+    print(hide_in_text(text.getvalue()), end="")  # noqa: T201
 
 
 def _check_flags(arguments: Sequence[str]) -> None:

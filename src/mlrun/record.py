@@ -19,11 +19,11 @@ from mlrun.errors import Diverged, MlrunError
 from mlrun.interrupt import Interrupted
 from mlrun.loop import Learner, Progress, Row
 from mlrun.metrics import NAMES
-from mlrun.recorded import for_the_record, left_out
 from mlrun.report.profile import Profiler
 from mlrun.report.provenance import data_files, git_state, versions
 from mlrun.report.tensorboard import EventFile
 from mlrun.run_folder import FORMAT, MetricsFile, RunFolder, as_json, write_atomically
+from mlrun.saved_config import for_the_record, left_out
 from mlrun.secrecy import hide, hide_in_words, redact
 
 log = logging.getLogger(__name__)

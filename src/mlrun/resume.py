@@ -3,6 +3,7 @@
 import copy
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,17 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mlrun.arguments import from_plain
 from mlrun.checkpoint import State, load_last
-from mlrun.config import settings_of
+from mlrun.config import Settings, settings_of
 from mlrun.data.preprocess import build_preprocess
 from mlrun.errors import MlrunError
 from mlrun.learner import one_step
 from mlrun.loop import Learner, Progress, finished
 from mlrun.record import recorded
-from mlrun.recorded import from_the_record
 from mlrun.report.console import Console
 from mlrun.run_data import load_run_data
 from mlrun.run_folder import RunFolder, locked, open_run, read_json, remove_leftovers
-from mlrun.train import carry_out, prepare
+from mlrun.saved_config import from_the_record
+from mlrun.train import Job, carry_out, prepare
 from mlrun.trained import blamed_on, check_plan, check_weights
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,18 @@ MAY_CHANGE = (
     "quiet",
 )
 UNFINISHED = ("running", "interrupted", "failed")
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A run that has stopped, and from where it goes on."""
+
+    run: RunFolder
+    state: State | None  # None: no epoch was saved, it starts from the beginning
+    complaint: str  # what was wrong with the newest checkpoint
+    config: DictConfig
+    settings: Settings
+    progress: Progress
 
 
 def resume(folder: str, overrides: Sequence[str] = (), *, data: str | None = None) -> None:
@@ -52,37 +65,54 @@ def resume(folder: str, overrides: Sequence[str] = (), *, data: str | None = Non
     """
     run = open_run(_newest_unfinished(Path(folder)))
     with locked(run):
-        state, complaint = load_last(run)
-        config = _changed(configuration(run, state), overrides, run, state)
-        settings = settings_of(config)
+        stopped = _read(run, overrides)
+        progress, settings = stopped.progress, stopped.settings
         with Console(quiet=settings.quiet) as console:
-            progress = _progress(state, run.last)
             if finished(progress, settings.trainer) and run.record.get("status") == "done":
                 console.out.print(f"nothing left to do: {progress.epoch} epochs are done")
                 console.out.print(f"to go on: mlrun resume {run.path} trainer.epochs=…")
                 return
-            if state:
-                with blamed_on(run.last):
-                    check_plan(config, state)
-                    build_preprocess(state["contract"])
-            contract = state["contract"] if state else None
-            dataset = load_run_data(run, config, contract, data=data)
-            job = prepare(config, settings, dataset)
-            if state:
-                with blamed_on(run.last):
-                    restore(job.learner, state)
+            job = _rebuild(stopped, data)
             console.log_to(run.log)
-            if complaint:
-                log.warning(complaint)
             log.info("resuming %s after epoch %d", run.path, progress.epoch)
             with recorded(run) as outcome:
-                remove_leftovers(run)
-                if complaint:  # the damaged last.pt must not become previous.pt, the good one
-                    run.previous.replace(run.last)
-                for told_before in ("error", "ended"):
-                    run.record.pop(told_before, None)
+                _tidy_up(stopped)
                 run.update(status="running", resumed_after=progress.epoch)
+                state = stopped.state
                 outcome.status = carry_out(run, job, console, progress=progress, resumed=state)
+
+
+def _read(run: RunFolder, overrides: Sequence[str]) -> Stopped:
+    state, complaint = load_last(run)
+    config = _changed(configuration(run, state), overrides, run, state)
+    return Stopped(run, state, complaint, config, settings_of(config), _progress(state, run.last))
+
+
+def _rebuild(stopped: Stopped, data: str | None) -> Job:
+    """Data, model and what moves it, as they were when the run stopped."""
+    run, state, config = stopped.run, stopped.state, stopped.config
+    if state is None:
+        dataset = load_run_data(run, config, None, data=data)
+        return prepare(config, stopped.settings, dataset)
+    with blamed_on(run.last):
+        check_plan(config, state)
+        build_preprocess(state["contract"])
+    dataset = load_run_data(run, config, state["contract"], data=data)
+    job = prepare(config, stopped.settings, dataset)
+    with blamed_on(run.last):
+        restore(job.learner, state)
+    return job
+
+
+def _tidy_up(stopped: Stopped) -> None:
+    """Away with what the process before left half done, and with what it said of its end."""
+    run = stopped.run
+    remove_leftovers(run)
+    if stopped.complaint:
+        log.warning(stopped.complaint)
+        run.previous.replace(run.last)  # the damaged one must not become previous.pt, the good one
+    for told_before in ("error", "ended"):
+        run.record.pop(told_before, None)
 
 
 def restore(learner: Learner, state: State) -> None:

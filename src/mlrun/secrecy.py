@@ -7,7 +7,10 @@ from typing import Any
 
 HIDDEN = "(not recorded)"
 _NAMES = re.compile("token|key|secret|password", re.IGNORECASE)
-_NAMED_INSIDE = re.compile(rf"(\w*(?:{_NAMES.pattern})\w*\s*:\s*)([^\s,}}]+)", re.IGNORECASE)
+# `my_token: abc` within a text; numbers are no secrets.
+_NAMED_INSIDE = re.compile(
+    rf"(\w*(?:{_NAMES.pattern})\w*: *)(?!-?[\d.]+\b|null|true|false)[^\s,}}]+", re.IGNORECASE
+)
 SHORTEST = 8  # of a secret in the environment: `KEYMAP=us` must not blacken every "us"
 
 
@@ -34,7 +37,12 @@ def _hide_in_word(word: str) -> str:
     key, equals, value = word.partition("=")
     if equals and is_secret(key):
         return f"{key}={HIDDEN}"
-    return key + equals + _NAMED_INSIDE.sub(rf"\g<1>{HIDDEN}", value)
+    return key + equals + hide_in_text(value)
+
+
+def hide_in_text(text: str) -> str:
+    """YAML, or a part of it, with the texts hidden that a secret name leads to."""
+    return redact(_NAMED_INSIDE.sub(rf"\g<1>{HIDDEN}", text))
 
 
 def redact(text: str) -> str:

@@ -24,8 +24,8 @@ from mlrun.errors import MlrunError
 from mlrun.loop import Features, Scores, evaluate, outputs_of
 from mlrun.models.summary import layers_of
 from mlrun.objective import Objective, build_objective
-from mlrun.recorded import from_the_record
 from mlrun.run_folder import RunFolder
+from mlrun.saved_config import from_the_record
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,9 @@ def blamed_on(path: Path) -> Iterator[None]:
     except Exception as error:
         # Python's words for a value of a wrong kind would tell nobody anything; torch's do.
         told = str(error) if isinstance(error, RuntimeError | ValueError) else ""
-        reason = told.splitlines()[0][:200] if told else f"not a whole model ({type(error).__name__})"
+        reason = (
+            told.splitlines()[0][:200] if told else f"not a whole model ({type(error).__name__})"
+        )
         reason = f"it has no {error}" if isinstance(error, KeyError) else reason
         raise MlrunError(f"{path} is damaged: {reason}") from error
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mlrun.build import build
 from mlrun.export.torch_file import Facts, RawModel
-from mlrun.recorded import from_the_record
+from mlrun.saved_config import from_the_record
 from mlrun.trained import Trained, blamed_on, check_plan
 
 

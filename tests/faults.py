@@ -126,3 +126,19 @@ secrets = pytest.mark.fault(
     "secrets in settings, the command line or the environment",
     "never written down",
 )
+random_csv = pytest.mark.fault(
+    "random or damaged CSV bytes",
+    "success, or one error line and exit code 2",
+)
+random_idx = pytest.mark.fault(
+    "random or damaged IDX bytes",
+    "success, or one error line and exit code 2",
+)
+random_overrides = pytest.mark.fault(
+    "random overrides",
+    "success, or one error line and exit code 2",
+)
+damaged_folder = pytest.mark.fault(
+    "damaged run-folder contents",
+    "success, or one error line and exit code 2",
+)

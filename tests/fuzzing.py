@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from mlrun.cli import main
 from mlrun.errors import MlrunError
 
-OUTCOME = "success, or one error line and exit code 2"
 SECONDS = 20  # an example that takes longer hangs
 JARGON = re.compile(
     r"Traceback|NoneType|object has no|object is not|not subscriptable|unhashable|<class"

@@ -19,12 +19,11 @@ import pytest
 from hypothesis import strategies as st
 
 from mlrun.data.images import STEMS, read_idx
+from tests import faults
 from tests.conftest import idx_bytes
-from tests.fuzzing import OUTCOME, Share, check_no_leftovers, command, is_whole, refused, shares
+from tests.fuzzing import Share, check_no_leftovers, command, is_whole, refused, shares
 from tests.test_tabular import data_of
 
-csv_fault = pytest.mark.fault("random or damaged CSV bytes", OUTCOME)
-idx_fault = pytest.mark.fault("random or damaged IDX bytes", OUTCOME)
 TRAIN = ("trainer.epochs=1", "model=linear", "quiet=true", "hydra.run.dir=run")
 
 # --- CSV ---
@@ -182,8 +181,8 @@ plain_settings = st.sampled_from(({}, {"missing": "mean"}, {"kind": "regression"
 few_settings = st.one_of(plain_settings, csv_settings)
 
 
-@csv_fault
-@shares(fast=60, soak=3000, parts=2)
+@faults.random_csv
+@shares(fast=40, soak=3000, parts=2)
 def test_any_csv_is_loaded_or_refused(share: Share, record_property: Any) -> None:
     def check(example: tuple[bytes, bytes | None, dict[str, Any]]) -> None:
         train, test, chosen = example
@@ -196,8 +195,8 @@ def test_any_csv_is_loaded_or_refused(share: Share, record_property: Any) -> Non
     record_property("examples", share.of(strategy, check))
 
 
-@csv_fault
-@shares(fast=3, soak=300, parts=2)
+@faults.random_csv
+@shares(fast=2, soak=200, parts=2)
 def test_any_csv_is_trained_on_or_refused_without_a_trace(
     share: Share, record_property: Any
 ) -> None:
@@ -236,7 +235,7 @@ def check_new_file(run: Path, verb: str, content: bytes, *more: str) -> None:
     check_no_leftovers(Path())
 
 
-@csv_fault
+@faults.random_csv
 @shares(fast=20, soak=1500, parts=2)
 def test_any_csv_is_predicted_and_scored_or_refused(
     share: Share, record_property: Any, flower_run: Path
@@ -276,8 +275,8 @@ def idx_files(draw: st.DrawFn, *, dimensions: int = 3) -> bytes:
 any_idx = mostly(idx_files(), st.one_of(idx_files(dimensions=1), st.binary(max_size=60)))
 
 
-@idx_fault
-@shares(fast=60, soak=2000)
+@faults.random_idx
+@shares(fast=50, soak=2000)
 def test_any_idx_is_read_or_refused(share: Share, record_property: Any) -> None:
     def check(example: tuple[bytes, int]) -> None:
         content, dimensions = example
@@ -305,7 +304,7 @@ plain_labels = st.lists(st.integers(0, 255), min_size=1, max_size=12).map(
 other_labels = st.fixed_dictionaries({}, optional={"train_labels": plain_labels})
 
 
-@idx_fault
+@faults.random_idx
 @shares(fast=20, soak=1000)
 def test_any_four_idx_files_are_loaded_or_refused(share: Share, record_property: Any) -> None:
     def check(replaced: dict[str, bytes]) -> None:
@@ -324,7 +323,7 @@ def image_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-@idx_fault
+@faults.random_idx
 @shares(fast=15, soak=800)
 def test_any_idx_is_predicted_or_refused(
     share: Share, record_property: Any, image_run: Path

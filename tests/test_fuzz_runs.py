@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from mlrun import catalogue
-from tests.fuzzing import OUTCOME, Ended, Share, check_no_leftovers, command, is_whole, shares
+from tests import faults
+from tests.fuzzing import Ended, Share, check_no_leftovers, command, is_whole, shares
 from tests.test_tabular import composed
 
 COLORS = ("red", "blue", "green")
@@ -194,8 +195,8 @@ def check_folders(ended: Ended) -> None:
         assert not folders, (folders, ended.err)
 
 
-@pytest.mark.fault("random overrides", OUTCOME)
-@shares(fast=10, soak=1500, parts=4)
+@faults.random_overrides
+@shares(fast=5, soak=1200, parts=4)
 def test_any_overrides_train_or_are_refused(
     share: Share, record_property: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -329,6 +330,7 @@ damages = st.one_of(
 COMMANDS = (
     *(("evaluate", "run"), ("evaluate", "run", "--input", "new.csv"), ("predict", "run")),
     *(("predict", "run", "--input", "new.csv"), ("resume", "run"), ("rerun", "run")),
+    ("show", "run"),
     *(("resume", "run", f"trainer.epochs={epochs}") for epochs in (1, 3, 3)),
 )
 
@@ -356,8 +358,8 @@ def check_run(run: Path, damages: list[Any], words: tuple[str, ...]) -> None:
         assert not written or (ended.code == 0 and is_whole(written[0], rows=ROWS))
 
 
-@pytest.mark.fault("damaged run-folder contents", OUTCOME)
-@shares(fast=25, soak=2400, parts=4)
+@faults.damaged_folder
+@shares(fast=12, soak=2000, parts=4)
 def test_any_run_folder_is_opened_or_refused(
     share: Share, record_property: Any, runs: dict[str, Path]
 ) -> None:

@@ -160,9 +160,11 @@ class Record:
         trace: TracebackType | None,
     ) -> None:
         """Whatever ended the loop, what was learnt and measured so far is kept."""
-        self._metrics.flush()
-        self._events.close()
-        self._checkpoints.write(self.history)
+        try:
+            self._metrics.flush()
+            self._checkpoints.write(self.history)
+        finally:
+            self._events.close()
 
     def epoch(self, learner: Learner, progress: Progress, row: Row) -> None:
         """An epoch is done."""

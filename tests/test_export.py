@@ -109,7 +109,12 @@ def session(path: Path | str) -> onnxruntime.InferenceSession:
 # --- every model, in every format ---
 
 
-@pytest.mark.parametrize("name", SUFFIXES)
+ALL = [
+    pytest.param(name, marks=pytest.mark.slow if name == "onnx" else ()) for name in SUFFIXES
+]  # ONNX takes seconds a network: in the fast suite once
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_a_network_with_every_activation_answers_the_same(name):
     trained, config = untrained(loss="BCEWithLogitsLoss", hidden=[6] * len(ACTIVATIONS))
     if name == "safetensors":  # which rebuilds what the configuration says
@@ -244,6 +249,7 @@ def test_a_regression_gives_the_numbers_of_pred_csv_and_leaves_the_folder_alone(
     assert found.ravel() == pytest.approx(wanted, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_convolutional_network_answers_the_same(mlrun, mnist_files):
     settings = ("model=cnn", "model.channels=[3,4]", "model.activation=rrelu", "loss=nll")
     run = mlrun("task=mnist", *settings, *SMOKE).run
@@ -295,7 +301,7 @@ def test_onnx_that_is_not_installed_is_named(mlrun, trained_run, monkeypatch):
 # --- what is refused ---
 
 
-@pytest.mark.parametrize("name", SUFFIXES)
+@pytest.mark.parametrize("name", ALL)
 def test_a_file_that_answers_otherwise_is_not_kept(name, monkeypatch):
     trained, config = untrained()
     original = format_of(name)
@@ -375,6 +381,7 @@ def test_columns_that_onnx_cannot_take_are_refused(column, message):
         written(trained, config, "onnx")
 
 
+@pytest.mark.slow
 def test_columns_may_have_the_names_of_the_graphs_own():
     trained, config = untrained()
     names = ["rows", "model/rows", "_model/code_1"]
@@ -384,7 +391,7 @@ def test_columns_may_have_the_names_of_the_graphs_own():
     assert [entry.name for entry in session("model.onnx").get_inputs()] == names
 
 
-@pytest.mark.parametrize("name", SUFFIXES)
+@pytest.mark.parametrize("name", ALL)
 def test_files_tell_nothing_of_this_machine_and_no_row(name):
     trained, config = untrained()
     trained.examples[0, 0] = 1234.56789

@@ -196,7 +196,7 @@ def check_folders(ended: Ended) -> None:
 
 
 @faults.random_overrides
-@shares(fast=5, soak=1200, parts=4)
+@shares(fast=3, soak=1200, parts=4)
 def test_any_overrides_train_or_are_refused(
     share: Share, record_property: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -359,7 +359,7 @@ def check_run(run: Path, damages: list[Any], words: tuple[str, ...]) -> None:
 
 
 @faults.damaged_folder
-@shares(fast=12, soak=2000, parts=4)
+@shares(fast=5, soak=2000, parts=4)
 def test_any_run_folder_is_opened_or_refused(
     share: Share, record_property: Any, runs: dict[str, Path]
 ) -> None:

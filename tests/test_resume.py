@@ -99,7 +99,7 @@ JOBS = {
 }
 
 
-FAST = ("phone_price", "mnist_cnn", "onecycle", "plateau", "patience")  # the others: make soak
+FAST = ("phone_price", "mnist_cnn", "plateau")  # the others: make soak
 
 
 @faults.crash

@@ -31,7 +31,14 @@ COMMANDS = {
     "rerun": ("rerun", "run"),
 }
 CHECKPOINTS = ("best", "last", "previous")
-every_command = pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+FAST = ("predict", "resume")  # the others: make soak
+every_command = pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, marks=() if name in FAST else pytest.mark.slow, id=name)
+        for name, command in COMMANDS.items()
+    ],
+)
 
 
 def against_every_command(attacks: Any) -> pytest.MarkDecorator:
@@ -132,7 +139,9 @@ def test_hydra_settings_of_a_foreign_folder_are_ignored(mlrun, run, command):
 
 
 @faults.own_target
-@pytest.mark.parametrize("target", ATTACKS)
+@pytest.mark.parametrize(
+    "target", [*ATTACKS[:4], *(pytest.param(t, marks=pytest.mark.slow) for t in ATTACKS[4:])]
+)
 def test_a_target_on_the_command_line_is_refused(mlrun, target):
     answer = mlrun("quiet=true", f"model._target_='{target}'", "+model._args_=['touch PWNED']")
     assert_refused(answer)
@@ -368,7 +377,7 @@ def watching() -> Iterator[None]:
 @pytest.mark.usefixtures("watching")
 @faults.foreign_paths
 @pytest.mark.parametrize("command", ["evaluate", "predict", "resume", "rerun"])
-@pytest.mark.parametrize("how", ["absolute", "relative"])
+@pytest.mark.parametrize("how", ["absolute", pytest.param("relative", marks=pytest.mark.slow)])
 def test_a_recorded_path_leads_nowhere_else(
     mlrun, run, command, how, tmp_path_factory, monkeypatch
 ):

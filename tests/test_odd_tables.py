@@ -165,3 +165,16 @@ def test_a_negative_seed_is_not_answered_with_holdout_always_works():
             Split(**DEFAULTS | {"method": "holdout", "seed": -1}), np.arange(9), kind="regression"
         )
     assert "always works" not in str(caught.value)
+
+
+def test_dollars_and_braces_in_class_names_begin_no_formula(mlrun, write_csv):
+    rows = "".join(f"{i},{('$a_$', 'b^{', chr(92) + 'frac')[i % 3]}\n" for i in range(30))
+    write_csv("my.csv", f"x,y\n{rows}")
+    assert mlrun("task=csv", "data.train=my.csv", "debug=smoke", "quiet=true").code == 0
+
+
+def test_a_text_with_thousands_of_values_is_left_out_unless_asked_for(mlrun, write_csv):
+    rows = "".join(f"{i},c{i % 1100},{i % 2}\n" for i in range(2400))
+    write_csv("my.csv", f"x,c,y\n{rows}")
+    answer = mlrun("task=csv", "data.train=my.csv", "debug=smoke")
+    assert "left out: 'c' (1100 different texts in 2400 rows" in answer.out

@@ -188,3 +188,10 @@ def test_a_row_is_predicted_the_same_whatever_rows_it_comes_with(mlrun, write_cs
         assert mlrun("predict", str(run), "--input", "few.csv", "--output", "out.csv").code == 0
         few = {row["id"]: row["tested_positive"] for row in read("out.csv")}
         assert few.items() <= whole.items()
+
+
+def test_predictions_do_not_take_the_place_of_their_input(mlrun, write_csv, flower_run):
+    path = write_csv("new.csv", "petal,color\n1,red\n")
+    answer = mlrun("predict", str(flower_run), "--input", "new.csv", "--output", "./new.csv")
+    assert (answer.code, "new.csv is the input" in answer.err) == (2, True)
+    assert path.read_text() == "petal,color\n1,red\n"

@@ -219,6 +219,20 @@ def test_a_finished_run_is_left_alone_and_can_be_extended(mlrun):
     assert_same_run(Path("whole"), Path("short"))
 
 
+def test_a_rerun_of_an_extended_run_is_identical(mlrun):
+    mlrun(*TINY, "hydra.run.dir=run")
+    assert mlrun("resume", "run", "--data", ".", "trainer.epochs=8").code == 0
+    assert "identical: 8 epochs" in mlrun("rerun", "run").out
+
+
+def test_a_run_that_patience_ended_says_so_when_it_is_extended(mlrun):
+    patience = ("trainer.patience=1", "trainer.min_delta=9")
+    mlrun(*TINY, *patience, "hydra.run.dir=run")
+    answer = mlrun("resume", "run", "trainer.epochs=9")
+    assert "epochs are done, the last 1 without improvement" in answer.out
+    assert "mlrun resume run trainer.patience=…" in answer.out
+
+
 def test_a_cosine_that_is_extended_keeps_its_last_rate(mlrun):
     mlrun(*TINY, "hydra.run.dir=run")
     mlrun("resume", "run", "trainer.epochs=8")

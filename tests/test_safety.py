@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import shutil
+import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -156,6 +157,10 @@ def test_a_target_on_the_command_line_is_refused(mlrun, target):
         "hydra.sweeper._target_=hydra.utils.get_method",
         "+hydra.sweeper.custom_search_space=os.system",
         "+hydra.job_logging.handlers.x={class:logging.os.system}",
+        "+hydra.job_logging.handlers.x={class:logging.FileHandler,filename:PWNED}",
+        "+hydra.callbacks.x=${data.split}",
+        "+hydra.job.env_set.PATH=.",
+        "+hydra.job.env_set.GIT_CONFIG_COUNT=1",
         "+hydra.job_logging.formatters.x={'()':os.system}",
         "+hydra.hydra_logging.handlers.x={class:logging.StreamHandler,stream:'ext://os.environ'}",
         "+trainer._target_=os.system",
@@ -271,6 +276,26 @@ class Payload:
         return os.system, ("touch PWNED",)
 
 
+def laughing(path: Path) -> None:
+    """Lists of the same ten lists, ten levels deep."""
+    value: list[Any] = [0]
+    for _ in range(10):
+        value = [value] * 10
+    alter(path, lambda state: state["contract"].update(unused=value))
+
+
+def announcing(path: Path) -> None:
+    alter(path, lambda state: state.update(more=bytearray(10)))
+
+
+def stretching(path: Path) -> None:
+    alter(path, lambda state: state.update(examples=state["examples"][:1].expand(10**6, 2)))
+
+
+def with_many_layers(path: Path) -> None:
+    alter(path, lambda state: state["config"]["model"].update(hidden=[1] * 10**5))
+
+
 def pickled(path: Path) -> None:
     path.write_bytes(pickle.dumps(Payload()))
 
@@ -312,7 +337,10 @@ def claiming_terabytes(path: Path) -> None:
 
 @faults.hostile_checkpoint
 @against_every_command(
-    [pickled, with_a_class, with_a_module, inflating, overlapping, claiming_terabytes]
+    [
+        *(pickled, with_a_class, with_a_module, inflating, overlapping, claiming_terabytes),
+        *(laughing, announcing, stretching, with_many_layers),
+    ]
 )
 def test_a_hostile_checkpoint_is_refused(mlrun, run, command, attack):
     (run / "checkpoints" / "previous.pt").unlink(missing_ok=True)
@@ -344,6 +372,47 @@ def test_links_in_a_run_folder_are_refused(mlrun, run, command, attack):
     assert [path.stat().st_mtime_ns for path in [outside, *outside.rglob("*")]] == before
 
 
+def test_a_log_that_is_also_somebody_elses_file_is_refused(mlrun, run):
+    Path("outside").write_text("precious")
+    (run / "run.log").unlink()
+    (run / "run.log").hardlink_to("outside")
+    assert_refused(mlrun("resume", "run", "trainer.epochs=3"), "run/run.log: refused")
+    assert Path("outside").read_text() == "precious"
+
+
+def test_a_repository_that_names_programs_is_not_asked_whether_it_is_dirty(mlrun, run):
+    subprocess.run(["git", "init", "--quiet", "run"], check=True)
+    who = ("-c", "user.name=x", "-c", "user.email=x@x.example")
+    commit = ("commit", "--quiet", "--allow-empty", "--message=x")
+    subprocess.run(["git", "-C", "run", *who, *commit], check=True)
+    attack = ("config", "core.fsmonitor", f"touch {Path('PWNED').resolve()}; false")
+    subprocess.run(["git", "-C", "run", *attack], check=True)
+    os.chdir("run")
+    assert mlrun("rerun", ".", "--output", "../again").code == 0
+    os.chdir("..")
+    assert not Path("PWNED").exists()
+    assert json.loads(Path("again/run.json").read_text())["git"]["dirty"] is None
+
+
+def test_what_a_stranger_wrote_moves_no_cursor(mlrun, run, write_csv):
+    record = json.loads((run / "run.json").read_text())
+    record.update(command="\x1b[2J", ended="now\nstatus done")
+    (run / "run.json").write_text(json.dumps(record))
+    answer = mlrun("show", "run")
+    assert "\\x1b[2J" in answer.out
+    assert "\x1b" not in answer.out
+    assert "now\\nstatus done" in answer.out
+    write_csv("new.csv", "petal,color,\x1b[31m\n1,red,2\n")
+    answer = mlrun("predict", "run", "--input", "new.csv", "--output", "out.csv")
+    assert "'\\x1b[31m'" in answer.err
+
+
+def test_a_header_is_no_formula(mlrun, write_csv):
+    write_csv("my.csv", FLOWERS.replace("kind", "=SUM(A1)"))
+    run = mlrun("task=csv", "data.train=my.csv", *SMOKE).run
+    assert (run / "pred.csv").read_text().splitlines()[0] == "id,'=SUM(A1)"
+
+
 def test_a_link_in_the_way_of_a_temporary_file_is_not_followed(mlrun, run):
     Path("outside").write_text("precious")
     Path(f".out.csv.{os.getpid()}.tmp").symlink_to("outside")
@@ -353,6 +422,9 @@ def test_a_link_in_the_way_of_a_temporary_file_is_not_followed(mlrun, run):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no named pipes in folders")
 def test_a_named_pipe_in_a_run_folder_is_refused_and_not_waited_for(mlrun, run):
+    Path("runs/x").mkdir(parents=True)
+    os.mkfifo("runs/x/run.json")
+    assert mlrun("resume", "runs").code == 2
     os.mkfifo(run / "x")
     assert_refused(mlrun("predict", "run", "--output", "out.csv"), "run/x: refused")
 
@@ -408,13 +480,12 @@ def test_no_secret_lands_in_the_run_folder(mlrun, monkeypatch):
     monkeypatch.setenv("MY_API_KEY", SECRET)
     answer = mlrun(
         *(*OWN, *SMOKE, "allow=[nets.*]", f"+model.token={SECRET}", "hydra.run.dir=run"),
-        f"+hydra.job.env_set.WANDB_API_KEY={SECRET}",
         "+model.password=${oc.env:MY_API_KEY}",
     )
     assert answer.code == 0
     assert files_with(SECRET, Path("run")) == []
     assert "(not recorded)" in Path("run/config.yaml").read_text()
-    assert "WANDB_API_KEY=(not recorded)" in Path("run/run.json").read_text()
+    assert "model.token=(not recorded)" in Path("run/run.json").read_text()
 
 
 def test_no_secret_is_printed_with_the_configuration(mlrun, monkeypatch):
@@ -439,12 +510,26 @@ def test_a_secret_in_an_error_is_kept_out_of_the_log(mlrun, monkeypatch):
     assert "cannot log in with (not recorded)" in Path("run/run.log").read_text()
 
 
-def test_a_run_that_lacks_a_setting_says_which_when_it_is_opened(mlrun, monkeypatch):
-    monkeypatch.setenv("ACTIVATION", "tanh")
-    answer = mlrun(*SMOKE[:-1], "model.activation=${oc.env:ACTIVATION}", "hydra.run.dir=run")
-    assert "model.activation is a secret or from the environment" in answer.out
-    answer = mlrun("evaluate", "run")
-    assert_refused(answer, "model.activation was a secret or came from the environment")
+@pytest.mark.parametrize(
+    "override",
+    ["model.activation=${oc.env:WORD}", "task=x${oc.env:WORD}", "paths.outputs=${oc.env:A_TOKEN}"],
+)
+def test_a_text_from_the_environment_that_would_be_written_down_is_refused(
+    mlrun, monkeypatch, override
+):
+    monkeypatch.setenv("WORD", "tanh")
+    monkeypatch.setenv("A_TOKEN", "tanh")
+    override = f"+{override}" if override.startswith("task") else override
+    assert_refused(mlrun(*SMOKE, override))
+    assert not Path("outputs").exists()
+
+
+@pytest.mark.usefixtures("nets")
+def test_a_run_with_a_secret_says_that_it_cannot_be_opened_without(mlrun):
+    allow = "allow=[nets.*]"
+    answer = mlrun(*OWN, SMOKE[0], allow, "+model.token=abc", "hydra.run.dir=run")
+    assert "model.token is a secret or from the environment" in answer.out
+    assert_refused(mlrun("evaluate", "run", allow), "model.token was a secret or came from")
 
 
 def test_numbers_from_the_environment_are_recorded(mlrun, monkeypatch, write_csv):

@@ -167,26 +167,46 @@ _HYDRAS_OWN = re.compile(
     r"|hydra_plugins\.hydra_(joblib|submitit|ray|rq)_launcher\.\w+\.\w+"
     r"|hydra_plugins\.hydra_(optuna|ax|nevergrad)_sweeper\.\w+\.\w+"
     r"|optuna\.samplers\.[A-Z]\w+"
-    r"|logging\.(Stream|File|Null)Handler|colorlog\.ColoredFormatter"
+    r"|logging\.(Stream|Null)Handler|colorlog\.ColoredFormatter"  # no file: mlrun has its own log
 )
 _STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
+# Hydra builds these: a reference could put in what is not seen here, but not one within `hydra`.
+_BUILT = ("callbacks", "launcher", "sweeper", "job_logging", "hydra_logging")
+_REFERENCES_WITHIN = re.compile(r"([^$]|\$\{hydra\.[\w.]+\})*")
 
 
-def check_hydra(value: Any, name: str = "hydra") -> None:
+def check_hydra(node: Any) -> None:
     """Refuse callbacks, loggers and plugins in Hydra's configuration that are not known.
 
     Args:
-        value: the `hydra` node as plain values, unresolved.
-        name: where it stands, for the message.
+        node: the `hydra` node as plain values, unresolved.
 
     Raises:
         MlrunError: what was refused.
     """
+    _refuse_calls(node, "hydra")
+    for name in _BUILT:
+        _refuse_references(node.get(name), f"hydra.{name}")
+    if node.get("job", {}).get("env_set"):  # PATH, LD_PRELOAD, GIT_CONFIG_… run other programs
+        raise MlrunError(
+            "hydra.job.env_set: refused; set variables in the shell: NAME=VALUE mlrun …"
+        )
+
+
+def _refuse_references(value: Any, name: str) -> None:
+    if isinstance(value, Mapping | list):
+        for key, entry in value.items() if isinstance(value, Mapping) else enumerate(value):
+            _refuse_references(entry, f"{name}.{key}")
+    elif isinstance(value, str) and not _REFERENCES_WITHIN.fullmatch(value):
+        raise MlrunError(f"{name}={value}: refused; only references to hydra.… may stand there")
+
+
+def _refuse_calls(value: Any, name: str) -> None:
     if isinstance(value, Mapping | list):
         for key, entry in value.items() if isinstance(value, Mapping) else enumerate(value):
             if key in _CALLS and not _known(entry):
                 raise MlrunError(f"{name}.{key}={entry}: refused{_advice(entry)}")
-            check_hydra(entry, f"{name}.{key}")
+            _refuse_calls(entry, f"{name}.{key}")
     elif str(value).startswith(("ext://", "cfg://")) and value not in _STREAMS:
         raise MlrunError(f"{name}={value}: refused; {' or '.join(_STREAMS)}")
 

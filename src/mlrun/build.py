@@ -77,5 +77,5 @@ def _readable(group: str, error: Exception) -> Exception:
     if isinstance(cause, MlrunError):
         return cause
     if isinstance(cause, TypeError | ValueError):
-        return MlrunError(f"{group}: {cause}")
+        return MlrunError(f"{group}: {str(cause).partition(chr(10))[0]}")
     return error

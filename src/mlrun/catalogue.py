@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mlrun.errors import MlrunError, did_you_mean
+from mlrun.errors import MlrunError, did_you_mean, one_line
 
 GROUPS = (
     "task",
@@ -30,15 +30,16 @@ def options(group: str) -> dict[str, str]:
     """Option → what it is, from our conf/ and then the user's; ours wins as it does in Hydra."""
     found: dict[str, str] = {}
     for folder in (CONF, own_conf()):
-        for file in sorted((folder / group).glob("*.yaml")) if folder else []:
+        files = sorted((folder / group).glob("*.yaml")) if folder else []
+        for file in filter(Path.is_file, files):
             found.setdefault(file.stem, _first_comment(file))
     return found
 
 
 def _first_comment(file: Path) -> str:
-    lines = file.read_text(encoding="utf-8").splitlines()
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     comments = (line for line in lines if line.startswith("#") and "@package" not in line)
-    return next(comments, "#").lstrip("# ")
+    return one_line(next(comments, "#").lstrip("# "))
 
 
 def listing(group: str | None) -> str:

@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+import pickletools
 import time
 import zipfile
 from collections.abc import Mapping
@@ -117,6 +118,7 @@ def load(path: Path, *, parts: Mapping[str, type] = MappingProxyType({})) -> Sta
     try:
         _check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
+        _check_size(state, path)
     except MlrunError:
         raise
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
@@ -154,6 +156,50 @@ def load_last(run: RunFolder) -> tuple[State | None, str]:
     return None, ""
 
 
+# What our checkpoints are made of besides plain values; torch would build more (sparse tensors,
+# byte arrays of any announced size …).
+_MADE_OF = {"torch._utils _rebuild_tensor_v2", "collections OrderedDict"} | {
+    f"torch {kind}Storage"
+    for kind in ("Bool", "Byte", "Int", "Long", "Half", "BFloat16", "Float", "Double")
+}
+
+
+def _check_contents(archive: zipfile.ZipFile, path: Path) -> None:
+    """Look through the pickle without running it.
+
+    Raises:
+        MlrunError: it names something else than tensors.
+    """
+    for name in archive.namelist():
+        if not name.endswith("data.pkl"):
+            continue
+        for operation, argument, _ in pickletools.genops(archive.read(name)):
+            named = argument if operation.name == "GLOBAL" else operation.name
+            if operation.name in ("GLOBAL", "STACK_GLOBAL", "INST") and named not in _MADE_OF:
+                raise MlrunError(f"{path} cannot be loaded as plain tensors: it holds {named}")
+
+
+def _check_size(state: Any, path: Path) -> None:
+    """Refuse entries that refer to each other so often that together they outgrow the file.
+
+    Raises:
+        MlrunError: more values, or larger tensors, than bytes.
+    """
+    left, todo = path.stat().st_size, [state]
+    while todo and left > 0:
+        value = todo.pop()
+        left -= 1
+        if isinstance(value, Mapping):
+            todo += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple | set | frozenset):
+            todo += value
+        elif isinstance(value, torch.Tensor):
+            held = value.untyped_storage().nbytes() if value.layout == torch.strided else 0
+            left = left if value.numel() * value.element_size() <= held else 0
+    if todo or left <= 0:
+        raise MlrunError(f"{path} cannot be loaded: its entries are larger than the file")
+
+
 def _check_archive(path: Path) -> None:
     """torch's files are zip archives of stored entries, each with a checksum: verify them all.
 
@@ -166,6 +212,8 @@ def _check_archive(path: Path) -> None:
             if inflated or sum(e.file_size for e in archive.infolist()) > path.stat().st_size:
                 raise MlrunError(f"{path} cannot be loaded: its entries are larger than the file")
             damaged = archive.testzip()
+            if damaged is None:
+                _check_contents(archive, path)
     except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
         raise MlrunError(f"{path} cannot be loaded: {error}") from error
     if damaged is not None:

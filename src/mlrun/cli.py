@@ -61,7 +61,9 @@ def main(arguments: Sequence[str]) -> int:
     except Interrupted as error:
         print(error, file=sys.stderr)  # noqa: T201
         if error.folder is not None:
-            print(f"to go on: mlrun resume {error.folder}", file=sys.stderr)  # noqa: T201
+            own = [word for word in arguments if word.startswith("allow=")]
+            command = " ".join(["mlrun resume", str(error.folder), *own])
+            print(f"to go on: {command}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -183,7 +185,13 @@ def _show_warnings() -> None:
     log = logging.getLogger("mlrun")
     handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(logging.WARNING)
+    handler.addFilter(_on_one_line)
     log.handlers, log.propagate = [handler], False
+
+
+def _on_one_line(record: logging.LogRecord) -> bool:
+    record.msg, record.args = one_line(record.getMessage()), ()
+    return True
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -204,16 +212,18 @@ def _show(arguments: list[str]) -> int:
 
     lines = show(given.run)
     width = max(len(name) for name, _ in lines)
-    print("\n".join(f"{name:<{width}}  {text}" for name, text in lines))  # noqa: T201
+    for name, text in lines:
+        print(one_line(f"{name:<{width}}  {text}"))  # noqa: T201
     return 0
 
 
 def _resume(arguments: list[str]) -> int:
     parser = _Parser("resume", "go on with a run from its last checkpoint, exactly")
     parser.add_argument("run", metavar="RUN", help="a run folder, or a folder of runs: the newest")
-    parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="e.g. trainer.epochs=200")
+    more = "e.g. trainer.epochs=200"
+    parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", default=[], help=more)
     _add_data(parser)
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)
     from mlrun.resume import resume
 
     resume(given.run, given.overrides, data=given.data)
@@ -230,7 +240,7 @@ def _rerun(arguments: list[str]) -> int:
 
     command = ["mlrun", "rerun", *arguments]
     identical, lines = rerun(options.pop("run"), **options, command=command)
-    print("\n".join(lines))  # noqa: T201
+    print("\n".join(map(one_line, lines)))  # noqa: T201
     return 0 if identical else 1
 
 

@@ -71,6 +71,8 @@ def run_hydra(arguments: Sequence[str]) -> int:
             return _job(config, [*arguments, *allow_words(allow)], outcome)
 
     _check_flags(arguments)
+    flags = [word for word in arguments if word in ("-m", "--multirun")]
+    arguments = [*flags, *(word for word in arguments if word not in flags)]  # as argparse wants
     command = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
     before, sys.argv = sys.argv, ["mlrun", *arguments]
     if os.environ.get("MLRUN_DATA") == "":
@@ -178,12 +180,16 @@ def explain(error: BaseException) -> str:
         if "group override must be a string or a list" in str(cause):
             return "GROUP=OPTION needs the name of an option, e.g. model=mlp; mlrun ls lists them"
         if isinstance(cause, OverrideParseException):
-            return f"cannot read '{cause.override}': KEY=VALUE or GROUP=OPTION is wanted"
+            wanted = "KEY=VALUE or GROUP=OPTION is wanted (odd characters: KEY=\\'VALUE\\')"
+            return f"cannot read '{cause.override}': {wanted}"
         if isinstance(cause, yaml.YAMLError):
             return _malformed(cause)
+        if isinstance(cause, UnicodeDecodeError):
+            return f"a file in {own_conf()} is not UTF-8 text: {cause.reason}"
     text = str(error)
+    unpackaged = "a file in conf/task/ must start with the line: # @package _global_"
     if any("Cannot convert 'DictConfig' to string" in str(cause) for cause in chain):
-        return "a file in conf/task/ must start with the line: # @package _global_"
+        return unpackaged
     if several := re.match(r"Ambiguous value for argument '(.+)'", text):
         return f"{several[1]}: several values; add -m to run each, or [a,b] for a list"
     for cause in chain:
@@ -194,9 +200,20 @@ def explain(error: BaseException) -> str:
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
             return f"{cause.full_key}: {str(cause.msg or cause).splitlines()[0]}"
     if group := re.match(r"You must specify '(\w+)'", text):
+        if any("@package" not in _text(file) for file in _own_tasks()):
+            return unpackaged
         listed = ", ".join(options(group[1]))
         return f"nothing chosen for {group[1]}: say {group[1]}=OPTION, one of {listed}"
     return _without_advice(text)
+
+
+def _own_tasks() -> list[Path]:
+    folder = own_conf()
+    return sorted((folder / "task").glob("*.yaml")) if folder else []
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -210,7 +227,7 @@ def _malformed(error: yaml.YAMLError) -> str:
     folder = own_conf()
     for file in sorted(folder.rglob("*.yaml")) if folder else []:
         try:
-            yaml.safe_load(file.read_text(encoding="utf-8"))
+            yaml.safe_load(_text(file))
         except yaml.YAMLError as found:
             return f"{file} is not well-formed YAML: {' '.join(str(found).split())}"
     return f"malformed YAML: {' '.join(str(error).split())}"

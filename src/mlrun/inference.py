@@ -83,6 +83,8 @@ def predict(
             run.predictions,
         )
     target = Path(output) if output is not None else target
+    if input is not None and target.exists() and target.samefile(input):
+        raise MlrunError(f"--output {target} is the input; say another file")
     outputs = trained.outputs(rows)
     _check_finite(outputs, rows, input or run.path)
     predictions = trained.objective.decode(outputs)

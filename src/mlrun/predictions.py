@@ -28,7 +28,7 @@ def write_predictions(
         predictions: (n, 1) values or (n,) class numbers.
         probabilities: (n, classes), a column of `probability_<class>` each.
     """
-    header = [*spec.header]
+    header = [*map(_harmless, spec.header)]
     columns = [map(_harmless, ids), map(_harmless, _readable(spec, predictions))]
     if probabilities is not None:
         header += [f"probability_{label}" for label in spec.classes]

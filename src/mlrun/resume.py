@@ -22,7 +22,7 @@ from mlrun.record import recorded
 from mlrun.report.console import Console
 from mlrun.run_data import load_run_data
 from mlrun.run_folder import RunFolder, locked, open_run, read_json, remove_leftovers
-from mlrun.saved_config import from_the_record
+from mlrun.saved_config import for_the_record, from_the_record
 from mlrun.train import Job, carry_out, prepare
 from mlrun.trained import blamed_on, check_plan, check_weights
 
@@ -69,17 +69,26 @@ def resume(folder: str, overrides: Sequence[str] = (), *, data: str | None = Non
         progress, settings = stopped.progress, stopped.settings
         with Console(quiet=settings.quiet) as console:
             if finished(progress, settings.trainer) and run.record.get("status") == "done":
-                console.out.print(f"nothing left to do: {progress.epoch} epochs are done")
-                console.out.print(f"to go on: mlrun resume {run.path} trainer.epochs=…")
+                _nothing_to_do(console, stopped)
                 return
             job = _rebuild(stopped, data)
             console.log_to(run.log)
             log.info("resuming %s after epoch %d", run.path, progress.epoch)
             with recorded(run) as outcome:
                 _tidy_up(stopped)
-                run.update(status="running", resumed_after=progress.epoch)
+                asked = for_the_record(stopped.config)
+                run.update(status="running", resumed_after=progress.epoch, config=asked)
                 state = stopped.state
                 outcome.status = carry_out(run, job, console, progress=progress, resumed=state)
+
+
+def _nothing_to_do(console: Console, stopped: Stopped) -> None:
+    epoch, trainer = stopped.progress.epoch, stopped.settings.trainer
+    patient = epoch < trainer.epochs
+    why = f", the last {trainer.patience} without improvement" if patient else ""
+    change = "trainer.patience" if patient else "trainer.epochs"
+    console.out.print(f"nothing left to do: {epoch} epochs are done{why}")
+    console.out.print(f"to go on: mlrun resume {stopped.run.path} {change}=…")
 
 
 def _read(run: RunFolder, overrides: Sequence[str]) -> Stopped:
@@ -155,7 +164,8 @@ def _progress(state: State | None, source: Path) -> Progress:
 
 
 def _is_row(row: Any) -> bool:
-    named = isinstance(row, dict) and "epoch" in row and all(isinstance(key, str) for key in row)
+    named = isinstance(row, dict) and all(isinstance(key, str) for key in row)
+    named = named and type(row.get("epoch")) is int
     return named and all(map(_is_number, row.values()))
 
 
@@ -167,7 +177,8 @@ def _newest_unfinished(folder: Path) -> Path:
     if not folder.is_dir() or (folder / "run.json").is_file():
         return folder
     records = [file for depth in ("*", "*/*", "*/*/*") for file in folder.glob(f"{depth}/run.json")]
-    unfinished = [file for file in records if _status(file) in UNFINISHED]
+    plain = [file for file in records if file.is_file() and not file.is_symlink()]
+    unfinished = [file for file in plain if _status(file) in UNFINISHED]
     if not unfinished and not records:
         return folder  # let open_run say what it is
     if not unfinished:

@@ -41,8 +41,10 @@ def load_run_data(
     source = run.path / "run.json"
     recorded = [from_plain(DataFile, e, source=str(source)) for e in run.entry("data", list)]
     sample = run.entry("sample", bool)
+    if data is not None and not Path(data).is_dir():
+        raise MlrunError(f"--data {data}: no such folder")
     folders = [Path(data or os.environ.get("MLRUN_DATA") or DEFAULT_DATA)]
-    if sample and not all(Path(file.path).is_file() for file in recorded):
+    if sample and not all(_is_file(Path(file.path)) for file in recorded):
         folders.append(write_sample(str(config.data.get("sample"))))
     files = {file.role: _find(file, folders, exactly=exactly) for file in recorded}
     reader = build("data", config)
@@ -53,12 +55,19 @@ def load_run_data(
     return dataset
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name no file can have
+        return False
+
+
 def _find(file: DataFile, folders: Sequence[Path], *, exactly: bool) -> Path:
     """Where it was, or in one of the folders; what matters is that the content is the same."""
     recorded = Path(file.path)
     names = [recorded.name, f"{recorded.parent.name}/{recorded.name}"]
     places = [recorded, *(folder / name for folder in folders for name in names)]
-    there = [place for place in places if place.is_file() and ".." not in place.parts]
+    there = [place for place in places if ".." not in place.parts and _is_file(place)]
     for place in there:
         if place.stat().st_size == file.bytes and sha256(place) == file.sha256:
             return place

@@ -156,7 +156,8 @@ def open_run(path: str | Path) -> RunFolder:
     if not file.is_file() and (folder / ".lock").is_file():
         raise MlrunError(f"{folder}: the run ended before it began to train; start it again")
     if not file.is_file():
-        inside = sorted(path.parent.name for path in folder.glob("*/run.json"))
+        found = [*folder.glob("*/run.json"), *folder.glob("*/*/run.json")]
+        inside = sorted(str(path.parent.relative_to(folder)) for path in found)
         choices = f"; there are runs in it: {', '.join(inside[:6])}" if inside else ""
         raise MlrunError(f"{folder} is not a run folder: it has no run.json{choices}")
     _refuse_links(folder)
@@ -171,7 +172,8 @@ def _refuse_links(folder: Path) -> None:
     for parent, folders, files in os.walk(folder):
         for name in [*folders, *files]:
             path = Path(parent, name)
-            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            linked = path.is_symlink() or (name == "run.log" and path.stat().st_nlink > 1)
+            if linked or not (path.is_file() or path.is_dir()):
                 raise MlrunError(f"{path}: refused; a run folder holds plain files, no links")
 
 

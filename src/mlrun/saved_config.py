@@ -30,6 +30,23 @@ def for_the_record(config: DictConfig) -> dict[str, Any]:
     return _recordable(resolved, marked, "")  # type: ignore[no-any-return]
 
 
+def check_lookups(config: DictConfig) -> None:
+    """Refuse texts from the environment where they would be written down.
+
+    Numbers may come from there, places (`paths`, `data.dir` …) and what has a secret's name.
+
+    Raises:
+        MlrunError: with the setting.
+    """
+    raw = dict(_leaves(OmegaConf.to_container(config)))
+    for key, value in _leaves(OmegaConf.to_container(config, resolve=True)):
+        text = raw.get(key)
+        if not isinstance(value, str) or not isinstance(text, str) or not _LOOKUP.search(text):
+            continue
+        if not (is_secret(key) or (key.startswith(_PLACES) and not is_secret(text))):
+            raise MlrunError(f"{key}={text}: a text from outside is not recorded: write it out")
+
+
 def left_out(values: Mapping[str, Any]) -> list[str]:
     """The keys without whose values a recorded configuration cannot be built again."""
     return [k for k, v in _leaves(values) if v == HIDDEN and not k.startswith(_PLACES)]

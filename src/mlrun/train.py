@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
-from mlrun.allowlist import ALLOWED, check_targets
+from mlrun.allowlist import ALLOWED, allow_words, allowed_now, check_targets
 from mlrun.build import build, plain
 from mlrun.checkpoint import State
 from mlrun.config import Settings, settings_of
@@ -30,6 +30,7 @@ from mlrun.record import Record, begin, recorded
 from mlrun.report.console import Console
 from mlrun.report.plots import draw_curve, draw_predictions
 from mlrun.run_folder import RunFolder, locked
+from mlrun.saved_config import check_lookups
 from mlrun.trained import Trained, scored_parts, set_threads
 
 log = logging.getLogger(__name__)
@@ -112,6 +113,7 @@ def carry_out(
 def prepare(config: DictConfig, settings: Settings, dataset: Dataset | None = None) -> Job:
     """Read the data, unless it is given, and build what is trained on it; writes nothing."""
     started = time.perf_counter()
+    check_lookups(config)
     check_targets({group: plain(config.get(group)) for group in ALLOWED})
     trainer = settings.trainer
     device = choose_device(settings.device)
@@ -233,11 +235,12 @@ def summary(
     if trainer.limit_batches == 1 and not trainer.shuffle:
         first, last = history[0]["train/loss"], history[-1]["train/loss"]
         lines.append(("one batch", f"its loss went from {first:.4g} to {last:.4g}; zero is wanted"))
+    own = allow_words(allowed_now())
     predictions = f"{run.predictions} ({len(job.dataset.predict)} rows)"
     return [
         *lines,
         ("predictions", predictions),
         ("run folder", str(run.path)),
-        ("score again", f"mlrun evaluate {run.path}"),
-        ("new rows", f"mlrun predict {run.path} --input FILE"),
+        ("score again", " ".join(["mlrun evaluate", str(run.path), *own])),
+        ("new rows", " ".join(["mlrun predict", str(run.path), "--input FILE", *own])),
     ]

@@ -14,11 +14,11 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from mlrun.build import build
+from mlrun.build import build, plain
 from mlrun.checkpoint import BEST_PARTS, State, load
 from mlrun.config import Settings, Trainer, settings_of
 from mlrun.data.preprocess import Contract, build_preprocess
-from mlrun.data.spec import Dataset, Rows, Spec
+from mlrun.data.spec import EXAMPLES, Dataset, Rows, Spec
 from mlrun.device import choose_device, choose_threads
 from mlrun.errors import MlrunError
 from mlrun.loop import Features, Scores, evaluate, outputs_of
@@ -123,6 +123,8 @@ def _rebuilt(config: DictConfig, settings: Settings, state: State, device: torch
     preprocess = build_preprocess(state["contract"])
     precision, contract = settings.trainer.precision, state["contract"]
     model = model.to(device)
+    if not 1 <= len(state["examples"]) <= EXAMPLES:
+        raise MlrunError(f"1 to {EXAMPLES} examples are wanted")
     trained = Trained(model, objective, preprocess, contract, precision, device, state["examples"])
     set_threads(model, objective.spec, settings.trainer.batch_size)
     return trained
@@ -137,6 +139,9 @@ def check_plan(config: DictConfig, state: State) -> Objective:
         MlrunError: they do not fit.
     """
     objective = build_objective(config, Spec.from_record(state["spec"], "the data spec"))
+    longest = max((len(v) for v in plain(config.model).values() if isinstance(v, list)), default=0)
+    if longest > len(state["weights"]):
+        raise MlrunError(f"its model has {longest} layers, but {len(state['weights'])} weights")
     with torch.device("meta"):
         planned = objective.complete(build("model", config, **_shape(objective)))
     check_weights(planned.state_dict(), state["weights"])

@@ -16,6 +16,7 @@ from mlrun.errors import MlrunError, did_you_mean
 log = logging.getLogger(__name__)
 
 MOST_CLASSES = 20  # whole numbers with more different values than this are quantities
+MOST_FEATURES = 1000  # a text column with more is not made into as many features unless asked for
 MOST_CATEGORIES = 50  # a text column with more, in over half as many rows, is names or free text
 
 
@@ -194,7 +195,7 @@ def _refuse_decimal_commas(column: pd.Series, path: Path) -> None:
 
 def _is_free_text(column: pd.Series) -> bool:
     distinct: int = column.nunique()
-    return distinct > MOST_CATEGORIES and distinct > len(column) / 2
+    return distinct > MOST_FEATURES or (distinct > MOST_CATEGORIES and distinct > len(column) / 2)
 
 
 def order_or_groups(column: pd.Series, path: Path, *, in_order: bool) -> NDArray[Any]:

@@ -1,10 +1,11 @@
 """Images in the IDX format of MNIST: four files, gzipped or plain."""
 
 import gzip
+import io
 import logging
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -135,8 +136,8 @@ def read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
     Raises:
         MlrunError: unreadable, truncated, or of another type or number of dimensions.
     """
-    content = _read_bytes(path)
     header = 4 + 4 * dimensions
+    content = _read_bytes(path, header)
     magic = bytes([0, 0, UNSIGNED_BYTE, dimensions])
     if content[:4] != magic:
         raise MlrunError(
@@ -157,14 +158,27 @@ def read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
     return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape).copy()
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_bytes(path: Path, header: int) -> bytes:
+    """Header and elements; of a gzip file no more than it announces and a byte, to notice more."""
     try:
         content = path.read_bytes()
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        if content[:2] != b"\x1f\x8b":
+            return content
+        with gzip.open(io.BytesIO(content)) as unpacked:
+            start = unpacked.read(header)
+            sizes = np.frombuffer(start[4 : len(start) // 4 * 4], dtype=">u4")
+            return start + b"".join(_pieces(unpacked, math.prod(map(int, sizes)) + 1))
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise MlrunError(f"{path}: damaged or truncated gzip file ({error})") from None
     except OSError as error:
         raise MlrunError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _pieces(file: gzip.GzipFile, most: int) -> Iterator[bytes]:
+    """What the file holds, up to `most` bytes, a megabyte at a time: a header may announce all."""
+    while piece := file.read(min(most, 2**20)):
+        most -= len(piece)
+        yield piece
 
 
 def _read_pair(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

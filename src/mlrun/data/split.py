@@ -83,8 +83,9 @@ def recorded_split(split: Any, count: int) -> tuple[Rows, Rows]:
         split.get(name) if isinstance(split, Mapping) else None for name in ("train", "valid")
     ]
     for part in parts:
-        plain = isinstance(part, list) and part and all(type(number) is int for number in part)
-        if not plain or min(part) < 0 or max(part) >= count:
+        plain = isinstance(part, list) and 0 < len(part) <= count
+        plain = plain and all(type(number) is int for number in part)
+        if not plain or len({*part}) != len(part) or min(part) < 0 or max(part) >= count:
             raise MlrunError(f"split.json is damaged: row numbers from 0 to {count - 1} are wanted")
     if {*parts[0]} & {*parts[1]}:
         raise MlrunError("split.json is damaged: a row both trains and validates")

@@ -29,7 +29,7 @@ def draw_curve(
     axes.axvline(best_epoch, color=BEST, linestyle=":", label=f"best epoch {best_epoch}")
     if _spans_a_decade(history):
         axes.set_yscale("log")
-    axes.set(xlabel="epoch", ylabel="loss", title=title)
+    axes.set(xlabel="epoch", ylabel="loss", title=_literal(title))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
@@ -74,7 +74,7 @@ def _prediction_vs_truth(
     high = float(max(truth.max(), predictions.max()))
     axes.plot([low, high], [low, high], color=BEST, linestyle=":", label="perfect")
     axes.scatter(truth, predictions, s=9, alpha=0.5, color=TRAIN, linewidths=0)
-    axes.set(xlabel="truth", ylabel="prediction", title=f"{spec.target}, {rows} rows")
+    axes.set(xlabel="truth", ylabel="prediction", title=_literal(f"{spec.target}, {rows} rows"))
     axes.set_aspect("equal", adjustable="datalim")
     axes.grid(alpha=0.3)
     axes.legend()
@@ -96,7 +96,7 @@ def _confusion_matrix(
     axes.set(
         xlabel="prediction",
         ylabel="truth",
-        title=f"{spec.target}, {rows} rows\n(shade: share of the true class)",
+        title=_literal(f"{spec.target}, {rows} rows\n(shade: share of the true class)"),
     )
     if count <= MOST_LABELLED:
         _label(axes, spec.classes, matrix, shares)
@@ -106,6 +106,7 @@ def _confusion_matrix(
 def _label(axes: Axes, classes: Sequence[str], matrix: NDArray[Any], shares: NDArray[Any]) -> None:
     names = [name if len(name) <= 12 else name[:11] + "…" for name in classes]
     long = max(map(len, names)) > 3
+    names = [*map(_literal, names)]
     axes.set_xticks(
         range(len(names)), names, rotation=45 if long else 0, ha="right" if long else "center"
     )
@@ -114,6 +115,11 @@ def _label(axes: Axes, classes: Sequence[str], matrix: NDArray[Any], shares: NDA
         if number:
             color = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(number), ha="center", va="center", color=color, fontsize=8)
+
+
+def _literal(text: str) -> str:
+    """Text in which a $ is a $ and begins no formula."""
+    return text.replace("$", r"\$")
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -29,9 +29,20 @@ def git_state() -> dict[str, Any] | None:
     """The commit of the repository the run was started in, and whether files differ from it."""
     try:
         commit = _git("rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git("status", "--porcelain"))}
+        return {"commit": commit, "dirty": _dirty()}
     except (OSError, subprocess.SubprocessError):  # no git, no repository, no commit yet
         return None
+
+
+def _dirty() -> bool | None:
+    """None where the repository's own configuration names programs that git would run to tell.
+
+    The folder may be a stranger's; https://git-scm.com/docs/git-config lists such settings.
+    """
+    own = _git("config", "--local", "--includes", "--name-only", "--list").lower().splitlines()
+    if any(name.startswith(("filter.", "core.fsmonitor", "core.hookspath")) for name in own):
+        return None
+    return bool(_git("status", "--porcelain", "--ignore-submodules=all"))
 
 
 def _git(*arguments: str) -> str:

@@ -38,7 +38,7 @@ def failing_sync(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 # A run of six epochs syncs each file and then its folder: 4 times for the sample data, 12 times
 # before training, 24 times in it, 14 times after it.
-FAST = (19, 49)
+FAST = (19,)
 SYNCS = [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in range(5, 55, 2)]
 
 

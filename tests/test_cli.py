@@ -144,6 +144,7 @@ def test_overfit_drives_one_batch_towards_zero(mlrun):
     assert losses[-1] < losses[0] / 100
 
 
+@pytest.mark.slow
 def test_profile_leaves_a_table_and_a_trace(mlrun):
     run = mlrun("debug=profile", "quiet=true").run
     assert "Self CPU" in (run / "profile.txt").read_text()

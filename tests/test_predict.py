@@ -7,14 +7,29 @@ from typing import Any
 
 import pytest
 
+from mlrun.cli import main
 from tests import faults
 from tests.test_cli import FLOWERS, SMOKE
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One small run that all tests here copy."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "my.csv").write_text(FLOWERS)
+    arguments = ("task=csv", f"data.train={folder}/my.csv", "data.target=kind", *SMOKE)
+    assert main([*arguments, f"hydra.run.dir={folder}/run"]) == 0
+    return folder / "run"
+
+
 @pytest.fixture
-def flower_run(mlrun, write_csv):
-    write_csv("my.csv", FLOWERS)
-    return mlrun("task=csv", "data.train=my.csv", "data.target=kind", *SMOKE).run
+def flower_run(trained: Path, workdir: Path) -> Path:
+    """outputs/run, trained on my.csv."""
+    shutil.copytree(trained, "outputs/run")
+    record = (trained / "run.json").read_text().replace(str(trained.parent), str(workdir))
+    Path("outputs/run/run.json").write_text(record)
+    Path("my.csv").write_text(FLOWERS)
+    return Path("outputs/run")
 
 
 def test_a_new_file_in_another_column_order_predicts_the_same(mlrun, write_csv, flower_run):

@@ -122,7 +122,7 @@ def test_a_resumed_run_equals_the_one_that_never_stopped(mlrun, crashing, job):
     ("epoch", "before_the_checkpoint"),
     [
         (1, True),
-        (6, False),
+        pytest.param(6, False, marks=pytest.mark.slow),
         pytest.param(1, False, marks=pytest.mark.slow),
         pytest.param(6, True, marks=pytest.mark.slow),
     ],
@@ -165,7 +165,7 @@ def damage(path: Path, how: str) -> None:
 
 
 @faults.damaged_last
-@pytest.mark.parametrize("how", ["truncated", "corrupted"])
+@pytest.mark.parametrize("how", [pytest.param("truncated", marks=pytest.mark.slow), "corrupted"])
 def test_a_damaged_last_checkpoint_is_told_and_the_previous_one_used(mlrun, crashing, how):
     mlrun(*TINY, "hydra.run.dir=whole")
     crashing(4, *TINY, "hydra.run.dir=broken")
@@ -186,6 +186,8 @@ def test_a_damaged_last_checkpoint_is_told_and_the_previous_one_used(mlrun, cras
         (["weights", "0.1.bias"], torch.ones(128, dtype=torch.complex64)),
     ],
 )
+@pytest.mark.slow
+@faults.damaged_folder
 def test_a_checkpoint_of_other_kinds_of_values_is_refused(mlrun, crashing, path, value):
     crashing(2, *TINY, "hydra.run.dir=broken")
     for name in ("last.pt", "previous.pt"):
@@ -245,10 +247,10 @@ def test_a_cosine_that_is_extended_keeps_its_last_rate(mlrun):
     ("override", "message"),
     [
         ("model.dropout=0.5", "model.dropout cannot change in a resumed run"),
-        ("seed=1", "seed cannot change"),
+        pytest.param("seed=1", "seed cannot change", marks=pytest.mark.slow),
         ("trainer.epochs=0", "trainer.epochs=0: must be at least 1"),
-        ("trainer.epochs=x", "trainer.epochs: Value 'x'"),
-        ("epochs", "'epochs': KEY=VALUE is wanted"),
+        pytest.param("trainer.epochs=x", "trainer.epochs: Value 'x'", marks=pytest.mark.slow),
+        pytest.param("epochs", "'epochs': KEY=VALUE is wanted", marks=pytest.mark.slow),
     ],
 )
 def test_a_change_that_cannot_be_honoured_exactly_is_refused(mlrun, crashing, override, message):
@@ -344,6 +346,7 @@ def test_an_interrupted_run_ends_cleanly_says_how_to_go_on_and_does(mlrun, numbe
 
 
 @faults.no_reader
+@pytest.mark.slow
 def test_a_run_goes_on_when_nobody_listens_any_more():
     command = [sys.executable, "-u", "-m", "mlrun", "debug=smoke", "hydra.run.dir=run"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

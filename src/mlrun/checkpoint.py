@@ -158,7 +158,11 @@ def load_last(run: RunFolder) -> tuple[State | None, str]:
 
 # What our checkpoints are made of besides plain values; torch would build more (sparse tensors,
 # byte arrays of any announced size …).
-_MADE_OF = {"torch._utils _rebuild_tensor_v2", "collections OrderedDict"} | {
+_MADE_OF = {
+    "torch._utils _rebuild_tensor_v2",
+    "collections OrderedDict",
+    "collections Counter",  # MultiStepLR keeps its milestones so
+} | {
     f"torch {kind}Storage"
     for kind in ("Bool", "Byte", "Int", "Long", "Half", "BFloat16", "Float", "Double")
 }

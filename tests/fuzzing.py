@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mlrun.cli import main
 from mlrun.errors import MlrunError
 
-SECONDS = 20  # an example that takes longer hangs
+SECONDS = 60  # an example that takes longer hangs; on a busy machine sound ones took ten
 JARGON = re.compile(
     r"Traceback|NoneType|object has no|object is not|not subscriptable|unhashable|<class"
     r"|positional argument|unexpected keyword|Errno|Error\("

@@ -289,6 +289,7 @@ def test_batch_norm_survives_a_last_batch_of_one_row(mlrun, write_csv):
         ("optimizer.lr=1,2", "add -m to run each"),
         ("seed=[1", "cannot read 'seed=[1'"),
         ("trainer=null", "GROUP=OPTION needs the name of an option"),
+        ("model=[null]", "no configuration comes of these words"),
         ("optimizer._partial_=[1]", "optimizer._partial_=[1]: must be true"),
         ("+model._partial_=true", "model._partial_=True: must be left out"),
         ("task=covid model=cnn", "Try model=mlp"),
@@ -332,9 +333,10 @@ def test_line_ends_and_control_characters_of_a_file_are_shown_not_printed(mlrun,
     assert r"'x\n\x1b[2J' is not a finite number" in answer.err
 
 
-def test_a_mistake_leaves_no_folder_named_in_hydras_way_either(mlrun):
-    assert mlrun("hydra.run.dir=mine", "model.hidden=[0]").code == 2
-    assert not Path("mine").exists()
+@pytest.mark.parametrize("words", ["model.hidden=[0]", "~model", "hydra.run.dir=???"])
+def test_a_mistake_leaves_no_folder_named_in_hydras_way_either(mlrun, words):
+    assert mlrun("hydra.run.dir=mine", words).code == 2
+    assert [*Path().glob("*")] in ([], [Path("data")])
 
 
 @faults.bad_csv

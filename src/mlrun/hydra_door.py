@@ -7,7 +7,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,8 @@ def run_hydra(arguments: Sequence[str]) -> int:
     allow = allowed_now()
 
     def job(config: DictConfig) -> float:
-        with allowing(allow):  # again, because a launcher may run the job in another process
+        # Allowing again, because a launcher may run the job in another process.
+        with _no_empty_folder(), allowing(allow):
             return _job(config, [*arguments, *allow_words(allow)], outcome)
 
     _check_flags(arguments)
@@ -129,14 +130,15 @@ def _job(config: DictConfig, arguments: Sequence[str], outcome: Outcome) -> floa
 
     state = HydraConfig.get()
     sweeping = state.mode == RunMode.MULTIRUN
-    name = f"{config.task}_{state.runtime.choices['model']}"
+    # Here, where it is still explained if one of them is not set.
+    name, run_dir = f"{config.task}_{state.runtime.choices['model']}", state.run.dir
 
     def make_folder() -> Path:
         if sweeping:
             number, subdir = str(state.job.num), state.sweep.subdir
             return _claim_named(Path(state.sweep.dir, number if subdir == "." else subdir))
-        if state.run.dir != ".":
-            return _claim_named(Path(state.run.dir))
+        if run_dir != ".":
+            return _claim_named(Path(run_dir))
         return claim(config.paths.outputs, name)
 
     overrides = list(state.overrides.task)
@@ -144,7 +146,6 @@ def _job(config: DictConfig, arguments: Sequence[str], outcome: Outcome) -> floa
         return train(config, make_folder, command=["mlrun", *arguments], overrides=overrides)
     except Exception as error:
         if not sweeping:
-            _remove_if_empty(Path(state.run.dir))
             outcome.error = error
             return math.nan
         outcome.failed.append(f"job {state.job.num} ({' '.join(overrides)}) failed: {error}")
@@ -159,6 +160,17 @@ def _claim_named(path: Path) -> Path:
     """The folder the user named in Hydra's way, which Hydra has just created; never a used one."""
     _remove_if_empty(path)
     return claim_exactly(path.parent, path.name)
+
+
+@contextmanager
+def _no_empty_folder() -> Iterator[None]:
+    """Hydra has just created the folder that it was told; away with it if nothing came of it."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        yield
+    finally:
+        if folder != Path.cwd():
+            _remove_if_empty(folder)
 
 
 def _remove_if_empty(path: Path) -> None:
@@ -204,6 +216,8 @@ def explain(error: BaseException) -> str:
             return unpackaged
         listed = ", ".join(options(group[1]))
         return f"nothing chosen for {group[1]}: say {group[1]}=OPTION, one of {listed}"
+    if isinstance(error, TypeError | AttributeError | AssertionError):  # Hydra did not expect it
+        return "no configuration comes of these words: GROUP=OPTION and KEY=VALUE are wanted"
     return _without_advice(text)
 
 

@@ -290,6 +290,7 @@ def test_batch_norm_survives_a_last_batch_of_one_row(mlrun, write_csv):
         ("seed=[1", "cannot read 'seed=[1'"),
         ("trainer=null", "GROUP=OPTION needs the name of an option"),
         ("model=[null]", "no configuration comes of these words"),
+        ("trainer=[null]", "no configuration comes of these words"),
         ("optimizer._partial_=[1]", "optimizer._partial_=[1]: must be true"),
         ("+model._partial_=true", "model._partial_=True: must be left out"),
         ("task=covid model=cnn", "Try model=mlp"),
@@ -331,6 +332,11 @@ def test_line_ends_and_control_characters_of_a_file_are_shown_not_printed(mlrun,
     assert answer.code == 2
     assert answer.err.count("\n") == 1
     assert r"'x\n\x1b[2J' is not a finite number" in answer.err
+
+
+def test_a_file_in_the_way_of_a_folder_named_in_hydras_way_is_told(mlrun):
+    Path("mine").write_text("")
+    assert mlrun("hydra.run.dir=mine").err == "error: cannot create mine: File exists\n"
 
 
 @pytest.mark.parametrize("words", ["model.hidden=[0]", "~model", "hydra.run.dir=???"])

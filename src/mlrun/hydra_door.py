@@ -216,6 +216,8 @@ def explain(error: BaseException) -> str:
             return unpackaged
         listed = ", ".join(options(group[1]))
         return f"nothing chosen for {group[1]}: say {group[1]}=OPTION, one of {listed}"
+    if isinstance(error, OSError) and error.filename:
+        return f"cannot create {error.filename}: {error.strerror}"
     if isinstance(error, TypeError | AttributeError | AssertionError):  # Hydra did not expect it
         return "no configuration comes of these words: GROUP=OPTION and KEY=VALUE are wanted"
     return _without_advice(text)

@@ -35,7 +35,7 @@ interrupted = pytest.mark.fault(
     "the step is finished, the state saved, the command to go on printed; exit 130 or 143",
 )
 no_reader = pytest.mark.fault(
-    "the reader of the output goes away (`mlrun … | head`)",
+    "the reader of the output goes away, as in `mlrun … \\| head`",
     "the run goes on",
 )
 other_rerun = pytest.mark.fault(

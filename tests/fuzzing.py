@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import re
+import resource
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from mlrun.cli import main
 from mlrun.errors import MlrunError
 
+MEMORY = 8 * 2**30  # bytes of addresses; torch and its threads take a part of them by themselves
 SECONDS = 60  # an example that takes longer hangs; on a busy machine sound ones took ten
 JARGON = re.compile(
     r"Traceback|NoneType|object has no|object is not|not subscriptable|unhashable|<class"
@@ -43,7 +45,7 @@ class Share:
 
         def counted(example: Any) -> None:
             self.tried += 1
-            with time_limit():
+            with time_limit(), memory_limit():
                 check(example)
 
         chosen = settings(
@@ -79,6 +81,17 @@ def time_limit() -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def memory_limit() -> Iterator[None]:
+    """Whatever an example asks for, the machine keeps its memory."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 @dataclass(frozen=True)

@@ -350,6 +350,7 @@ def check_run(run: Path, damages: list[Any], words: tuple[str, ...]) -> None:
         predictions = Path("run/pred.csv")
         before = predictions.read_bytes() if predictions.is_file() else None
         ended = command(*words)
+        assert "out of memory" not in ended.err, ended.err
         check_no_leftovers(Path())
         after = predictions.read_bytes() if predictions.is_file() else None
         asked_for_fewer = any(name in JSON_FILES for _, name, _ in damages)

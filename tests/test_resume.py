@@ -182,6 +182,7 @@ def test_a_damaged_last_checkpoint_is_told_and_the_previous_one_used(mlrun, cras
         (["contract"], torch.ones(3)),
         (["contract", "features"], torch.ones(3)),
         (["contract", "unused"], [[1]]),
+        (["progress", "epoch"], 10**12),
         (["weights", "0.1.weight"], {}),
         (["weights", "0.1.bias"], torch.ones(128, dtype=torch.complex64)),
     ],

@@ -26,8 +26,8 @@ from mlrun.objective import Objective, penalty
 
 Row = dict[str, Any]  # one line of metrics.csv
 PER_STEP = (OneCycleLR, LinearLR)  # these schedulers count optimizer steps, the others epochs
-# Rows scored at once, the last few filled up with zeros: a matrix product of another size may
-# round differently, and a row's prediction must not depend on which rows it comes with. On a CPU
+# Rows scored at once, whatever the batch size, the last few filled up with zeros: a matrix product
+# of another size may round differently (and on some processors one row than the next). On a CPU
 # the activations of more images leave the cache (1,024 at once took four times as long as 128).
 ROWS_AT_ONCE, IMAGES_AT_ONCE = 256, 128
 

@@ -158,7 +158,8 @@ def _progress(state: State | None, source: Path) -> Progress:
     epochs = [row["epoch"] for row in history]
     validated = [row["epoch"] for row in history if "valid/loss" in row]
     best_is_there = isinstance(state.get("best"), dict) and progress.best_epoch in validated
-    if epochs != [*range(1, progress.epoch + 1)] or best_is_there != bool(validated):
+    in_order = len(epochs) == progress.epoch and epochs == [*range(1, len(epochs) + 1)]
+    if not in_order or best_is_there != bool(validated):
         raise MlrunError(f"{source} is damaged: its history does not fit its progress")
     return progress
 

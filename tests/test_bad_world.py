@@ -96,6 +96,7 @@ def test_a_folder_deleted_while_the_run_trains_is_told(mlrun, monkeypatch):
 
 
 @faults.wrong_clock
+@pytest.mark.slow
 def test_a_clock_that_goes_backwards_changes_nothing(mlrun, monkeypatch):
     mlrun(*TINY, "hydra.run.dir=whole")
     hours = itertools.count()

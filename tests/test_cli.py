@@ -15,6 +15,10 @@ from tests import faults
 SMOKE = ("debug=smoke", "quiet=true")
 
 
+def slow(*values: str) -> list[Any]:
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
 def record(run: Path) -> Any:
     return json.loads((run / "run.json").read_text())
 
@@ -122,7 +126,13 @@ def history(run: Path) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    "overrides", [("task=covid",), ("task=mnist", "model=cnn", "model.channels=[4,8]")]
+    "overrides",
+    [
+        ("task=covid",),
+        pytest.param(
+            ("task=mnist", "model=cnn", "model.channels=[4,8]"), marks=pytest.mark.slow, id="cnn"
+        ),
+    ],
 )
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(mlrun, overrides):
     first, second, third = (
@@ -138,6 +148,7 @@ def test_a_run_learns(mlrun):
     assert record(run)["metrics"]["valid"]["accuracy"] > 0.9
 
 
+@pytest.mark.slow
 def test_overfit_drives_one_batch_towards_zero(mlrun):
     run = mlrun("task=phone_price", "debug=overfit", "quiet=true").run
     losses = [float(row[3]) for row in history(run)[1:]]
@@ -162,7 +173,7 @@ def test_a_record_tells_what_the_run_was_made_of(mlrun):
     assert set(found["metrics"]) == {"train", "valid"}
 
 
-@pytest.mark.parametrize("loss", ["mse", "mae", "smooth_l1", "huber"])
+@pytest.mark.parametrize("loss", ["mse", *slow("mae", "smooth_l1", "huber")])
 def test_every_regression_loss_trains(mlrun, loss):
     assert mlrun("task=covid", f"loss={loss}", *SMOKE).code == 0
 
@@ -174,7 +185,13 @@ def test_every_classification_loss_trains(mlrun, loss):
 
 @pytest.mark.parametrize(
     "scheduler",
-    ["constant", "step", "multistep", "exponential", "cosine", "onecycle", "plateau", "warmup"],
+    [
+        "constant",
+        "onecycle",
+        "plateau",
+        "warmup",
+        *slow("step", "multistep", "exponential", "cosine"),
+    ],
 )
 def test_every_scheduler_trains(mlrun, scheduler):
     overrides = ("task=phone_price", f"scheduler={scheduler}", "trainer.epochs=3", *SMOKE[1:])

@@ -222,6 +222,7 @@ def test_a_finished_run_is_left_alone_and_can_be_extended(mlrun):
     assert_same_run(Path("whole"), Path("short"))
 
 
+@pytest.mark.slow
 def test_a_rerun_of_an_extended_run_is_identical(mlrun):
     mlrun(*TINY, "hydra.run.dir=run")
     assert mlrun("resume", "run", "--data", ".", "trainer.epochs=8").code == 0

@@ -6,6 +6,7 @@ a signal that can be learnt; mnist is scikit-learn's real 8x8 handwritten digits
 Scores on them say nothing about the real data.
 """
 
+import functools
 import gzip
 import struct
 from collections.abc import Callable
@@ -108,11 +109,16 @@ def write_sample(name: str) -> Path:
     folder = FOLDER / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for file, content in _SAMPLES[name]().items():
+        for file, content in _contents(name).items():
             write_atomically(folder / file, content)
     except OSError as error:
         raise MlrunError(f"cannot write sample data to {folder}: {error.strerror}") from None
     return folder
+
+
+@functools.cache  # the runs of a sweep ask again and again
+def _contents(name: str) -> dict[str, bytes]:
+    return _SAMPLES[name]()
 
 
 def _covid() -> dict[str, bytes]:

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from omegaconf import DictConfig
 from safetensors.torch import save_file
 from torch import nn
 
+from mlrun.autograd import outputs_by_torch
 from mlrun.build import build
 from mlrun.cli import main
 from mlrun.data.preprocess import Contract, build_preprocess, fit_table, raw_rows
@@ -89,7 +91,10 @@ def rebuilt(config: DictConfig, spec: Spec, contract: Contract, rows: torch.Tens
         if isinstance(layer, nn.PReLU):
             nn.init.uniform_(layer.weight)
     model, preprocess = objective.complete(model), build_preprocess(contract)
-    return Trained(model, objective, preprocess, contract, "32", torch.device("cpu"), rows)
+    return Trained(model, objective, preprocess, contract, by_torch, torch.device("cpu"), rows)
+
+
+by_torch = partial(outputs_by_torch, precision="32")
 
 
 def written(trained: Trained, config: DictConfig, name: str) -> Exported:
@@ -162,7 +167,8 @@ def test_data_without_missing_values_answers_the_same(name):
 
 def test_a_model_trained_in_bf16_is_exported_in_float32():
     trained, config = untrained()
-    assert written(replace(trained, precision="bf16"), config, "safetensors").difference < 1e-6
+    rough = partial(outputs_by_torch, precision="bf16")
+    assert written(replace(trained, outputs_of=rough), config, "safetensors").difference < 1e-6
 
 
 # --- whole commands ---

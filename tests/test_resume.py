@@ -92,6 +92,9 @@ JOBS = {
     "patience": ("task=covid", "trainer.patience=2", "trainer.min_delta=0.5"),
     "rarely_validated": ("task=covid", "trainer.eval_every=4"),
     "sgd": ("task=covid", "optimizer=sgd"),
+    "adam": ("task=covid", "optimizer=adam"),
+    "adagrad": ("task=covid", "optimizer=adagrad"),
+    "autograd": ("task=covid", "trainer.engine=autograd", "model.dropout=0.3"),
     "rmsprop": ("task=covid", "optimizer=rmsprop"),
 } | {
     name: ("task=covid", f"scheduler={name}")

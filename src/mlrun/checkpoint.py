@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 
+from mlrun.engine import Learner, Progress
 from mlrun.errors import MlrunError
-from mlrun.loop import Learner, Progress, Row
+from mlrun.loop import Row
 from mlrun.run_folder import RunFolder, write_atomically
 
 FORMAT = 1

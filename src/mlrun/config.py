@@ -32,6 +32,7 @@ class Trainer:
     accumulate: int = MISSING
     l1: float = MISSING
     l2: float = MISSING
+    engine: str = MISSING
     precision: str = MISSING
     limit_batches: int | None = MISSING
     max_minutes: float | None = MISSING
@@ -84,7 +85,11 @@ _at_least_one = ("epochs", "batch_size", "patience", "eval_every", "accumulate",
 _positive = ("clip_norm", "max_minutes")
 _largest = 3.4e38  # of torch's usual numbers; it refuses to clip at more, and only while training
 _not_negative = ("min_delta", "l1", "l2")
-_choices = {"mode": ("auto", "min", "max"), "precision": ("32", "bf16")}
+_choices = {
+    "mode": ("auto", "min", "max"),
+    "engine": ("auto", "autograd", "native"),
+    "precision": ("32", "bf16"),
+}
 
 
 def register() -> None:

@@ -12,8 +12,8 @@ from mlrun.build import build
 from mlrun.config import Settings
 from mlrun.data.batches import batch_sizes
 from mlrun.data.spec import REGRESSION, Dataset
+from mlrun.engine import Learner, step_sizes
 from mlrun.errors import MlrunError
-from mlrun.loop import Learner, steps_per_epoch
 from mlrun.metrics import check_monitor
 from mlrun.objective import Objective, build_objective
 
@@ -31,7 +31,7 @@ def build_learner(
     optimizer = build("optimizer", config)
     runtime = {}
     if OmegaConf.is_missing(config.scheduler, "steps_per_epoch"):
-        runtime["steps_per_epoch"] = steps_per_epoch(len(dataset.train), trainer)
+        runtime["steps_per_epoch"] = len(step_sizes(len(dataset.train), trainer))
     scheduler = build("scheduler", config, **runtime)
     rehearse(objective, optimizer, scheduler)
     moved = optimizer(model.parameters())

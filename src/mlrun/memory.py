@@ -6,9 +6,10 @@ from contextlib import contextmanager
 
 import torch
 
+from mlrun.autograd import train_step
 from mlrun.config import Trainer
+from mlrun.engine import Features, Learner, Progress
 from mlrun.errors import Diverged, MlrunError
-from mlrun.loop import Features, Learner, Progress, encoded, train_step
 
 # How torch's allocators say it; only CUDA's has an exception class of its own.
 WORDS = ("out of memory", "not enough memory", "can't allocate memory")
@@ -47,7 +48,6 @@ def memory_told(learner: Learner, train: Features, trainer: Trainer) -> Iterator
 
 def fitting_batch_size(learner: Learner, train: Features, trainer: Trainer) -> int | None:
     """The batch size, halved until a real step passes; None if not even one row does."""
-    train = encoded(learner.objective, train)
     size = min(trainer.batch_size, len(train.inputs)) // 2
     while size and not _fits(learner, train, trainer, size):
         size //= 2

@@ -15,9 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 from mlrun.checkpoint import Checkpoints, State
 from mlrun.config import Settings
 from mlrun.data.spec import Dataset
+from mlrun.engine import Learner, Progress
 from mlrun.errors import Diverged, MlrunError
 from mlrun.interrupt import Interrupted
-from mlrun.loop import Learner, Progress, Row
+from mlrun.loop import Row
 from mlrun.metrics import NAMES
 from mlrun.report.profile import Profiler
 from mlrun.report.provenance import data_files, git_state, versions

@@ -15,9 +15,10 @@ from mlrun.arguments import from_plain
 from mlrun.checkpoint import State, load_last
 from mlrun.config import Settings, settings_of
 from mlrun.data.preprocess import build_preprocess
+from mlrun.engine import Learner, Progress
 from mlrun.errors import MlrunError
 from mlrun.learner import one_step
-from mlrun.loop import Learner, Progress, finished
+from mlrun.loop import finished
 from mlrun.record import recorded
 from mlrun.report.console import Console
 from mlrun.run_data import load_run_data

@@ -19,9 +19,11 @@ from mlrun.checkpoint import State
 from mlrun.config import Settings, settings_of
 from mlrun.data.spec import Dataset
 from mlrun.device import choose_device, seed_everything
+from mlrun.engine import Engine, Learner, Member, Progress
+from mlrun.engines import choose_engine, choose_outputs
 from mlrun.interrupt import interruptible
 from mlrun.learner import build_learner
-from mlrun.loop import Learner, Progress, Row, Scores, finished, fit
+from mlrun.loop import Row, Scores, encoded, finished, fit
 from mlrun.memory import memory_told
 from mlrun.metrics import class_accuracy, shown
 from mlrun.models.summary import layers_of
@@ -44,6 +46,7 @@ class Job:
     settings: Settings
     dataset: Dataset
     learner: Learner
+    engine: Engine
     trained: Trained
     threads: int
     seconds: float  # it took to get here
@@ -126,13 +129,16 @@ def prepare(config: DictConfig, settings: Settings, dataset: Dataset | None = No
         learner.objective,
         dataset.preprocess,
         dataset.contract,
-        trainer.precision,
+        choose_outputs(learner.model, trainer),
         device,
         dataset.examples,
     )
     threads = set_threads(learner.model, dataset.spec, trainer.batch_size)
+    engine, reason = choose_engine(learner, trainer)
+    if reason and trainer.engine == "auto" and device.type == "cpu":
+        log.info("not trained by the native engine: %s", reason)
     seconds = time.perf_counter() - started
-    return Job(config, settings, dataset, learner, trained, threads, seconds)
+    return Job(config, settings, dataset, learner, engine, trained, threads, seconds)
 
 
 def announce(console: Console, job: Job) -> None:
@@ -154,7 +160,9 @@ def announce(console: Console, job: Job) -> None:
         for layer in layers_of(job.learner.model, row)
     ]
     console.model_summary("model", layers)
-    log.info("device: %s, %d thread(s)", job.trained.device, job.threads)
+    log.info(
+        "device: %s, %s engine, %d thread(s)", job.trained.device, job.engine.name, job.threads
+    )
 
 
 def write_beginning(
@@ -169,6 +177,7 @@ def write_beginning(
         command=command,
         overrides=overrides,
         device=str(job.trained.device),
+        engine=job.engine.name,
         threads=job.threads,
         parameters=sum(p.numel() for p in job.learner.model.parameters()),
     )
@@ -180,21 +189,15 @@ def learn(
     """Fit, writing down every epoch; the model ends with its best epoch's weights."""
     trainer = job.settings.trainer
     train, valid = map(job.trained.features, (job.dataset.train, job.dataset.valid))
+    train = encoded(job.learner.objective, train)
+    member = Member(job.learner, train, valid, trainer, job.settings.seed, progress)
     console.begin_progress(trainer.epochs, trainer.monitor)
     with (
         memory_told(job.learner, train, trainer),
         interruptible() as stop_if_asked,
         Record(run, job.config, job.dataset, job.settings, resumed=resumed) as record,
     ):
-        for row in fit(
-            job.learner,
-            train,
-            valid,
-            trainer=trainer,
-            seed=job.settings.seed,
-            progress=progress,
-            stop=stop_if_asked,
-        ):
+        for row in fit(member, job.engine, job.trained.outputs_of, stop=stop_if_asked):
             record.epoch(job.learner, progress, row)
             console.epoch(row, progress.best_epoch, progress.best_score)
         record.finish(job.learner, progress)

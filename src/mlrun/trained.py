@@ -20,8 +20,10 @@ from mlrun.config import Settings, Trainer, settings_of
 from mlrun.data.preprocess import Contract, build_preprocess
 from mlrun.data.spec import EXAMPLES, Dataset, Rows, Spec
 from mlrun.device import choose_device, choose_threads
+from mlrun.engine import Features
+from mlrun.engines import choose_outputs
 from mlrun.errors import MlrunError
-from mlrun.loop import Features, Scores, evaluate, outputs_of
+from mlrun.loop import Outputs, Scores, evaluate
 from mlrun.models.summary import layers_of
 from mlrun.objective import Objective, build_objective
 from mlrun.run_folder import RunFolder
@@ -36,7 +38,7 @@ class Trained:
     objective: Objective
     preprocess: nn.Module
     contract: Contract
-    precision: str
+    outputs_of: Outputs
     device: torch.device
     examples: Tensor  # a few raw rows of the data it was validated on, as `preprocess` takes them
 
@@ -52,7 +54,8 @@ class Trained:
 
     def score(self, rows: Rows) -> Scores:
         """Loss, metrics and predictions of rows that have targets."""
-        return evaluate(self.model, self.objective, self.features(rows), self.precision)
+        assert rows.targets is not None
+        return evaluate(self.objective, self.outputs(rows), rows.targets)
 
     def predict(self, rows: Rows) -> Tensor:
         """(n, 1) values in the target's unit or (n,) class numbers."""
@@ -60,7 +63,7 @@ class Trained:
 
     def outputs(self, rows: Rows) -> Tensor:
         """What the network says: (n, out_features)."""
-        return outputs_of(self.model, self._inputs(rows), self.precision)
+        return self.outputs_of(self.model, self._inputs(rows))
 
     def _inputs(self, rows: Rows) -> Tensor:
         inputs: Tensor = self.preprocess(rows.inputs)
@@ -121,11 +124,11 @@ def _rebuilt(config: DictConfig, settings: Settings, state: State, device: torch
     model = objective.complete(build("model", config, **_shape(objective)))
     model.load_state_dict(state["weights"])
     preprocess = build_preprocess(state["contract"])
-    precision, contract = settings.trainer.precision, state["contract"]
-    model = model.to(device)
+    model, contract = model.to(device), state["contract"]
     if not 1 <= len(state["examples"]) <= EXAMPLES:
         raise MlrunError(f"1 to {EXAMPLES} examples are wanted")
-    trained = Trained(model, objective, preprocess, contract, precision, device, state["examples"])
+    outputs_of = choose_outputs(model, settings.trainer)
+    trained = Trained(model, objective, preprocess, contract, outputs_of, device, state["examples"])
     set_threads(model, objective.spec, settings.trainer.batch_size)
     return trained
 

@@ -1,7 +1,5 @@
 """Which rows make a batch: a function of (seed, epoch) alone, so any epoch can be repeated."""
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
@@ -22,19 +20,16 @@ def batch_sizes(count: int, batch_size: int) -> list[int]:
     return sizes
 
 
-def batches(
-    count: int, batch_size: int, *, seed: int, epoch: int, shuffle: bool, limit: int | None
-) -> Iterator[Tensor]:
-    """Row numbers of each batch of an epoch, on the CPU.
+def row_order(count: int, *, seed: int, epoch: int, shuffle: bool) -> Tensor:
+    """(count,) int64 on the CPU: the rows of an epoch in the order they are trained on.
 
     Args:
         count: rows to draw from.
-        batch_size: rows a batch.
         seed: of the run.
         epoch: from 1; each has its own order.
         shuffle: false gives the rows in their own order.
-        limit: at most so many batches; None: all.
     """
+    if not shuffle:
+        return torch.arange(count)
     generator = torch.Generator().manual_seed(counter_seed(seed, epoch))
-    order = torch.randperm(count, generator=generator) if shuffle else torch.arange(count)
-    yield from torch.split(order, batch_sizes(count, batch_size))[:limit]
+    return torch.randperm(count, generator=generator)

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from mlrun import __version__
+from mlrun.autograd import outputs_by_torch
 from mlrun.build import plain
 from mlrun.errors import MlrunError, did_you_mean
 from mlrun.export import safetensors_file, torch_file
@@ -71,8 +73,8 @@ def write(path: Path, kind: Format, trained: Trained, config: DictConfig) -> Exp
     Raises:
         MlrunError: it cannot be written, or answers differently; what stood there still stands.
     """
-    cpu = torch.device("cpu")
-    trained = replace(trained, model=trained.model.to(cpu), device=cpu, precision="32")
+    cpu, exact = torch.device("cpu"), partial(outputs_by_torch, precision="32")
+    trained = replace(trained, model=trained.model.to(cpu), device=cpu, outputs_of=exact)
     with _quiet():
         content = kind.to_bytes(trained, facts_of(trained, config))
         try:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import init
 
 from mlrun.errors import MlrunError, did_you_mean
+from mlrun.models.dropout import Dropout
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "identity": nn.Identity,
@@ -74,7 +75,7 @@ def hidden_layer(
         layers.append(nn.BatchNorm1d(outputs))
     layers.append(build_activation(activation))
     if dropout:
-        layers.append(nn.Dropout(dropout))
+        layers.append(Dropout(dropout))
     return layers
 
 

@@ -1,0 +1,115 @@
+"""What an engine is: the part that turns rows into gradients, steps and outputs.
+
+There are two, `autograd.py` for any model on any device and `native/` for multilayer perceptrons on
+the CPU. Both train a member in place, epoch by epoch, with the same order of rows and the same
+dropout masks; the loop around them is the same.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, OneCycleLR
+
+from mlrun.config import Trainer
+from mlrun.data.batches import batch_sizes
+from mlrun.errors import Diverged
+from mlrun.objective import Objective
+
+PER_STEP = (OneCycleLR, LinearLR)  # these schedulers count optimizer steps, the others epochs
+
+
+@dataclass(frozen=True)
+class Features:
+    """Rows ready for the model."""
+
+    inputs: Tensor  # (n, *in_shape) float32 on the device
+    targets: Tensor  # as the files have them: (n, 1) float32 or (n,) int64, on the CPU
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What training changes: the model and what moves it."""
+
+    model: nn.Module
+    objective: Objective
+    optimizer: Optimizer
+    scheduler: LRScheduler
+
+
+@dataclass
+class Progress:
+    """How far a run has come; plain values that a checkpoint can hold."""
+
+    epoch: int = 0
+    step: int = 0
+    best_epoch: int = 0
+    best_score: float = math.nan  # the monitored score, as it reads
+    stale: int = 0  # epochs since the best
+    seconds: float = 0.0  # spent in the epochs so far, those before a resumption included
+
+    @property
+    def improved(self) -> bool:
+        """Whether the epoch just done is the best so far."""
+        return self.best_epoch == self.epoch
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network in training: alone, or one of several that are trained together."""
+
+    learner: Learner
+    train: Features  # targets as the loss takes them, on the device
+    valid: Features
+    trainer: Trainer
+    seed: int  # with the epoch's number it fixes order and dropout
+    progress: Progress
+
+
+class Engine(Protocol):
+    """What the loop asks for."""
+
+    name: str  # autograd | native
+
+    def begin(self, members: Sequence[Member]) -> None:
+        """Get ready to train; weights and optimizer states are in place."""
+
+    def train_epoch(self, members: Sequence[Member], stop: Callable[[], None]) -> list[float]:
+        """One pass over each member's training rows; the mean loss of a row, before each step.
+
+        Raises:
+            Diverged: a loss or gradient is not finite; the weights are those before that step.
+        """
+
+
+def step_sizes(rows: int, trainer: Trainer) -> list[list[int]]:
+    """For each optimizer step of an epoch over so many rows: the sizes of its batches."""
+    sizes = batch_sizes(rows, trainer.batch_size)[: trainer.limit_batches]
+    starts = range(0, len(sizes), trainer.accumulate)
+    return [sizes[start : start + trainer.accumulate] for start in starts]
+
+
+def advance_step(scheduler: LRScheduler) -> None:
+    """Move a schedule that counts optimizer steps on."""
+    if isinstance(scheduler, PER_STEP) and not at_its_end(scheduler):
+        scheduler.step()
+
+
+def at_its_end(scheduler: LRScheduler) -> bool:
+    """Whether a schedule with a planned length is over; a run that is extended keeps its rate."""
+    if isinstance(scheduler, CosineAnnealingLR):
+        return bool(scheduler.last_epoch >= scheduler.T_max)
+    if isinstance(scheduler, OneCycleLR):
+        return bool(scheduler.last_epoch + 1 >= scheduler.total_steps)
+    return False
+
+
+def diverged(what: str, value: float, progress: Progress) -> Diverged:
+    """The error of a number that is not finite, with what to try."""
+    return Diverged(
+        f"{what} is {value} in epoch {progress.epoch}, after step {progress.step}; try a smaller "
+        "optimizer.lr, trainer.clip_norm=1, or data.scale=standard"
+    )

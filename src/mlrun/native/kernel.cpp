@@ -1,0 +1,770 @@
+// Multilayer perceptrons trained on the CPU: a whole epoch of a network in one call.
+//
+// The mathematics. A network of L layers maps a batch X (B rows) to outputs H_L:
+//
+//     Z_l = H_(l-1) W_l + b_l        H_l = f(Z_l) * M_l        H_0 = X, no f and no M at the end
+//
+// where M_l is the dropout mask: 0 or 1/(1 - p). With D_l the gradient of the mean loss with
+// respect to Z_l, the chain rule gives, from the last layer to the first:
+//
+//     dW_l = H_(l-1)^T D_l      db_l = column sums of D_l      D_(l-1) = (D_l W_l^T) * S_(l-1)
+//
+// with S_l = f'(Z_l) * M_l, computed together with H_l. The gradients of the penalties
+// l1 |w| + l2 w^2 are added, the result is clipped, and one pass over the parameters updates them.
+//
+// The layout. Outputs are grouped in panels of 16 columns (two vectors of 8 floats). Packed weights
+// are stored panel by panel, 16 columns of row k next to each other, so that a tile of 6 rows x
+// 16 columns of the product stays in 12 registers while k runs: each step loads 16 weights and
+// multiplies them with one number of each row. The weights' gradients use the same tile with rows
+// and k exchanged. Rows are reached through pointers, so a shuffled batch is never copied. Columns
+// beyond the last output are padding: their weights start at zero, get no gradient and stay zero.
+//
+// The bits. Every sum runs in one fixed order, whatever the tile, the place of a row in its batch,
+// or the thread: a row's outputs do not depend on its neighbours, and a network trained among
+// others equals, bit for bit, the same network trained alone. Compile without -ffast-math.
+//
+// The interface is plain C, for ctypes. Parameters and the optimizer's moments are torch's tensors,
+// per layer the weight (outputs, inputs) and the bias; they are packed when a call begins and
+// unpacked when it ends, so between two calls torch has the truth.
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <new>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+extern "C" {
+
+enum Activation { IDENTITY, RELU, LEAKY_RELU, TANH, SIGMOID, ELU, SILU, GELU };
+enum Loss { MSE, MAE, HUBER, SMOOTH_L1, CROSS_ENTROPY, BCE_WITH_LOGITS };
+enum Optimizer { SGD, ADAM, ADAMW, RMSPROP, ADAGRAD };
+
+// What a network is and how it learns; the same in all its epochs.
+struct Plan {
+  int64_t layers;
+  const int64_t* sizes;  // layers + 1: inputs, hidden ones, outputs
+  int64_t activation;    // of the hidden layers
+  double dropout;        // behind each hidden layer: the share that is dropped
+  int64_t loss;
+  double loss_setting;  // huber: delta; smooth_l1: beta; cross_entropy: label smoothing
+  int64_t optimizer;
+  int64_t nesterov;
+  double beta2;  // adam: of the squares; rmsprop: alpha
+  double epsilon;
+  double weight_decay;
+  double rate_decay;  // adagrad's lr_decay
+  double l1, l2;
+  double clip_norm, clip_value;  // 0: none
+};
+
+// Some steps of a network: what they need and, at the end, what became of them.
+struct Steps {
+  const Plan* plan;
+  float* const* parameters;  // 2 * layers tensors, updated in place, like the two below
+  float* const* moments[2];  // sgd: momentum | adam: both | rmsprop: squares, momentum | sums
+  const float* inputs;     // rows x sizes[0]
+  const void* targets;     // rows x outputs float, or for cross entropy rows x 1 int64
+  const int64_t* order;    // the rows of the first step, of the second …
+  const int64_t* counts;   // how many rows each step has
+  const double* rates;     // each step's learning rate
+  const double* momenta;   // each step's momentum, or adam's first beta
+  int64_t steps;
+  int64_t steps_before;    // since the beginning of the training: Adam's bias correction
+  int64_t rows_before;     // since the beginning of the epoch: the dropout masks
+  const uint64_t* keys;    // one for each hidden layer: seed, epoch and layer in a number
+  double loss;             // out: the sum of the rows' losses, each before its step
+  int64_t done;            // out: steps done; fewer than `steps` if one was not finite
+  double step_loss;        // out: mean loss and norm of the gradients of the last step tried
+  double step_norm;
+};
+
+// Rows through a network, without dropout.
+struct Forward {
+  const Plan* plan;
+  const float* const* parameters;
+  const float* inputs;  // rows x sizes[0]
+  int64_t rows;
+  float* outputs;  // rows x outputs
+};
+}
+
+namespace {
+
+constexpr int LANES = 8;
+constexpr int PANEL = 2 * LANES;
+constexpr int TILE = 6;         // rows: 12 sums, 2 weights and 1 broadcast fill 15 of 16 registers
+constexpr int ROWS_AT_ONCE = 256;  // when only outputs are wanted
+
+using Vector = float __attribute__((vector_size(4 * LANES)));
+using Bits = uint32_t __attribute__((vector_size(4 * LANES)));
+
+Vector load(const float* place) {
+  Vector vector;
+  std::memcpy(&vector, place, sizeof vector);
+  return vector;
+}
+
+void store(float* place, Vector vector) { std::memcpy(place, &vector, sizeof vector); }
+
+Vector all(float x) { return Vector{x, x, x, x, x, x, x, x}; }
+
+Bits all_bits(uint32_t x) { return Bits{x, x, x, x, x, x, x, x}; }
+
+size_t padded(int64_t columns) { return static_cast<size_t>(columns + PANEL - 1) / PANEL * PANEL; }
+
+// body(size, start) for tiles of 6 rows, then for what is left; size is known to the compiler.
+template <int SIZE = TILE, typename Body>
+void in_tiles(size_t count, const Body& body, size_t start = 0) {
+  for (; start + SIZE <= count; start += SIZE) body(std::integral_constant<int, SIZE>(), start);
+  if constexpr (SIZE > 1) in_tiles<SIZE - 1>(count, body, start);
+}
+
+// --- vectorised functions -------------------------------------------------------------------
+
+struct Power {
+  Vector scale, rest;  // e^x = scale * (1 + rest)
+};
+
+// x = n ln 2 + r with |r| <= ln 2 / 2; e^r - 1 by a polynomial (Cephes' expf, S. Moshier), whose
+// error is below 2e-7 of e^r. NaN stays NaN.
+Power power(Vector x) {
+  x = x > all(88.0f) ? all(88.0f) : x;
+  x = x < all(-87.0f) ? all(-87.0f) : x;
+  const Vector rounder = all(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number
+  Vector shifted = x * all(1.44269504088896341f) + rounder;
+  Vector n = shifted - rounder;
+  Vector r = x - n * all(0.693359375f) + n * all(2.12194440e-4f);
+  Vector p = all(1.9875691500e-4f);
+  for (float coefficient : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f,
+                            1.6666665459e-1f, 5.0000001201e-1f})
+    p = p * r + all(coefficient);
+  Bits exponent = (reinterpret_cast<Bits>(shifted) << 23) + all_bits(127u << 23);
+  return {reinterpret_cast<Vector>(exponent), p * r * r + r};
+}
+
+Vector exponential(Vector x) {
+  Power e = power(x);
+  return e.scale * e.rest + e.scale;
+}
+
+// e^x - 1 without cancellation near zero.
+Vector exponential_minus_one(Vector x) {
+  Power e = power(x);
+  return e.scale * e.rest + (e.scale - all(1.0f));
+}
+
+Vector sigmoid(Vector x) { return all(1.0f) / (all(1.0f) + exponential(-x)); }
+
+// The distribution function of the standard normal and its density. erf by Abramowitz and Stegun,
+// Handbook of Mathematical Functions, 7.1.26: its error is below 1.5e-7.
+void normal(Vector x, Vector& below, Vector& density) {
+  Vector magnitude = (x < all(0.0f) ? -x : x) * all(0.70710678118654752f);
+  Vector t = all(1.0f) / (all(1.0f) + all(0.3275911f) * magnitude);
+  Vector p = all(1.061405429f);
+  for (float coefficient : {-1.453152027f, 1.421413741f, -0.284496736f, 0.254829592f})
+    p = p * t + all(coefficient);
+  Vector bell = exponential(-magnitude * magnitude);
+  Vector tail = all(0.5f) * p * t * bell;
+  below = x < all(0.0f) ? tail : all(1.0f) - tail;
+  density = bell * all(0.39894228040143268f);
+}
+
+// f(z) and f'(z). Comparisons are written so that NaN stays NaN.
+struct Activated {
+  Vector value, slope;
+};
+
+Activated activate(int64_t activation, Vector z) {
+  const Vector zero = all(0.0f), one = all(1.0f);
+  switch (activation) {
+    case RELU:
+      return {z < zero ? zero : z, z > zero ? one : zero};
+    case LEAKY_RELU:
+      return {z < zero ? all(0.01f) * z : z, z > zero ? one : all(0.01f)};
+    case TANH: {
+      Vector e = exponential_minus_one(all(2.0f) * z);
+      Vector value = e / (e + all(2.0f));
+      return {value, one - value * value};
+    }
+    case SIGMOID: {
+      Vector value = sigmoid(z);
+      return {value, value * (one - value)};
+    }
+    case ELU: {
+      Vector value = exponential_minus_one(z > zero ? zero : z);
+      return {z > zero ? z : value, z > zero ? one : value + one};
+    }
+    case SILU: {
+      Vector share = sigmoid(z);
+      return {z * share, share * (one + z * (one - share))};
+    }
+    case GELU: {
+      Vector below, density;
+      normal(z, below, density);
+      return {z * below, below + z * density};
+    }
+    default:
+      return {z, one};
+  }
+}
+
+// --- dropout: random numbers by counting ------------------------------------------------------
+
+// A bijection of 32 bits without visible pattern (lowbias32, C. Wellons).
+template <typename Number>
+Number mixed(Number x) {
+  x ^= x >> 16;
+  x *= 0x7feb352du;
+  x ^= x >> 15;
+  x *= 0x846ca68bu;
+  x ^= x >> 16;
+  return x;
+}
+
+// The masks of one layer in one epoch: a function of the row's place in the epoch and the column,
+// and of nothing else, so that any step of any run can be repeated. mlrun/models/dropout.py is the
+// same in torch.
+struct Dropout {
+  uint64_t key;
+  uint32_t dropped_below;
+  float kept;  // 1 / (1 - p)
+
+  Dropout(uint64_t key, double share)
+      : key(key),
+        dropped_below(static_cast<uint32_t>(std::min(std::round(share * 4294967296.0), 4294967295.0))),
+        kept(static_cast<float>(1.0 / (1.0 - share))) {}
+
+  uint32_t row_key(uint64_t row) const {
+    uint32_t low = mixed(static_cast<uint32_t>(key) ^ static_cast<uint32_t>(row));
+    return mixed(low + static_cast<uint32_t>(key >> 32) + static_cast<uint32_t>(row >> 32));
+  }
+
+  Vector mask(uint32_t row_key, size_t column) const {
+    Bits columns = all_bits(static_cast<uint32_t>(column)) + Bits{0, 1, 2, 3, 4, 5, 6, 7};
+    Bits random = mixed(columns * 0x9e3779b9u + row_key);
+    return random < all_bits(dropped_below) ? all(0.0f) : all(kept);
+  }
+};
+
+// --- products ---------------------------------------------------------------------------------
+
+using RowPointers = std::vector<const float*>;
+
+// One tile of H W + b: ROWS rows and the 16 columns of a panel.
+template <int ROWS>
+void product_tile(const float* const* rows, size_t inner, const float* panel, Vector left,
+                  Vector right, float* out, size_t stride) {
+  Vector sums[ROWS][2];
+  for (int i = 0; i < ROWS; i++) sums[i][0] = left, sums[i][1] = right;
+  for (size_t k = 0; k < inner; k++) {
+    Vector first = load(panel + k * PANEL), second = load(panel + k * PANEL + LANES);
+#pragma GCC unroll 6
+    for (int i = 0; i < ROWS; i++) {
+      Vector input = all(rows[i][k]);
+      sums[i][0] += input * first;
+      sums[i][1] += input * second;
+    }
+  }
+  for (int i = 0; i < ROWS; i++) {
+    store(out + i * stride, sums[i][0]);
+    store(out + i * stride + LANES, sums[i][1]);
+  }
+}
+
+// out = rows x weights + bias, for `count` rows of `inner` numbers and `width` packed columns.
+void product(const float* const* rows, size_t count, size_t inner, const float* weights,
+             const float* bias, size_t width, float* out) {
+  for (size_t column = 0; column < width; column += PANEL) {
+    const float* panel = weights + column * inner;
+    Vector left = bias ? load(bias + column) : all(0.0f);
+    Vector right = bias ? load(bias + column + LANES) : all(0.0f);
+    in_tiles(count, [&](auto size, size_t start) {
+      product_tile<size>(rows + start, inner, panel, left, right, out + start * width + column,
+                         width);
+    });
+  }
+}
+
+// One tile of H^T D: SIZE of the inputs, from `input` on, and the 16 columns of a panel.
+template <int SIZE>
+void gradient_tile(const float* const* rows, size_t count, size_t input, const float* delta,
+                   size_t stride, float* out) {
+  Vector sums[SIZE][2];
+  for (int i = 0; i < SIZE; i++) sums[i][0] = sums[i][1] = all(0.0f);
+  for (size_t r = 0; r < count; r++) {
+    const float* inputs = rows[r] + input;
+    Vector left = load(delta + r * stride), right = load(delta + r * stride + LANES);
+#pragma GCC unroll 6
+    for (int i = 0; i < SIZE; i++) {
+      Vector number = all(inputs[i]);
+      sums[i][0] += number * left;
+      sums[i][1] += number * right;
+    }
+  }
+  for (int i = 0; i < SIZE; i++) {
+    store(out + i * PANEL, sums[i][0]);
+    store(out + i * PANEL + LANES, sums[i][1]);
+  }
+}
+
+// dW = rows^T x delta, packed as the weights are.
+void weight_gradient(const float* const* rows, size_t count, size_t inputs, const float* delta,
+                     size_t width, float* out) {
+  for (size_t column = 0; column < width; column += PANEL) {
+    float* panel = out + column * inputs;
+    in_tiles(inputs, [&](auto size, size_t start) {
+      gradient_tile<size>(rows, count, start, delta + column, width, panel + start * PANEL);
+    });
+  }
+}
+
+void column_sums(const float* delta, size_t count, size_t width, float* out) {
+  for (size_t column = 0; column < width; column += LANES) {
+    Vector sum = all(0.0f);
+    for (size_t r = 0; r < count; r++) sum += load(delta + r * width + column);
+    store(out + column, sum);
+  }
+}
+
+// --- the network ------------------------------------------------------------------------------
+
+struct Layer {
+  size_t inputs, outputs;
+  size_t width;            // outputs and padding
+  size_t weights, biases;  // where they begin among the packed parameters
+
+  // Where the weight of input k and output j is packed.
+  size_t place(size_t k, size_t j) const {
+    return weights + j / PANEL * PANEL * inputs + k * PANEL + j % PANEL;
+  }
+};
+
+struct Network {
+  const Plan& plan;
+  std::vector<Layer> layers;
+  size_t parameters = 0;  // packed, padding included
+
+  explicit Network(const Plan& plan) : plan(plan) {
+    for (int64_t l = 0; l < plan.layers; l++) {
+      size_t inputs = plan.sizes[l], outputs = plan.sizes[l + 1], width = padded(outputs);
+      layers.push_back({inputs, outputs, width, parameters, parameters + inputs * width});
+      parameters += (inputs + 1) * width;
+    }
+  }
+
+  // body(packed place, tensor, place in the tensor) for every parameter.
+  template <typename Body>
+  void each_parameter(const Body& body) const {
+    for (size_t l = 0; l < layers.size(); l++) {
+      const Layer& layer = layers[l];
+      for (size_t j = 0; j < layer.outputs; j++) {
+        for (size_t k = 0; k < layer.inputs; k++)
+          body(layer.place(k, j), 2 * l, j * layer.inputs + k);
+        body(layer.biases + j, 2 * l + 1, j);
+      }
+    }
+  }
+
+  std::vector<float> packed(const float* const* tensors) const {
+    std::vector<float> result(tensors ? parameters : 0, 0.0f);
+    if (tensors)
+      each_parameter([&](size_t at, size_t t, size_t i) { result[at] = tensors[t][i]; });
+    return result;
+  }
+
+  void unpack(const std::vector<float>& source, float* const* tensors) const {
+    if (tensors)
+      each_parameter([&](size_t at, size_t t, size_t i) { tensors[t][i] = source[at]; });
+  }
+};
+
+// The numbers of one batch on their way through the network.
+class Batch {
+ public:
+  Batch(const Network& network, size_t most_rows, bool training) : network_(network) {
+    for (const Layer& layer : network.layers) {
+      values_.emplace_back(most_rows * layer.width);
+      slopes_.emplace_back(training ? most_rows * layer.width : 0);
+      deltas_.emplace_back(training ? most_rows * layer.width : 0);
+      transposed_.emplace_back(training ? layer.outputs * padded(layer.inputs) : 0);
+    }
+    inputs_.resize(most_rows);
+    pointers_.resize(most_rows);
+  }
+
+  // The rows of the batch: those of `order`, or the next ones from `inputs` on.
+  void choose(const float* inputs, const int64_t* order, size_t count) {
+    count_ = count;
+    size_t columns = network_.layers.front().inputs;
+    for (size_t r = 0; r < count; r++) inputs_[r] = inputs + (order ? order[r] : r) * columns;
+  }
+
+  // H_1 … H_L; with `keys` also the slopes, and dropout.
+  void forward(const float* parameters, const uint64_t* keys, uint64_t first_row) {
+    for (size_t l = 0; l < network_.layers.size(); l++) {
+      const Layer& layer = network_.layers[l];
+      product(rows_into(l), count_, layer.inputs, parameters + layer.weights,
+              parameters + layer.biases, layer.width, values_[l].data());
+      if (l + 1 < network_.layers.size()) apply_activation(l, keys, first_row);
+    }
+  }
+
+  // The gradients of all parameters, from that of the outputs, which stands in output_delta().
+  void backward(const float* parameters, float* gradients) {
+    for (size_t l = network_.layers.size(); l-- > 0;) {
+      const Layer& layer = network_.layers[l];
+      const float* delta = deltas_[l].data();
+      weight_gradient(rows_into(l), count_, layer.inputs, delta, layer.width,
+                      gradients + layer.weights);
+      column_sums(delta, count_, layer.width, gradients + layer.biases);
+      if (l > 0) hand_down(l, parameters);
+    }
+  }
+
+  float* outputs(size_t row) { return values_.back().data() + row * network_.layers.back().width; }
+  float* output_delta(size_t row) {
+    return deltas_.back().data() + row * network_.layers.back().width;
+  }
+
+ private:
+  const float* const* rows_of(const std::vector<float>& matrix, size_t width) {
+    for (size_t r = 0; r < count_; r++) pointers_[r] = matrix.data() + r * width;
+    return pointers_.data();
+  }
+
+  const float* const* rows_into(size_t l) {
+    return l == 0 ? inputs_.data() : rows_of(values_[l - 1], network_.layers[l - 1].width);
+  }
+
+  void apply_activation(size_t l, const uint64_t* keys, uint64_t first_row);
+  void hand_down(size_t l, const float* parameters);
+
+  const Network& network_;
+  size_t count_ = 0;
+  std::vector<std::vector<float>> values_, slopes_, deltas_, transposed_;
+  RowPointers inputs_, pointers_;
+};
+
+
+void Batch::apply_activation(size_t l, const uint64_t* keys, uint64_t first_row) {
+  const Plan& plan = network_.plan;
+  const size_t width = network_.layers[l].width;
+  const bool drops = keys && plan.dropout > 0;
+  const Dropout dropout(drops ? keys[l] : 0, plan.dropout);
+  for (size_t r = 0; r < count_; r++) {
+    const uint32_t row_key = drops ? dropout.row_key(first_row + r) : 0;
+    for (size_t column = 0; column < width; column += LANES) {
+      float* place = values_[l].data() + r * width + column;
+      Activated f = activate(plan.activation, load(place));
+      const Vector mask = drops ? dropout.mask(row_key, column) : all(1.0f);
+      store(place, f.value * mask);
+      if (keys) store(slopes_[l].data() + r * width + column, f.slope * mask);
+    }
+  }
+}
+
+// D_(l-1) = (D_l W_l^T) * S_(l-1), with the weights packed anew the other way round.
+void Batch::hand_down(size_t l, const float* parameters) {
+  const Layer& layer = network_.layers[l];
+  const size_t width = network_.layers[l - 1].width;
+  float* transposed = transposed_[l].data();
+  for (size_t j = 0; j < layer.outputs; j++)
+    for (size_t k = 0; k < layer.inputs; k++)
+      transposed[k / PANEL * PANEL * layer.outputs + j * PANEL + k % PANEL] =
+          parameters[layer.place(k, j)];
+  product(rows_of(deltas_[l], layer.width), count_, layer.outputs, transposed, nullptr, width,
+          deltas_[l - 1].data());
+  float* delta = deltas_[l - 1].data();
+  const float* slope = slopes_[l - 1].data();
+  for (size_t i = 0; i < count_ * width; i++) delta[i] *= slope[i];
+}
+
+// --- losses: of one row, as torch defines them, with their gradient times `scale` -------------
+
+// The loss and its derivative for one output that is off by `error`.
+struct Penalised {
+  float value, slope;
+};
+
+Penalised penalised(const Plan& plan, float error) {
+  const float magnitude = std::fabs(error), sign = error > 0 ? 1.0f : error < 0 ? -1.0f : 0.0f;
+  const float bound = static_cast<float>(plan.loss_setting);
+  switch (plan.loss) {
+    case MSE:
+      return {error * error, 2 * error};
+    case HUBER:
+      if (magnitude <= bound) return {0.5f * error * error, error};
+      return {bound * (magnitude - 0.5f * bound), bound * sign};
+    case SMOOTH_L1:
+      if (magnitude < bound) return {0.5f * error * error / bound, error / bound};
+      return {magnitude - 0.5f * bound, sign};
+    default:
+      return {magnitude, sign};
+  }
+}
+
+float regression(const Plan& plan, const float* outputs, const float* targets, size_t count,
+                 float scale, float* delta) {
+  float sum = 0;
+  for (size_t j = 0; j < count; j++) {
+    Penalised loss = penalised(plan, outputs[j] - targets[j]);
+    sum += loss.value;
+    delta[j] = loss.slope * scale / count;
+  }
+  return sum / count;
+}
+
+float cross_entropy(const Plan& plan, const float* logits, int64_t target, size_t classes,
+                    float scale, float* delta) {
+  const float smoothing = static_cast<float>(plan.loss_setting), share = smoothing / classes;
+  float largest = logits[0], sum = 0, logits_sum = 0;
+  for (size_t j = 1; j < classes; j++) largest = logits[j] > largest ? logits[j] : largest;
+  for (size_t j = 0; j < classes; j++) {
+    delta[j] = std::exp(logits[j] - largest);
+    sum += delta[j];
+    logits_sum += logits[j] - largest;
+  }
+  for (size_t j = 0; j < classes; j++) delta[j] = (delta[j] / sum - share) * scale;
+  delta[target] -= (1 - smoothing) * scale;
+  const float log_sum = std::log(sum);
+  return (1 - smoothing) * (log_sum - (logits[target] - largest)) + smoothing * log_sum -
+         share * logits_sum;
+}
+
+float bce_with_logits(const float* logits, const float* targets, size_t count, float scale,
+                      float* delta) {
+  float sum = 0;
+  for (size_t j = 0; j < count; j++) {
+    const float z = logits[j], bounded = std::exp(-std::fabs(z));  // never overflows
+    sum += (z < 0 ? 0.0f : z) - z * targets[j] + std::log1p(bounded);
+    const float probability = (z < 0 ? bounded : 1.0f) / (1 + bounded);
+    delta[j] = (probability - targets[j]) * scale / count;
+  }
+  return sum / count;
+}
+
+// The mean loss of a batch's rows; its gradient goes to the batch.
+double batch_loss(const Plan& plan, Batch& batch, const void* targets, const int64_t* order,
+                  size_t count) {
+  const size_t outputs = plan.sizes[plan.layers];
+  const float scale = 1.0f / count;
+  double sum = 0;
+  for (size_t r = 0; r < count; r++) {
+    const float* z = batch.outputs(r);
+    float* delta = batch.output_delta(r);
+    const float* row = static_cast<const float*>(targets) + order[r] * outputs;
+    if (plan.loss == CROSS_ENTROPY)
+      sum += cross_entropy(plan, z, static_cast<const int64_t*>(targets)[order[r]], outputs, scale,
+                           delta);
+    else if (plan.loss == BCE_WITH_LOGITS)
+      sum += bce_with_logits(z, row, outputs, scale, delta);
+    else
+      sum += regression(plan, z, row, outputs, scale, delta);
+  }
+  return sum / count;
+}
+
+// --- what becomes of the gradients ------------------------------------------------------------
+
+using Numbers = std::vector<float>;
+
+void add_penalties(const Network& network, const Numbers& parameters, Numbers& gradients) {
+  const float l1 = static_cast<float>(network.plan.l1), l2 = static_cast<float>(network.plan.l2);
+  if (l1 == 0 && l2 == 0) return;
+  for (const Layer& layer : network.layers)
+    for (size_t i = layer.weights; i < layer.biases; i++) {
+      const float w = parameters[i], sign = w > 0 ? 1.0f : w < 0 ? -1.0f : 0.0f;
+      gradients[i] += l1 * sign + 2 * l2 * w;
+    }
+}
+
+void clip_values(const Plan& plan, Numbers& gradients) {
+  if (plan.clip_value == 0) return;
+  const float most = static_cast<float>(plan.clip_value);
+  for (float& g : gradients) g = g > most ? most : g < -most ? -most : g;
+}
+
+double norm_of(const Numbers& gradients) {
+  Vector sums[4] = {all(0.0f), all(0.0f), all(0.0f), all(0.0f)};
+  for (size_t i = 0; i < gradients.size(); i += PANEL) {
+    Vector left = load(&gradients[i]), right = load(&gradients[i + LANES]);
+    sums[i / PANEL % 2] += left * left;
+    sums[2 + i / PANEL % 2] += right * right;
+  }
+  double sum = 0;
+  for (const Vector& vector : sums)
+    for (int lane = 0; lane < LANES; lane++) sum += vector[lane];
+  return std::sqrt(sum);
+}
+
+void clip_norm(const Plan& plan, double norm, Numbers& gradients) {
+  if (plan.clip_norm == 0) return;
+  const float factor = static_cast<float>(std::min(1.0, plan.clip_norm / (norm + 1e-6)));
+  for (float& g : gradients) g *= factor;
+}
+
+// --- optimizers: torch's formulas, one pass over all parameters -------------------------------
+
+struct State {
+  float *__restrict__ p, *__restrict__ first, *__restrict__ second;
+  const float* __restrict__ gradients;
+  size_t count;
+};
+
+void sgd(const Plan& plan, const State& s, float rate, float momentum) {
+  const float decay = static_cast<float>(plan.weight_decay);
+  const float now = plan.nesterov ? 1.0f : 0.0f, past = plan.nesterov ? momentum : 1.0f;
+  for (size_t i = 0; i < s.count; i++) {
+    const float g = s.gradients[i] + decay * s.p[i];
+    if (!s.first) {
+      s.p[i] -= rate * g;
+      continue;
+    }
+    s.first[i] = momentum * s.first[i] + g;
+    s.p[i] -= rate * (now * g + past * s.first[i]);
+  }
+}
+
+void adam(const Plan& plan, const State& s, double rate, double beta1, int64_t step) {
+  const float decay = plan.optimizer == ADAM ? static_cast<float>(plan.weight_decay) : 0.0f;
+  const float kept =
+      plan.optimizer == ADAMW ? static_cast<float>(1 - rate * plan.weight_decay) : 1.0f;
+  const float new1 = static_cast<float>(1 - beta1), old2 = static_cast<float>(plan.beta2);
+  const float new2 = static_cast<float>(1 - plan.beta2);
+  const float size = static_cast<float>(rate / (1 - std::pow(beta1, step)));
+  const float root = static_cast<float>(std::sqrt(1 - std::pow(plan.beta2, step)));
+  const float epsilon = static_cast<float>(plan.epsilon);
+  for (size_t i = 0; i < s.count; i++) {
+    const float g = s.gradients[i] + decay * s.p[i];
+    s.first[i] += (g - s.first[i]) * new1;
+    s.second[i] = old2 * s.second[i] + new2 * g * g;
+    s.p[i] = kept * s.p[i] - size * s.first[i] / (std::sqrt(s.second[i]) / root + epsilon);
+  }
+}
+
+void rmsprop(const Plan& plan, const State& s, float rate, float momentum) {
+  const float decay = static_cast<float>(plan.weight_decay);
+  const float old = static_cast<float>(plan.beta2), fresh = static_cast<float>(1 - plan.beta2);
+  const float epsilon = static_cast<float>(plan.epsilon);
+  for (size_t i = 0; i < s.count; i++) {
+    const float g = s.gradients[i] + decay * s.p[i];
+    s.first[i] = old * s.first[i] + fresh * g * g;
+    float move = g / (std::sqrt(s.first[i]) + epsilon);
+    if (s.second) move = s.second[i] = momentum * s.second[i] + move;
+    s.p[i] -= rate * move;
+  }
+}
+
+void adagrad(const Plan& plan, const State& s, double rate, int64_t step) {
+  const float decay = static_cast<float>(plan.weight_decay);
+  const float epsilon = static_cast<float>(plan.epsilon);
+  const float size = static_cast<float>(rate / (1 + (step - 1) * plan.rate_decay));
+  for (size_t i = 0; i < s.count; i++) {
+    const float g = s.gradients[i] + decay * s.p[i];
+    s.first[i] += g * g;
+    s.p[i] -= size * g / (std::sqrt(s.first[i]) + epsilon);
+  }
+}
+
+void update(const Plan& plan, const State& state, double rate, double momentum, int64_t step) {
+  switch (plan.optimizer) {
+    case SGD:
+      return sgd(plan, state, static_cast<float>(rate), static_cast<float>(momentum));
+    case RMSPROP:
+      return rmsprop(plan, state, static_cast<float>(rate), static_cast<float>(momentum));
+    case ADAGRAD:
+      return adagrad(plan, state, rate, step);
+    default:
+      return adam(plan, state, rate, momentum, step);
+  }
+}
+
+// --- the calls --------------------------------------------------------------------------------
+
+float* data_or_null(Numbers& numbers) { return numbers.empty() ? nullptr : numbers.data(); }
+
+void train(Steps& job) {
+  const Network network(*job.plan);
+  Numbers parameters = network.packed(job.parameters), gradients(network.parameters);
+  Numbers first = network.packed(job.moments[0]), second = network.packed(job.moments[1]);
+  Batch batch(network, *std::max_element(job.counts, job.counts + job.steps), true);
+  const State state = {parameters.data(), data_or_null(first), data_or_null(second),
+                       gradients.data(), network.parameters};
+  const int64_t* order = job.order;
+  job.loss = 0;
+  for (job.done = 0; job.done < job.steps; job.done++) {
+    const int64_t count = job.counts[job.done];
+    batch.choose(job.inputs, order, count);
+    batch.forward(parameters.data(), job.keys, job.rows_before + (order - job.order));
+    job.step_loss = batch_loss(network.plan, batch, job.targets, order, count);
+    batch.backward(parameters.data(), gradients.data());
+    add_penalties(network, parameters, gradients);
+    clip_values(network.plan, gradients);
+    job.step_norm = norm_of(gradients);
+    if (!std::isfinite(job.step_loss + job.step_norm)) break;
+    clip_norm(network.plan, job.step_norm, gradients);
+    update(network.plan, state, job.rates[job.done], job.momenta[job.done],
+           job.steps_before + job.done + 1);
+    job.loss += job.step_loss * count;
+    order += count;
+  }
+  network.unpack(parameters, job.parameters);
+  network.unpack(first, job.moments[0]);
+  network.unpack(second, job.moments[1]);
+}
+
+void forward(Forward& job) {
+  const Network network(*job.plan);
+  const Numbers parameters = network.packed(job.parameters);
+  const size_t columns = network.layers.front().inputs, outputs = network.layers.back().outputs;
+  const int64_t most = std::min<int64_t>(job.rows, ROWS_AT_ONCE);
+  Batch batch(network, most, false);
+  for (int64_t done = 0; done < job.rows; done += most) {
+    const size_t count = std::min(most, job.rows - done);
+    batch.choose(job.inputs + done * columns, nullptr, count);
+    batch.forward(parameters.data(), nullptr, 0);
+    for (size_t r = 0; r < count; r++)
+      std::memcpy(job.outputs + (done + r) * outputs, batch.outputs(r), outputs * sizeof(float));
+  }
+}
+
+// Every job once, each by one thread from its beginning to its end; 1 if memory ran out.
+template <typename Job>
+int32_t in_parallel(Job* const* jobs, int64_t count, int64_t threads, void (*body)(Job&)) {
+  std::atomic<int64_t> next{0};
+  std::atomic<int32_t> failed{0};
+  auto work = [&] {
+    for (int64_t i = next++; i < count; i = next++) try {
+        body(*jobs[i]);
+      } catch (const std::bad_alloc&) {
+        failed = 1;
+      }
+  };
+  std::vector<std::thread> others;
+  try {
+    for (int64_t i = 1; i < std::min(threads, count); i++) others.emplace_back(work);
+  } catch (const std::exception&) {
+    // No more threads to be had: those there are do the work.
+  }
+  work();
+  for (std::thread& thread : others) thread.join();
+  return failed;
+}
+
+}  // namespace
+
+extern "C" {
+
+int32_t mlrun_train(Steps* const* jobs, int64_t count, int64_t threads) {
+  return in_parallel(jobs, count, threads, train);
+}
+
+int32_t mlrun_forward(Forward* const* jobs, int64_t count, int64_t threads) {
+  return in_parallel(jobs, count, threads, forward);
+}
+}

@@ -1,0 +1,173 @@
+"""What the kernel can train: read from torch's own objects, or refused with the reason."""
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+
+from mlrun.config import Trainer
+from mlrun.engine import Learner
+from mlrun.models.dropout import Dropout
+from mlrun.native import calls
+
+
+class Unsupported(Exception):
+    """The kernel lacks something this needs; the message names it."""
+
+
+# Exact classes, and the settings that the kernel's formulas take as given.
+ACTIVATIONS: dict[type[nn.Module], tuple[str, Mapping[str, Any]]] = {
+    nn.Identity: ("identity", {}),
+    nn.ReLU: ("relu", {}),
+    nn.LeakyReLU: ("leaky_relu", {"negative_slope": 0.01}),
+    nn.Tanh: ("tanh", {}),
+    nn.Sigmoid: ("sigmoid", {}),
+    nn.ELU: ("elu", {"alpha": 1.0}),
+    nn.SiLU: ("silu", {}),
+    nn.GELU: ("gelu", {"approximate": "none"}),
+}
+# Class → name in the kernel, the setting it takes, the settings taken as given.
+LOSSES: dict[type[nn.Module], tuple[str, str | None, Mapping[str, Any]]] = {
+    nn.MSELoss: ("mse", None, {}),
+    nn.L1Loss: ("mae", None, {}),
+    nn.HuberLoss: ("huber", "delta", {}),
+    nn.SmoothL1Loss: ("smooth_l1", "beta", {}),
+    nn.CrossEntropyLoss: (
+        "cross_entropy",
+        "label_smoothing",
+        {"weight": None, "ignore_index": -100},
+    ),
+    nn.BCEWithLogitsLoss: ("bce_with_logits", None, {"weight": None, "pos_weight": None}),
+}
+# Class → name in the kernel, what torch calls the numbers it keeps, the settings taken as given.
+OPTIMIZERS: dict[type[Optimizer], tuple[str, tuple[str, ...], Mapping[str, Any]]] = {
+    SGD: ("sgd", ("momentum_buffer",), {"dampening": 0, "maximize": False}),
+    Adam: ("adam", ("exp_avg", "exp_avg_sq"), {"amsgrad": False, "maximize": False}),
+    AdamW: ("adamw", ("exp_avg", "exp_avg_sq"), {"amsgrad": False, "maximize": False}),
+    RMSprop: ("rmsprop", ("square_avg", "momentum_buffer"), {"centered": False, "maximize": False}),
+    Adagrad: ("adagrad", ("sum",), {"maximize": False}),
+}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A multilayer perceptron's sizes, what is between its layers, and its parameters."""
+
+    sizes: tuple[int, ...]  # inputs, hidden layers, outputs
+    activation: str
+    dropout: float
+    parameters: tuple[nn.Parameter, ...]  # per layer the weight (outputs, inputs), the bias
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of one row, forward."""
+        return sum(a * b for a, b in zip(self.sizes, self.sizes[1:], strict=False))
+
+
+def network_of(model: nn.Module) -> Network:
+    """The network a model is: linear layers, all followed by the same activation and dropout.
+
+    Raises:
+        Unsupported: it is none.
+    """
+    layers = list(model) if isinstance(model, nn.Sequential) else [model]
+    layers = layers[1:] if type(layers[0]) is nn.Flatten else layers
+    known = (nn.Linear, Dropout, *ACTIVATIONS)
+    if odd := [type(layer).__name__ for layer in layers if type(layer) not in known]:
+        raise Unsupported(f"{odd[0]} is not in it")
+    *hidden, last = layers
+    period = len(hidden) // max(1, sum(type(layer) is nn.Linear for layer in hidden)) or 1
+    blocks = [hidden[start : start + period] for start in range(0, len(hidden), period)]
+    linears: list[Any] = [*(block[0] for block in blocks), last]
+    if len({repr(block[1:]) for block in blocks}) > 1 or {*map(type, linears)} != {nn.Linear}:
+        raise Unsupported("its layers are not alike")
+    activation, dropout = _between(blocks[0][1:] if blocks else [])
+    parameters = [p for linear in linears for p in (linear.weight, linear.bias)]
+    if not all(map(_is_plain, parameters)):
+        raise Unsupported("its weights are not all float32, on the CPU and trained")
+    sizes = (linears[0].in_features, *(linear.out_features for linear in linears))
+    return Network(sizes, activation, dropout, tuple(parameters))
+
+
+def _between(layers: Sequence[nn.Module]) -> tuple[str, float]:
+    """The activation and the share of dropout behind a hidden layer."""
+    activation, *dropouts = layers or [nn.Identity()]
+    share = dropouts[0].share if dropouts and isinstance(dropouts[0], Dropout) else 0.0
+    if type(activation) not in ACTIVATIONS or len(dropouts) != bool(share):
+        raise Unsupported("its layers are not linear, activation, dropout, linear …")
+    name, given = ACTIVATIONS[type(activation)]
+    _check(vars(activation), given)
+    return name, share
+
+
+def _is_plain(parameter: Any) -> bool:
+    plain = isinstance(parameter, Tensor) and parameter.dtype == torch.float32
+    return plain and parameter.requires_grad and parameter.device.type == "cpu"
+
+
+def plan_of(network: Network) -> calls.Plan:
+    """What the kernel must know to compute outputs."""
+    return calls.Plan(
+        layers=len(network.sizes) - 1,
+        sizes=(ctypes.c_int64 * len(network.sizes))(*network.sizes),
+        activation=calls.ACTIVATIONS.index(network.activation),
+        dropout=network.dropout,
+    )
+
+
+def training_plan(network: Network, learner: Learner, trainer: Trainer) -> calls.Plan:
+    """What the kernel must know to train.
+
+    Raises:
+        Unsupported: a loss, an optimizer or a setting that it lacks.
+    """
+    plan = plan_of(network)
+    _add_loss(plan, learner.objective.loss)
+    _add_optimizer(plan, learner.optimizer)
+    if trainer.precision != "32" or trainer.profile:
+        raise Unsupported("trainer.precision=bf16 and trainer.profile are not in it")
+    plan.l1, plan.l2 = trainer.l1, trainer.l2
+    plan.clip_norm, plan.clip_value = trainer.clip_norm or 0.0, trainer.clip_value or 0.0
+    return plan
+
+
+def _add_loss(plan: calls.Plan, loss: nn.Module) -> None:
+    if type(loss) not in LOSSES:
+        raise Unsupported(f"{type(loss).__name__} is not in it")
+    name, setting, given = LOSSES[type(loss)]
+    _check({key: getattr(loss, key) for key in given}, given)
+    plan.loss = calls.LOSSES.index(name)
+    plan.loss_setting = getattr(loss, setting) if setting else 0.0
+
+
+def _add_optimizer(plan: calls.Plan, optimizer: Optimizer) -> None:
+    if type(optimizer) not in OPTIMIZERS or len(optimizer.param_groups) != 1:
+        raise Unsupported(f"{type(optimizer).__name__} is not in it")
+    name, _, given = OPTIMIZERS[type(optimizer)]
+    group = optimizer.param_groups[0]
+    _check(group, given)
+    plan.optimizer = calls.OPTIMIZERS.index(name)
+    plan.weight_decay = group["weight_decay"]
+    plan.nesterov = group.get("nesterov", False)
+    plan.beta2 = group["betas"][1] if "betas" in group else group.get("alpha", 0.0)
+    plan.epsilon = group.get("eps", 1.0)
+    plan.rate_decay = group.get("lr_decay", 0.0)
+    if plan.epsilon <= 0:
+        raise Unsupported("optimizer.eps=0 is not in it")
+
+
+def kept_moments(optimizer: Optimizer) -> tuple[str, ...]:
+    """What torch calls the numbers this optimizer keeps for each parameter."""
+    _, names, _ = OPTIMIZERS[type(optimizer)]
+    without_momentum = optimizer.param_groups[0].get("momentum") == 0
+    return tuple(name for name in names if not (without_momentum and name == "momentum_buffer"))
+
+
+def _check(settings: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    for key, value in given.items():
+        if settings[key] != value:
+            raise Unsupported(f"{key}={settings[key]} is not in it")

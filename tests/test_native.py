@@ -1,0 +1,362 @@
+"""The native engine against autograd, against itself, and at the edges of its kernel."""
+
+import copy
+import ctypes
+import itertools
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import pytest
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import ConstantLR, LinearLR, OneCycleLR
+
+from mlrun.autograd import Autograd, outputs_by_torch
+from mlrun.engine import Features, Learner, Member, Progress
+from mlrun.engines import choose_engine
+from mlrun.errors import MlrunError
+from mlrun.models.dropout import Dropout
+from mlrun.models.parts import ACTIVATIONS
+from mlrun.native import calls, library
+from mlrun.native.engine import Native, outputs_by_kernel
+from mlrun.native.network import Unsupported, network_of
+from mlrun.objective import Objective
+from tests.test_loop import SPEC, TRAINER
+
+TOP = Path(__file__).parents[1]
+CLASSES = replace(SPEC, kind="classification", out_features=3, classes=("a", "b", "c"))
+LOSSES: dict[str, Callable[[], nn.Module]] = {
+    "mse": nn.MSELoss,
+    "mae": nn.L1Loss,
+    "huber": lambda: nn.HuberLoss(delta=0.7),
+    "smooth_l1": lambda: nn.SmoothL1Loss(beta=0.7),
+    "cross_entropy": nn.CrossEntropyLoss,
+    "smoothed": lambda: nn.CrossEntropyLoss(label_smoothing=0.1),
+    "bce_with_logits": nn.BCEWithLogitsLoss,
+}
+OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
+    "sgd": lambda p: torch.optim.SGD(p, lr=0.02),
+    "momentum": lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9, weight_decay=0.01),
+    "nesterov": lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9, nesterov=True),
+    "adam": lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.01),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=0.01, betas=(0.8, 0.95), weight_decay=0.1),
+    "rmsprop": lambda p: torch.optim.RMSprop(p, lr=0.005, alpha=0.9, weight_decay=0.01),
+    "rmsprop_momentum": lambda p: torch.optim.RMSprop(p, lr=0.002, momentum=0.5),
+    "adagrad": lambda p: torch.optim.Adagrad(p, lr=0.05, lr_decay=0.01, weight_decay=0.01),
+}
+NATIVE_ACTIVATIONS = sorted({*ACTIVATIONS} - {"prelu", "rrelu"})
+
+
+def learner(
+    *,
+    sizes: tuple[int, ...] = (5, 19, 7),
+    activation: str = "tanh",
+    loss: str = "mse",
+    optimizer: str = "momentum",
+    dropout: float = 0.0,
+) -> Learner:
+    objective = Objective(LOSSES[loss](), SPEC if loss in list(LOSSES)[:4] else CLASSES)
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    for inputs, outputs in itertools.pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
+        layers += [Dropout(dropout)] if dropout else []
+    model = nn.Sequential(*layers, nn.Linear(sizes[-1], objective.out_features))
+    moved = OPTIMIZERS[optimizer](model.parameters())
+    return Learner(model, objective, moved, ConstantLR(moved, 1.0, 0))
+
+
+def member(trained: Learner, *, rows: int = 53, seed: int = 0, **changes: Any) -> Member:
+    """53 rows in batches of 10: the last one has 3, so 50 steps are 9 epochs."""
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(rows, network_of(trained.model).sizes[0], generator=generator)
+    targets = torch.randn(rows, 1, generator=generator)
+    if trained.objective.spec is CLASSES:
+        targets = torch.randint(3, (rows,), generator=generator)
+    train = Features(inputs, trained.objective.encode(targets))
+    trainer = replace(TRAINER, **({"batch_size": 10} | changes))
+    return Member(trained, train, train, trainer, seed, Progress())
+
+
+def train(engine: Any, *members: Member, epochs: int = 9) -> list[list[float]]:
+    engine.begin(members)
+    losses = []
+    for epoch in range(1, epochs + 1):
+        for one in members:
+            one.progress.epoch = epoch
+        losses.append(engine.train_epoch(members, lambda: None))
+    return losses
+
+
+def assert_alike(first: Learner, second: Learner, *, tolerance: float) -> None:
+    """Weights and optimizer states; torch's layout and names on both sides."""
+    for one, other in zip(first.model.parameters(), second.model.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=tolerance), (one - other).abs().max()
+    states, others = first.optimizer.state_dict(), second.optimizer.state_dict()
+    assert states["param_groups"] == others["param_groups"]
+    for number, state in states["state"].items():
+        for name, value in state.items():
+            there = others["state"][number][name]
+            assert value is there or torch.allclose(value, there, atol=tolerance), name
+
+
+def assert_engines_agree(tolerance: float = 1e-4, **settings: Any) -> None:
+    """After 50 steps, to a few hundred roundings of float32 (6e-8 of a number each).
+
+    Over all combinations below the largest difference of a weight is 4e-5, half are below 1e-7;
+    the large ones are Adam's and RMSprop's, which divide small differences by small roots.
+    """
+    changes = {key: settings.pop(key) for key in list(settings) if key in vars(TRAINER)}
+    first = learner(**settings)
+    second = learner(**settings)
+    losses = torch.tensor(train(Native(), member(first, **changes)))
+    wanted = torch.tensor(train(Autograd(), member(second, **changes)))
+    assert torch.allclose(losses, wanted, atol=tolerance)
+    assert_alike(first, second, tolerance=tolerance)
+
+
+@pytest.mark.parametrize("activation", NATIVE_ACTIVATIONS)
+def test_every_activation_learns_as_in_autograd(activation):
+    assert_engines_agree(activation=activation)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_learns_as_in_autograd(loss):
+    assert_engines_agree(loss=loss)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_learns_as_in_torch(optimizer):
+    assert_engines_agree(optimizer=optimizer)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("activation", NATIVE_ACTIVATIONS)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_combination_learns_as_in_autograd(activation, loss, optimizer):
+    assert_engines_agree(activation=activation, loss=loss, optimizer=optimizer)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"clip_norm": 0.1},
+        {"clip_value": 0.01},
+        {"accumulate": 3},
+        {"l1": 0.01, "l2": 0.02},
+        {"batch_size": 53},
+        {"batch_size": 1, "limit_batches": 6},
+        {"limit_batches": 2},
+        {"shuffle": False},
+    ],
+    ids=str,
+)
+def test_every_setting_of_the_trainer_is_honoured_as_in_autograd(changes):
+    assert_engines_agree(**changes)
+
+
+@pytest.mark.parametrize("changes", [{}, {"accumulate": 3}])
+def test_dropout_has_the_same_masks_in_both_engines(changes):
+    assert_engines_agree(dropout=0.4, **changes)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda moved: OneCycleLR(moved, max_lr=0.05, total_steps=54),  # cycles the momentum too
+        lambda moved: LinearLR(moved, 0.1, 1.0, total_iters=20),
+    ],
+)
+@pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
+def test_schedules_that_count_steps_move_both_engines_alike(make, optimizer):
+    first, second = (
+        replace(one, scheduler=make(one.optimizer))
+        for one in (learner(optimizer=optimizer), learner(optimizer=optimizer))
+    )
+    train(Native(), member(first))
+    train(Autograd(), member(second))
+    assert_alike(first, second, tolerance=2e-5)
+    assert first.scheduler.state_dict() == second.scheduler.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "rows"),
+    [((1,), 1), ((1, 1), 2), ((10_000, 3), 4), ((17, 16, 33), 7), ((3, 100), 300)],
+    ids=str,
+)
+def test_odd_shapes_learn_as_in_autograd(sizes, rows):
+    first, second = learner(sizes=sizes), learner(sizes=sizes)
+    train(Native(), member(first, rows=rows), epochs=2)
+    train(Autograd(), member(second, rows=rows), epochs=2)
+    assert_alike(first, second, tolerance=1e-4 if sizes[0] == 10_000 else 2e-5)
+
+
+def test_a_member_among_others_on_two_threads_has_the_bits_of_its_lone_run():
+    alone = [learner(dropout=0.2, optimizer=name) for name in OPTIMIZERS]
+    together = copy.deepcopy(alone)
+    for seed, one in enumerate(alone):
+        train(Native(), member(one, seed=seed))
+    train(Native(threads=2), *(member(one, seed=seed) for seed, one in enumerate(together)))
+    for one, other in zip(alone, together, strict=True):
+        assert_alike(one, other, tolerance=0.0)
+
+
+def test_an_epoch_in_several_calls_has_the_bits_of_one_call(monkeypatch):
+    first, second = learner(dropout=0.2), learner(dropout=0.2)
+    train(Native(), member(first))
+    monkeypatch.setattr("mlrun.native.engine.MULTIPLY_ADDS_A_CALL", 1)
+    train(Native(), member(second))
+    assert_alike(first, second, tolerance=0.0)
+
+
+@pytest.mark.parametrize("activation", NATIVE_ACTIVATIONS)
+def test_outputs_are_those_of_torch_and_a_rows_depend_on_no_other_row(activation):
+    trained = learner(activation=activation, sizes=(5, 33, 7))
+    inputs = torch.randn(600, 5) * 4
+    found = outputs_by_kernel(trained.model, inputs)
+    assert torch.allclose(found, outputs_by_torch(trained.model, inputs, "32"), atol=2e-6)
+    for start, end in ((0, 1), (1, 3), (255, 258), (7, 600)):
+        assert torch.equal(outputs_by_kernel(trained.model, inputs[start:end]), found[start:end])
+
+
+@pytest.mark.parametrize("activation", NATIVE_ACTIVATIONS)
+def test_large_and_missing_numbers_come_out_as_in_torch(activation):
+    trained = learner(activation=activation, sizes=(1, 1))
+    with torch.no_grad():
+        for parameter in trained.model.parameters():
+            parameter.fill_(1.0)
+    inputs = torch.tensor([[-1e30], [-200.0], [-90.0], [0.0], [90.0], [200.0], [torch.nan]])
+    found = outputs_by_kernel(trained.model, inputs)
+    wanted = outputs_by_torch(trained.model, inputs, "32")
+    assert torch.allclose(found, wanted, atol=1e-6, equal_nan=True)
+
+
+# --- what it takes ---
+
+
+def chosen(trained: Learner, **changes: Any) -> tuple[str, str]:
+    engine, reason = choose_engine(trained, replace(TRAINER, **changes))
+    return engine.name, reason
+
+
+def changed(trained: Learner, **settings: Any) -> Learner:
+    trained.optimizer.param_groups[0].update(settings)
+    return trained
+
+
+def with_layers(*layers: nn.Module) -> Learner:
+    trained = learner()
+    return replace(trained, model=nn.Sequential(nn.Linear(5, 4), *layers, nn.Linear(4, 1)))
+
+
+@pytest.mark.parametrize(
+    ("trained", "reason"),
+    [
+        (lambda: with_layers(nn.BatchNorm1d(4)), "BatchNorm1d is not in it"),
+        (lambda: with_layers(nn.PReLU()), "PReLU is not in it"),
+        (lambda: with_layers(nn.ELU(alpha=2.0)), "alpha=2.0 is not in it"),
+        (lambda: with_layers(nn.Tanh(), nn.Linear(4, 4), nn.ReLU()), "its layers are not alike"),
+        (lambda: with_layers(Dropout(0.5)), "its layers are not linear, activation"),
+        (lambda: replace(learner(), objective=Objective(nn.NLLLoss(), CLASSES)), "NLLLoss"),
+        (lambda: changed(learner(optimizer="adam"), amsgrad=True), "amsgrad=True is not in it"),
+        (lambda: changed(learner(optimizer="adam"), eps=0), "optimizer.eps=0 is not in it"),
+    ],
+)
+def test_what_the_kernel_lacks_is_trained_by_autograd_and_named(trained, reason):
+    name, told = chosen(trained())
+    assert (name, reason in told) == ("autograd", True)
+    with pytest.raises(MlrunError, match=r"trainer\.engine=native: .*trainer\.engine=auto"):
+        chosen(trained(), engine="native")
+
+
+def test_the_native_engine_is_taken_where_it_can_unless_told_otherwise():
+    assert chosen(learner()) == ("native", "")
+    assert chosen(learner(), engine="autograd")[0] == "autograd"
+    assert chosen(learner(), precision="bf16")[0] == "autograd"
+
+
+def test_a_model_of_another_kind_is_refused_with_its_name():
+    with pytest.raises(Unsupported, match="Bilinear is not in it"):
+        network_of(nn.Bilinear(2, 2, 1))
+
+
+# --- its library ---
+
+
+@pytest.fixture
+def fresh_cache(tmp_path, monkeypatch):
+    """No library yet, and a cache of its own; the folder the library will be in."""
+    library.load.cache_clear()
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda _: tmp_path)
+    monkeypatch.setattr(library, "FLAGS", (*library.FLAGS, "-O0"))  # compiles in a second
+    yield tmp_path / "native"
+    library.load.cache_clear()
+
+
+def test_without_a_compiler_autograd_trains(fresh_cache, monkeypatch):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(fresh_cache))
+    assert chosen(learner()) == ("autograd", "there is no C++ compiler (c++, g++ or clang++)")
+
+
+def test_a_compiler_that_fails_is_told_and_leaves_nothing(fresh_cache, monkeypatch):
+    monkeypatch.setenv("CXX", "false")
+    assert chosen(learner()) == ("autograd", "false cannot compile it: exit status 1")
+    assert not list(fresh_cache.iterdir())
+
+
+def test_the_library_is_compiled_once_into_a_private_folder(fresh_cache, monkeypatch):
+    library.load()
+    (made,) = fresh_cache.iterdir()
+    assert stat.S_IMODE(fresh_cache.stat().st_mode) == 0o700
+    library.load.cache_clear()
+    monkeypatch.setenv("CXX", "false")
+    library.load()
+    assert [made] == list(fresh_cache.iterdir())
+
+
+def test_a_library_that_others_could_have_written_is_compiled_anew(fresh_cache):
+    library.load()
+    (made,) = fresh_cache.iterdir()
+    made.write_bytes(b"not a library")
+    made.chmod(0o666)
+    library.load.cache_clear()
+    library.load()
+    assert made.read_bytes() != b"not a library"
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(fresh_cache):
+    fresh_cache.write_text("a file where the folder should be")
+    assert chosen(learner()) == ("native", "")
+
+
+def test_memory_that_runs_out_is_told():
+    huge = (ctypes.c_int64 * 3)(1, 2**40, 1)
+    plan = calls.Plan(layers=2, sizes=huge)
+    numbers = torch.zeros(1)
+    job = calls.Forward(
+        plan=ctypes.pointer(plan), inputs=numbers.data_ptr(), rows=1, outputs=numbers.data_ptr()
+    )
+    with pytest.raises(MemoryError):
+        calls.forward([job], threads=1)
+
+
+@pytest.mark.slow
+def test_the_kernel_does_nothing_undefined_and_stays_within_its_memory():
+    asked = subprocess.run(["c++", "-print-file-name=libasan.so"], capture_output=True, text=True)
+    runtime = asked.stdout.strip()
+    if not Path(runtime).is_absolute():
+        pytest.skip("the compiler has no sanitizers")
+    chosen = "odd_shapes or outputs_are or large_and or every_setting or every_loss or dropout"
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "tests.sanitized", __file__, "-k", chosen]
+    checked = {"LD_PRELOAD": runtime, "ASAN_OPTIONS": "detect_leaks=0", "PYTHONPATH": str(TOP)}
+    found = subprocess.run(words, capture_output=True, text=True, env=os.environ | checked)
+    assert found.returncode == 0, found.stdout + found.stderr

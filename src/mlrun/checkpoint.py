@@ -1,11 +1,11 @@
 """Checkpoints: plain tensors and primitives, written atomically, loaded without unpickling code."""
 
-import copy
 import io
 import pickle
 import pickletools
 import time
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -66,7 +66,7 @@ class Checkpoints:
             "scheduler": learner.scheduler.state_dict(),
             "progress": asdict(progress),
         }
-        self._last = copy.deepcopy(self._last)
+        self._last = _copied(self._last)
         if progress.improved:
             self._best = {key: self._last[key] for key in ("weights", "progress")}
 
@@ -89,6 +89,15 @@ class Checkpoints:
         if self._best is None:  # the last epoch is always validated
             raise MlrunError(f"{self._run.last} is damaged: no best epoch in it")
         learner.model.load_state_dict(self._best["weights"])
+
+
+def _copied(value: Any) -> Any:
+    """A state with tensors of its own; copy.deepcopy takes longer than a small model's epoch."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone()
+    if type(value) in (dict, OrderedDict):
+        return {key: _copied(entry) for key, entry in value.items()}
+    return [_copied(entry) for entry in value] if type(value) is list else value
 
 
 def save(path: Path, state: State, *, keep: Path | None = None) -> None:

@@ -50,14 +50,18 @@ def choose_threads(multiply_adds: int) -> int:
     return len(usable(0)) if usable else os.cpu_count() or 1
 
 
-def seed_everything(seed: int, *, deterministic: bool) -> None:
-    """Seed every generator; with `deterministic`, refuse operations that differ run by run."""
+def seed_everything(seed: int, device: torch.device, *, deterministic: bool) -> None:
+    """Seed every generator; with `deterministic`, refuse operations that differ run by run.
+
+    A CPU's do not differ, and asking torch for it takes a second and a half of imports.
+    """
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
-    if deterministic:  # read by cuBLAS when it starts
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(deterministic)
+    if device.type != "cpu":
+        if deterministic:  # read by cuBLAS when it starts
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = False
 
 

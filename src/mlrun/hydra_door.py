@@ -54,6 +54,15 @@ class CheckedLoader(ConfigLoaderImpl):
         return config
 
 
+_composed_mode = hydra._internal.hydra.Hydra.get_mode
+
+
+def _mode(opened: Any, config_name: str | None, overrides: list[str]) -> Any:
+    """Hydra composes everything once more to read hydra.mode, which only users set."""
+    may_be_set = own_conf() is not None or any("hydra" in word for word in sys.argv)
+    return _composed_mode(opened, config_name, overrides) if may_be_set else None
+
+
 def run_hydra(arguments: Sequence[str]) -> int:
     """Train as the arguments say, once or (`-m`) once per combination; return the exit code.
 
@@ -62,6 +71,7 @@ def run_hydra(arguments: Sequence[str]) -> int:
     """
     register()
     hydra._internal.hydra.ConfigLoaderImpl = CheckedLoader  # type: ignore[attr-defined]
+    hydra._internal.hydra.Hydra.get_mode = _mode  # type: ignore[method-assign, assignment]
     Plugins.instance().register(OwnConf)
     outcome = Outcome()
     allow = allowed_now()

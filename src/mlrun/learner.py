@@ -1,6 +1,8 @@
 """Model, loss, optimizer and scheduler: built so that they fit the data and each other."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -12,16 +14,19 @@ from mlrun.build import build
 from mlrun.config import Settings
 from mlrun.data.batches import batch_sizes
 from mlrun.data.spec import REGRESSION, Dataset
-from mlrun.engine import Learner, step_sizes
+from mlrun.engine import Engine, Learner, step_sizes
+from mlrun.engines import choose_engine
 from mlrun.errors import MlrunError
 from mlrun.metrics import check_monitor
 from mlrun.objective import Objective, build_objective
 
+log = logging.getLogger(__name__)
+
 
 def build_learner(
     config: DictConfig, settings: Settings, dataset: Dataset, device: torch.device
-) -> Learner:
-    """Model, loss, optimizer and scheduler, fitting the data and each other."""
+) -> tuple[Learner, Engine]:
+    """Model, loss, optimizer and scheduler, fitting the data and each other, and their engine."""
     spec, trainer = dataset.spec, settings.trainer
     objective = build_objective(config, spec)
     check_monitor(trainer.monitor, spec)
@@ -35,7 +40,13 @@ def build_learner(
     scheduler = build("scheduler", config, **runtime)
     rehearse(objective, optimizer, scheduler)
     moved = optimizer(model.parameters())
-    return Learner(model, objective, moved, scheduler(moved))
+    learner = Learner(model, objective, moved, scheduler(moved))
+    engine, reason = choose_engine(learner, trainer)
+    if engine.name == "autograd":
+        rehearse_step(optimizer)
+    if reason and trainer.engine == "auto" and device.type == "cpu":
+        log.info("not trained by the native engine: %s", reason)
+    return learner, engine
 
 
 def rehearse(
@@ -43,29 +54,58 @@ def rehearse(
     make_optimizer: Callable[..., Optimizer],
     make_scheduler: Callable[..., LRScheduler],
 ) -> None:
-    """One step on a single dummy weight: what torch refuses only while training shows up here.
+    """What torch refuses only while training shows up here, on dummies.
 
     Raises:
         MlrunError: with torch's reason.
     """
     rows = 2
-    try:
+    with _told_as("loss"):
         outputs = torch.zeros(rows, objective.out_features)
         targets = torch.zeros(rows, 1) if objective.spec.kind == REGRESSION else torch.arange(rows)
         objective.loss(outputs, objective.encode(targets))
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise MlrunError(f"loss: {error}") from error
-    weight = nn.Parameter(torch.zeros(1))
-    weight.grad = torch.zeros(1)
-    optimizer = make_optimizer([weight])
+    optimizer = _dummy(make_optimizer)
     if optimizer.param_groups[0]["lr"] <= 0:
         raise MlrunError(f"optimizer.lr={optimizer.param_groups[0]['lr']}: must be more than 0")
     scheduler = make_scheduler(optimizer)
-    try:
-        optimizer.step()
+    with _told_as("optimizer or scheduler"):
+        optimizer._opt_called = True  # type: ignore[attr-defined]  # else schedulers warn
         one_step(scheduler)
+
+
+def rehearse_step(make_optimizer: Callable[..., Optimizer]) -> None:
+    """One step of torch's optimizer on a dummy weight; the kernel's refuse nothing.
+
+    Raises:
+        MlrunError: with torch's reason.
+    """
+    optimizer = _dummy(make_optimizer)
+    with _told_as("optimizer or scheduler"):
+        optimizer.step()
+
+
+def _dummy(make_optimizer: Callable[..., Optimizer]) -> Optimizer:
+    """The optimizer of a single weight.
+
+    torch's optimizers import its compiler, which takes longer than a small run, only to be left
+    out of what it traces (torch/_compile.py). Nothing is traced here: tell them it is done.
+    """
+    for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
+        method = getattr(getattr(Optimizer, name), "__wrapped__", None)
+        if method is not None:
+            method.__dynamo_disable = method
+    weight = nn.Parameter(torch.zeros(1))
+    weight.grad = torch.zeros(1)
+    return make_optimizer([weight])
+
+
+@contextmanager
+def _told_as(what: str) -> Iterator[None]:
+    """torch's refusals as the user's mistakes they are."""
+    try:
+        yield
     except (RuntimeError, TypeError, ValueError, ArithmeticError) as error:
-        raise MlrunError(f"optimizer or scheduler: {error}") from error
+        raise MlrunError(f"{what}: {error}") from error
 
 
 def one_step(scheduler: LRScheduler) -> None:

@@ -4,6 +4,7 @@ Plain Python behind the command line: call `train` from a test or a notebook wit
 configuration and a function that makes the run folder.
 """
 
+import gc
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from mlrun.config import Settings, settings_of
 from mlrun.data.spec import Dataset
 from mlrun.device import choose_device, seed_everything
 from mlrun.engine import Engine, Learner, Member, Progress
-from mlrun.engines import choose_engine, choose_outputs
+from mlrun.engines import choose_outputs
 from mlrun.interrupt import interruptible
 from mlrun.learner import build_learner
 from mlrun.loop import Row, Scores, encoded, finished, fit
@@ -120,10 +121,10 @@ def prepare(config: DictConfig, settings: Settings, dataset: Dataset | None = No
     check_targets({group: plain(config.get(group)) for group in ALLOWED})
     trainer = settings.trainer
     device = choose_device(settings.device)
-    seed_everything(settings.seed, deterministic=trainer.deterministic)
+    seed_everything(settings.seed, device, deterministic=trainer.deterministic)
     if dataset is None:
         dataset = build("data", config).load()
-    learner = build_learner(config, settings, dataset, device)
+    learner, engine = build_learner(config, settings, dataset, device)
     trained = Trained(
         learner.model,
         learner.objective,
@@ -134,9 +135,6 @@ def prepare(config: DictConfig, settings: Settings, dataset: Dataset | None = No
         dataset.examples,
     )
     threads = set_threads(learner.model, dataset.spec, trainer.batch_size)
-    engine, reason = choose_engine(learner, trainer)
-    if reason and trainer.engine == "auto" and device.type == "cpu":
-        log.info("not trained by the native engine: %s", reason)
     seconds = time.perf_counter() - started
     return Job(config, settings, dataset, learner, engine, trained, threads, seconds)
 
@@ -191,6 +189,8 @@ def learn(
     train, valid = map(job.trained.features, (job.dataset.train, job.dataset.valid))
     train = encoded(job.learner.objective, train)
     member = Member(job.learner, train, valid, trainer, job.settings.seed, progress)
+    gc.freeze()
+    gc.enable()  # see cli.entry_point
     console.begin_progress(trainer.epochs, trainer.monitor)
     with (
         memory_told(job.learner, train, trainer),

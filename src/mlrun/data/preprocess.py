@@ -221,27 +221,27 @@ def _refuse_missing(
 
 
 def _fill_value(values: NDArray[np.float64], name: str, missing: str | float) -> float | None:
-    from sklearn.impute import SimpleImputer
-
     if missing == "error":
         return None
     if isinstance(missing, int | float):
         return float(missing)
     if np.isnan(values).all():
         raise MlrunError(f"column '{name}' is empty in every training row: data.drop=[{name}]")
-    return float(SimpleImputer(strategy=missing).fit(values).statistics_[0])
+    return float(np.nanmean(values) if missing == "mean" else np.nanmedian(values))
 
 
 def _center_and_scale(values: NDArray[np.float64], scale: str) -> tuple[float, float]:
-    from sklearn.preprocessing import MinMaxScaler, StandardScaler
-
+    """As scikit-learn's scalers fit them, whose import takes longer than a small run."""
     if scale == "none":
         return 0.0, 1.0
     if scale == "minmax":
-        fitted = MinMaxScaler().fit(values)
-        return float(fitted.data_min_[0]), float(fitted.data_range_[0]) or 1.0
-    fitted = StandardScaler().fit(values)
-    return float(fitted.mean_[0]), float(fitted.scale_[0])
+        return float(values.min()), float(np.ptp(values)) or 1.0
+    center, count = values.mean(), len(values)
+    deviations = values - center
+    variance = (np.square(deviations).sum() - deviations.sum() ** 2 / count) / count
+    rounding = count * np.finfo(np.float64).eps  # a constant column's variance is no more than this
+    constant = variance <= rounding * variance + (rounding * center) ** 2
+    return float(center), 1.0 if constant else float(np.sqrt(variance))
 
 
 def check_table(

@@ -33,23 +33,21 @@ def select_top(
 def _scores(
     features: NDArray[np.float32], targets: NDArray[Any], kind: str, by: str
 ) -> NDArray[np.float64]:
-    from sklearn import feature_selection as select
-
-    if by == "correlation":
+    if by == "correlation" or (by == "f_test" and kind == REGRESSION):
+        # F = r²/(1 - r²) up to a factor, so both rank alike.
         centered = features - features.mean(axis=0)
         against = targets - targets.mean()
         norms = np.linalg.norm(centered, axis=0) * np.linalg.norm(against)
         return np.asarray(np.abs(centered.T @ against) / norms)
+    from sklearn import feature_selection as select
+
     if by == "mutual_info":
         score = (
             select.mutual_info_classif if kind == CLASSIFICATION else select.mutual_info_regression
         )
         neighbors = max(1, min(3, len(features) - 2))
         return np.asarray(score(features, targets, n_neighbors=neighbors, random_state=0))
-    if kind == CLASSIFICATION:
-        return np.asarray(select.f_classif(features, targets)[0])
-    # F = r²/(1 - r²) up to a factor; where rounding takes r² above 1 it would turn negative.
-    return np.asarray(np.abs(select.f_regression(features, targets)[0]))
+    return np.asarray(select.f_classif(features, targets)[0])
 
 
 def _only(contract: Contract, features: list[dict[str, Any]]) -> Contract:

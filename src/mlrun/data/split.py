@@ -9,12 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.model_selection import (
-    GroupShuffleSplit,
-    KFold,
-    StratifiedKFold,
-    train_test_split,
-)
 
 from mlrun.arguments import check_arguments
 from mlrun.data.spec import CLASSIFICATION
@@ -149,14 +143,15 @@ def _held_out(count: int, ratio: float) -> int:
 
 
 def _holdout(split: Split, targets: NDArray[Any], column: None) -> tuple[Rows, Rows]:
+    """The rows scikit-learn's train_test_split gives, without its import."""
     held = _held_out(len(targets), split.ratio)
-    train, valid = train_test_split(
-        np.arange(len(targets)), test_size=held, random_state=split.seed
-    )
-    return train, valid
+    order = np.random.RandomState(split.seed).permutation(len(targets))
+    return order[held:], order[:held]
 
 
 def _stratified(split: Split, targets: NDArray[Any], column: None) -> tuple[Rows, Rows]:
+    from sklearn.model_selection import train_test_split
+
     held = _held_out(len(targets), split.ratio)
     train, valid = train_test_split(
         np.arange(len(targets)), test_size=held, random_state=split.seed, stratify=targets
@@ -174,11 +169,15 @@ def _random_split(split: Split, targets: NDArray[Any], column: None) -> tuple[Ro
 
 
 def _kfold(split: Split, targets: NDArray[Any], column: None) -> tuple[Rows, Rows]:
+    from sklearn.model_selection import KFold
+
     folds = KFold(split.folds, shuffle=True, random_state=split.seed).split(targets)
     return list(folds)[split.fold]  # type: ignore[no-any-return]
 
 
 def _stratified_kfold(split: Split, targets: NDArray[Any], column: None) -> tuple[Rows, Rows]:
+    from sklearn.model_selection import StratifiedKFold
+
     folds = StratifiedKFold(split.folds, shuffle=True, random_state=split.seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a class with fewer rows than folds: some folds lack it
@@ -186,6 +185,8 @@ def _stratified_kfold(split: Split, targets: NDArray[Any], column: None) -> tupl
 
 
 def _group(split: Split, targets: NDArray[Any], column: NDArray[Any]) -> tuple[Rows, Rows]:
+    from sklearn.model_selection import GroupShuffleSplit
+
     splitter = GroupShuffleSplit(1, test_size=split.ratio, random_state=split.seed)
     return next(splitter.split(targets, groups=column))  # type: ignore[no-any-return]
 

@@ -22,7 +22,7 @@ def draw_curve(
     folder: Path, history: Sequence[dict[str, Any]], best_epoch: int, *, title: str
 ) -> None:
     """plots/learning_curve.png: training and validation loss by epoch, the best one marked."""
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7, 4))
     axes = figure.add_subplot()
     _curve(axes, history, "train/loss", color=TRAIN, label="train")
     _curve(axes, history, "valid/loss", color=VALID, label="valid")
@@ -33,6 +33,7 @@ def draw_curve(
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
+    figure.subplots_adjust(left=0.11, right=0.97, bottom=0.13, top=0.91)
     _save(figure, folder / "learning_curve.png")
 
 
@@ -68,7 +69,7 @@ def _spans_a_decade(history: Sequence[dict[str, Any]]) -> bool:
 def _prediction_vs_truth(
     folder: Path, spec: Spec, truth: NDArray[Any], predictions: NDArray[Any], rows: str
 ) -> None:
-    figure = Figure(figsize=(5, 5), layout="constrained")
+    figure = Figure(figsize=(5, 5))
     axes = figure.add_subplot()
     low = float(min(truth.min(), predictions.min()))
     high = float(max(truth.max(), predictions.max()))
@@ -78,6 +79,7 @@ def _prediction_vs_truth(
     axes.set_aspect("equal", adjustable="datalim")
     axes.grid(alpha=0.3)
     axes.legend()
+    figure.subplots_adjust(left=0.14, right=0.96, bottom=0.11, top=0.92)
     _save(figure, folder / "prediction_vs_truth.png")
 
 

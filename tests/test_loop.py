@@ -80,7 +80,12 @@ def member(
 
 def fitted(engine: Engine, one: Member) -> list[Row]:
     outputs = outputs_by_kernel if engine.name == "native" else by_torch
-    return list(fit(one, engine, outputs))
+    results = []
+    for [(_, result)] in fit([one], engine, outputs):
+        if isinstance(result, Diverged):
+            raise result
+        results.append(result)
+    return results
 
 
 def by_torch(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:

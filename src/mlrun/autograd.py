@@ -9,6 +9,7 @@ from mlrun.config import Trainer
 from mlrun.data.batches import row_order
 from mlrun.device import counter_seed
 from mlrun.engine import Features, Learner, Member, Progress, advance_step, diverged, step_sizes
+from mlrun.errors import Diverged
 from mlrun.models.dropout import begin_epoch
 from mlrun.objective import penalty
 
@@ -26,11 +27,19 @@ class Autograd:
     def begin(self, members: Sequence[Member]) -> None:
         """Nothing to prepare: torch has everything."""
 
-    def train_epoch(self, members: Sequence[Member], stop: Callable[[], None]) -> list[float]:
+    def train_epoch(
+        self, members: Sequence[Member], stop: Callable[[], None]
+    ) -> list[float | Diverged]:
         """One pass over each member's training rows, one member after another."""
         return [self._train_member(member, stop) for member in members]
 
-    def _train_member(self, member: Member, stop: Callable[[], None]) -> float:
+    def _train_member(self, member: Member, stop: Callable[[], None]) -> float | Diverged:
+        try:
+            return self._pass(member, stop)
+        except Diverged as error:
+            return error
+
+    def _pass(self, member: Member, stop: Callable[[], None]) -> float:
         learner, trainer, progress = member.learner, member.trainer, member.progress
         learner.model.train()
         torch.manual_seed(counter_seed(member.seed, progress.epoch))  # for modules of users' own

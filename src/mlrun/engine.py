@@ -77,11 +77,13 @@ class Engine(Protocol):
     def begin(self, members: Sequence[Member]) -> None:
         """Get ready to train; weights and optimizer states are in place."""
 
-    def train_epoch(self, members: Sequence[Member], stop: Callable[[], None]) -> list[float]:
+    def train_epoch(
+        self, members: Sequence[Member], stop: Callable[[], None]
+    ) -> list[float | Diverged]:
         """One pass over each member's training rows; the mean loss of a row, before each step.
 
-        Raises:
-            Diverged: a loss or gradient is not finite; the weights are those before that step.
+        Where a loss or gradient is not finite, the error instead; the weights are then those before
+        that step.
         """
 
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from mlrun.engine import (
     at_its_end,
     diverged,
 )
+from mlrun.errors import Diverged
 from mlrun.metrics import higher_is_better, scores
 from mlrun.objective import Objective
 
@@ -36,39 +37,70 @@ class Scores:
 
 
 def fit(
-    member: Member, engine: Engine, outputs: Outputs, *, stop: Callable[[], None] = lambda: None
-) -> Iterator[Row]:
-    """Train until the epochs are done or patience is over; yield a row of scores an epoch.
+    members: Sequence[Member],
+    engine: Engine,
+    outputs: Outputs,
+    *,
+    stop: Callable[[], None] = lambda: None,
+) -> Iterator[list[tuple[Member, Row | Diverged]]]:
+    """Train until each member's epochs are done, its patience is over, or it diverged.
 
     Args:
-        member: trained in place; its progress says where to go on from, and is updated before each
-            yield.
+        members: trained in place, all of them through an epoch before the next one begins; their
+            progress says where to go on from, and is updated before each yield.
         engine: takes the steps.
-        outputs: what the model says of the rows to validate on.
-        stop: called after every step or few; raises to end the run there.
+        outputs: what a model says of the rows to validate on.
+        stop: called after every step or few; raises to end the training there.
 
-    Raises:
-        Diverged: the loss or a gradient is not finite; the weights are those before that step.
+    Yields:
+        For each member that is still in training: its row of scores of the epoch, or the error if
+        its loss or gradient is not finite; its weights are then those before that step.
     """
-    learner, trainer, progress = member.learner, member.trainer, member.progress
-    started = time.perf_counter() - progress.seconds
     begun = time.perf_counter()
-    engine.begin([member])
-    while not finished(progress, trainer):
-        progress.epoch += 1
-        row: Row = {"epoch": progress.epoch, "step": 0, "lr": _lr(learner.optimizer)}
-        (row["train/loss"],) = engine.train_epoch([member], stop)
-        row["step"] = progress.step
-        if progress.epoch % trainer.eval_every == 0 or progress.epoch == trainer.epochs:
-            said = outputs(learner.model, member.valid.inputs)
-            result = evaluate(learner.objective, said, member.valid.targets)
-            row |= {f"valid/{name}": value for name, value in result.values.items()}
-            _keep_score(progress, row, trainer)
-        _advance_epoch(learner.scheduler, row)
-        progress.seconds = row["seconds"] = round(time.perf_counter() - started, 3)
-        yield row
-        if _out_of_time(begun, trainer):
-            return
+    before = {id(member): member.progress.seconds for member in members}
+    engine.begin(members)
+    active = [member for member in members if not finished(member.progress, member.trainer)]
+    while active:
+        for member in active:
+            member.progress.epoch += 1
+        rates = [_lr(member.learner.optimizer) for member in active]
+        losses = engine.train_epoch(active, stop)
+        results = [
+            (member, _end_epoch(member, outputs, lr, loss))
+            for member, lr, loss in zip(active, rates, losses, strict=True)
+        ]
+        spent = time.perf_counter() - begun
+        for member, result in results:
+            if isinstance(result, dict):
+                seconds = round(before[id(member)] + spent, 3)
+                member.progress.seconds = result["seconds"] = seconds
+        yield results
+        active = [m for m, result in results if isinstance(result, dict) and not _over(m, spent)]
+
+
+def _end_epoch(
+    member: Member, outputs: Outputs, lr: float, loss: float | Diverged
+) -> Row | Diverged:
+    """Validate, note whether it is the best epoch, move the schedule on."""
+    learner, trainer, progress = member.learner, member.trainer, member.progress
+    if isinstance(loss, Diverged):
+        return loss
+    row: Row = {"epoch": progress.epoch, "step": progress.step, "lr": lr, "train/loss": loss}
+    if progress.epoch % trainer.eval_every == 0 or progress.epoch == trainer.epochs:
+        said = outputs(learner.model, member.valid.inputs)
+        result = evaluate(learner.objective, said, member.valid.targets)
+        row |= {f"valid/{name}": value for name, value in result.values.items()}
+        if not math.isfinite(row["valid/loss"]):
+            return diverged("the validation loss", row["valid/loss"], progress)
+        _keep_score(progress, row, trainer)
+    _advance_epoch(learner.scheduler, row)
+    return row
+
+
+def _over(member: Member, seconds: float) -> bool:
+    limit = member.trainer.max_minutes
+    out_of_time = limit is not None and seconds / 60 > limit
+    return out_of_time or finished(member.progress, member.trainer)
 
 
 def encoded(objective: Objective, features: Features) -> Features:
@@ -96,15 +128,8 @@ def finished(progress: Progress, trainer: Trainer) -> bool:
     return progress.epoch >= trainer.epochs or out_of_patience
 
 
-def _out_of_time(begun: float, trainer: Trainer) -> bool:
-    minutes = (time.perf_counter() - begun) / 60
-    return trainer.max_minutes is not None and minutes > trainer.max_minutes
-
-
 def _keep_score(progress: Progress, row: Row, trainer: Trainer) -> None:
     """Note whether this epoch is the best one."""
-    if not math.isfinite(row["valid/loss"]):
-        raise diverged("the validation loss", row["valid/loss"], progress)
     score = row[trainer.monitor]
     sign = -1 if higher_is_better(trainer.monitor, trainer.mode) else 1
     better = sign * score < sign * progress.best_score - trainer.min_delta

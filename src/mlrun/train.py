@@ -22,6 +22,7 @@ from mlrun.data.spec import Dataset
 from mlrun.device import choose_device, seed_everything
 from mlrun.engine import Engine, Learner, Member, Progress
 from mlrun.engines import choose_outputs
+from mlrun.errors import Diverged
 from mlrun.interrupt import interruptible
 from mlrun.learner import build_learner
 from mlrun.loop import Row, Scores, encoded, finished, fit
@@ -51,6 +52,14 @@ class Job:
     trained: Trained
     threads: int
     seconds: float  # it took to get here
+
+    def member(self, progress: Progress) -> Member:
+        """What the loop trains: the learner, and the rows ready for it."""
+        train, valid = map(self.trained.features, (self.dataset.train, self.dataset.valid))
+        train = encoded(self.learner.objective, train)
+        return Member(
+            self.learner, train, valid, self.settings.trainer, self.settings.seed, progress
+        )
 
 
 def train(
@@ -185,19 +194,18 @@ def learn(
     run: RunFolder, job: Job, console: Console, progress: Progress, resumed: State | None
 ) -> list[Row]:
     """Fit, writing down every epoch; the model ends with its best epoch's weights."""
-    trainer = job.settings.trainer
-    train, valid = map(job.trained.features, (job.dataset.train, job.dataset.valid))
-    train = encoded(job.learner.objective, train)
-    member = Member(job.learner, train, valid, trainer, job.settings.seed, progress)
+    trainer, member = job.settings.trainer, job.member(progress)
     gc.freeze()
     gc.enable()  # see cli.entry_point
     console.begin_progress(trainer.epochs, trainer.monitor)
     with (
-        memory_told(job.learner, train, trainer),
+        memory_told(job.learner, member.train, trainer),
         interruptible() as stop_if_asked,
         Record(run, job.config, job.dataset, job.settings, resumed=resumed) as record,
     ):
-        for row in fit(member, job.engine, job.trained.outputs_of, stop=stop_if_asked):
+        for [(_, row)] in fit([member], job.engine, job.trained.outputs_of, stop=stop_if_asked):
+            if isinstance(row, Diverged):
+                raise row
             record.epoch(job.learner, progress, row)
             console.epoch(row, progress.best_epoch, progress.best_score)
         record.finish(job.learner, progress)

@@ -15,6 +15,7 @@ from torch.optim import Adagrad, Adam, RMSprop
 
 from mlrun.data.batches import row_order
 from mlrun.engine import Learner, Member, advance_step, diverged, step_sizes
+from mlrun.errors import Diverged
 from mlrun.models.dropout import epoch_keys
 from mlrun.native import calls
 from mlrun.native.network import (
@@ -58,7 +59,9 @@ class Native:
         """Note where the members' tensors are, and give a fresh optimizer its state."""
         self._ready = {id(member): _ready(member) for member in members}
 
-    def train_epoch(self, members: Sequence[Member], stop: Callable[[], None]) -> list[float]:
+    def train_epoch(
+        self, members: Sequence[Member], stop: Callable[[], None]
+    ) -> list[float | Diverged]:
         """One pass over each member's training rows, in calls of so many steps."""
         epochs = [_Epoch(member, self._ready[id(member)]) for member in members]
         while unfinished := [epoch for epoch in epochs if not epoch.finished]:
@@ -67,7 +70,7 @@ class Native:
             for epoch, job in zip(unfinished, jobs, strict=True):
                 epoch.take_in(job)
             stop()
-        return [epoch.total / epoch.rows for epoch in epochs]
+        return [epoch.error or epoch.total / epoch.rows for epoch in epochs]
 
 
 def outputs_by_kernel(model: nn.Module, inputs: Tensor) -> Tensor:
@@ -91,6 +94,7 @@ class _Epoch:
 
     def __init__(self, member: Member, ready: Ready) -> None:
         self.total, self.rows = 0.0, 0
+        self.error: Diverged | None = None
         self._member, self._ready = member, ready
         trainer, count = member.trainer, len(member.train.inputs)
         epoch, seed = member.progress.epoch, member.seed
@@ -102,7 +106,7 @@ class _Epoch:
 
     @property
     def finished(self) -> bool:
-        return not self._sizes
+        return self.error is not None or not self._sizes
 
     def next_steps(self) -> calls.Steps:
         """The next steps, as many as a call may take."""
@@ -130,17 +134,14 @@ class _Epoch:
         return job
 
     def take_in(self, job: calls.Steps) -> None:
-        """Note what became of the steps.
-
-        Raises:
-            Diverged: one was not finite.
-        """
+        """Note what became of the steps."""
         progress = self._member.progress
         progress.step += job.done
         if job.done < job.steps:
             loss_is_fine = math.isfinite(job.step_loss)
             what = "the norm of the gradients" if loss_is_fine else "the training loss"
-            raise diverged(what, job.step_norm if loss_is_fine else job.step_loss, progress)
+            value = job.step_norm if loss_is_fine else job.step_loss
+            self.error = diverged(what, value, progress)
         self.total += job.loss
         for counter in self._ready.counters:
             counter.fill_(progress.step)

@@ -42,6 +42,7 @@ TRAINER = Trainer(
     max_minutes=None,
     shuffle=True,
     deterministic=True,
+    member_memory=2.0,
     profile=False,
 )
 

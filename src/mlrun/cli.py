@@ -145,8 +145,8 @@ def _evaluate(arguments: list[str]) -> int:
 
     results = evaluate(options.pop("run"), **options)
     width = max(map(len, results))
-    for name, result in results.items():
-        print(f"{name:<{width}}  {shown(result.values)}")  # noqa: T201
+    for name, values in results.items():
+        print(f"{name:<{width}}  {shown(values)}")  # noqa: T201
     return 0
 
 
@@ -156,6 +156,8 @@ def _predict(arguments: list[str]) -> int:
     parser.add_argument("--input", metavar="FILE", help="rows to predict; the run's own if absent")
     parser.add_argument("--output", metavar="FILE", help="where to; into the run folder if absent")
     parser.add_argument("--proba", action="store_true", help="a column of each class's probability")
+    each = "what each member says (seeds=, folds=), and how much they disagree"
+    parser.add_argument("--members", action="store_true", help=each)
     _add_data(parser)
     _add_allow_unknown(parser)
     options = vars(parser.parse_args(arguments))

@@ -38,6 +38,7 @@ class Trainer:
     max_minutes: float | None = MISSING
     shuffle: bool = MISSING
     deterministic: bool = MISSING
+    member_memory: float = MISSING
     profile: bool = MISSING
 
 
@@ -61,6 +62,8 @@ class Settings:
     """The fixed parts of a run's configuration."""
 
     seed: int = MISSING
+    seeds: int | None = MISSING
+    folds: int | None = MISSING
     device: str = MISSING
     task: str = MISSING
     quiet: bool = MISSING
@@ -82,7 +85,7 @@ class Schema(Settings):
 
 GROUPS = ("data", "model", "loss", "optimizer", "scheduler")
 _at_least_one = ("epochs", "batch_size", "patience", "eval_every", "accumulate", "limit_batches")
-_positive = ("clip_norm", "max_minutes")
+_positive = ("clip_norm", "max_minutes", "member_memory")
 _largest = 3.4e38  # of torch's usual numbers; it refuses to clip at more, and only while training
 _not_negative = ("min_delta", "l1", "l2")
 _choices = {
@@ -147,8 +150,11 @@ def _check_ranges(settings: Settings) -> None:
         if value not in choices:
             hint = did_you_mean(value, choices)
             raise MlrunError(f"trainer.{name}={value}: not one of {', '.join(choices)}.{hint}")
-    if not 0 <= settings.seed < 2**32:
-        raise MlrunError(f"seed={settings.seed}: must be between 0 and {2**32 - 1}")
+    if not 0 <= settings.seed < 2**32 - (settings.seeds or 1):
+        raise MlrunError(f"seed={settings.seed}: must be between 0 and {2**32 - 2}")
+    for name, least in (("seeds", 1), ("folds", 2)):
+        if (value := getattr(settings, name)) is not None and value < least:
+            raise MlrunError(f"{name}={value}: must be at least {least}, or null")
     if settings.checkpoint.every_seconds < 0:
         raise MlrunError("checkpoint.every_seconds: must be 0 or more")
 

@@ -1,19 +1,19 @@
-"""evaluate and predict: a run folder's model on its own data or on a new file."""
+"""evaluate and predict: a run folder's model, or committee, on its own data or on a new file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig
 from torch import Tensor
 
-from mlrun.build import build
+from mlrun.committee import FOLDER, Committee, combined, open_committee, scores_of
 from mlrun.config import settings_of
-from mlrun.data.spec import Rows
+from mlrun.data.spec import Dataset, Rows
 from mlrun.errors import MlrunError
-from mlrun.loop import Scores
-from mlrun.predictions import write_predictions
+from mlrun.metrics import scores
+from mlrun.predictions import write_members, write_predictions
 from mlrun.run_data import load_run_data
-from mlrun.run_folder import open_run
-from mlrun.trained import Trained, open_trained, scored_parts
+from mlrun.run_folder import RunFolder, open_run
+from mlrun.trained import scored_parts
 
 
 def evaluate(
@@ -22,31 +22,58 @@ def evaluate(
     input: str | None = None,
     data: str | None = None,
     allow_unknown: bool = False,
-) -> dict[str, Scores]:
-    """Score a run's best model.
+) -> dict[str, dict[str, float]]:
+    """Score a run's best model, or what its members say together.
 
     Args:
         folder: the run folder.
-        input: a file with targets; the run's own train, validation and test rows if not given.
+        input: a file with targets; the run's own rows if not given: train, valid and test, or with
+            folds out_of_fold and test.
         data: where the run's own data files are now, if not where they were.
         allow_unknown: take categories that training never saw for the bucket of such.
 
     Returns:
-        Part of the data → scores.
+        Part of the data → scores; the loss first, where there is one model.
 
     Raises:
         MlrunError: no such run, its data is gone or has changed, or the file does not fit.
     """
     run = open_run(folder)
-    trained, config = open_trained(run)
+    committee = open_committee(run)
     if input is not None:
-        rows = _read(config, trained, Path(input), allow_unknown)
-        if rows.targets is None:
-            raise MlrunError(f"{input} has no column '{trained.spec.target}' to compare with")
-        return {"input": trained.score(rows)}
-    dataset = load_run_data(run, config, trained.contract, data=data)
-    parts = scored_parts(dataset, settings_of(config).trainer)
-    return {name: trained.score(rows) for name, rows in parts.items()}
+        rows = committee.read(Path(input), allow_unknown=allow_unknown)
+        if rows[0].targets is None:
+            raise MlrunError(f"{input} has no column '{committee.spec.target}' to compare with")
+        return {"input": _scores(committee, rows)}
+    datasets = own_data(run, committee, data)
+    if len(committee.members) > 1:
+        return scores_of(committee.members, datasets)
+    parts = scored_parts(datasets[0], settings_of(committee.config).trainer)
+    return {name: _scores(committee, [rows]) for name, rows in parts.items()}
+
+
+def _scores(committee: Committee, rows: Sequence[Rows]) -> dict[str, float]:
+    if len(committee.members) == 1:
+        return committee.members[0].score(rows[0]).values
+    assert rows[0].targets is not None
+    together = combined(committee.members, committee.outputs(rows))
+    return scores(committee.spec, rows[0].targets, together.predictions)
+
+
+def own_data(run: RunFolder, committee: Committee, data: str | None) -> list[Dataset]:
+    """Each member's data, read once for those with the same split and preprocessing.
+
+    Raises:
+        MlrunError: it is gone or has changed.
+    """
+    runs = [run.path / FOLDER / name for name in committee.names]
+    opened = [open_run(path) for path in runs] if len(runs) > 1 else [run]
+    read: dict[str, Dataset] = {}
+    found = []
+    for one, member in zip(opened, committee.members, strict=True):
+        dataset = load_run_data(one, committee.config, member.contract, data=data, read=read)
+        found.append(dataset)
+    return found
 
 
 def predict(
@@ -56,6 +83,7 @@ def predict(
     output: str | None = None,
     data: str | None = None,
     proba: bool = False,
+    members: bool = False,
     allow_unknown: bool = False,
 ) -> Path:
     """Write a run's predictions and return their place.
@@ -66,6 +94,8 @@ def predict(
         output: where to; `pred.csv`, or `pred_<input>.csv`, in the run folder if not given.
         data: where the run's own data files are now, if not where they were.
         proba: add a column for the probability of each class.
+        members: write what each member says and how much they disagree instead; to
+            `pred_members.csv` or `pred_members_<input>.csv` if no output is given.
         allow_unknown: take categories that training never saw for the bucket of such.
 
     Raises:
@@ -73,26 +103,39 @@ def predict(
             written.
     """
     run = open_run(folder)
-    trained, config = open_trained(run)
+    committee = open_committee(run)
+    target = _target(run, input, output, members)
     if input is not None:
-        rows = _read(config, trained, Path(input), allow_unknown)
-        target = run.path / f"pred_{Path(input).name.split('.')[0]}.csv"
+        rows = committee.read(Path(input), allow_unknown=allow_unknown)
     else:
-        rows, target = (
-            load_run_data(run, config, trained.contract, data=data).predict,
-            run.predictions,
-        )
-    target = Path(output) if output is not None else target
-    if input is not None and target.exists() and target.samefile(input):
-        raise MlrunError(f"--output {target} is the input; say another file")
-    outputs = trained.outputs(rows)
-    _check_finite(outputs, rows, input or run.path)
-    predictions = trained.objective.decode(outputs)
-    probabilities = trained.objective.probabilities(outputs) if proba else None
+        rows = [dataset.predict for dataset in own_data(run, committee, data)]
+    outputs = committee.outputs(rows)
+    for said in outputs:
+        _check_finite(said, rows[0], input or run.path)
+    together, ids = combined(committee.members, outputs), rows[0].ids
+    if proba and together.probabilities is None:
+        name = committee.spec.target
+        raise MlrunError(f"'{name}' is a number: there are no probabilities of it")
     try:
-        write_predictions(target, trained.spec, rows.ids, predictions, probabilities=probabilities)
+        if members:
+            each = dict(zip(committee.names, together.each, strict=True))
+            write_members(target, committee.spec, ids, each, together.disagreement)
+        else:
+            shares = together.probabilities if proba else None
+            write_predictions(
+                target, committee.spec, ids, together.predictions, probabilities=shares
+            )
     except OSError as error:
         raise MlrunError(f"cannot write {target}: {error.strerror}; see --output") from None
+    return target
+
+
+def _target(run: RunFolder, input: str | None, output: str | None, members: bool) -> Path:
+    """Where the predictions go."""
+    parts = ["pred"] + ["members"] * members + ([Path(input).name.split(".")[0]] if input else [])
+    target = Path(output) if output is not None else run.path / f"{'_'.join(parts)}.csv"
+    if input is not None and target.exists() and Path(input).exists() and target.samefile(input):
+        raise MlrunError(f"--output {target} is the input; say another file")
     return target
 
 
@@ -104,9 +147,3 @@ def _check_finite(outputs: Tensor, rows: Rows, source: str | Path) -> None:
             f"{source}: the prediction of row '{row}' is no finite number; are its values far "
             "larger than those the model was trained on?"
         )
-
-
-def _read(config: DictConfig, trained: Trained, path: Path, allow_unknown: bool) -> Rows:
-    source = build("data", config)
-    rows: Rows = source.read_file(path, trained.contract, trained.spec, allow_unknown=allow_unknown)
-    return rows

@@ -1,6 +1,6 @@
 """pred.csv: what names the row, and what the model says of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,28 @@ def write_predictions(
     if probabilities is not None:
         header += [f"probability_{label}" for label in spec.classes]
         columns += [map(str, column) for column in probabilities.numpy().astype(np.float32).T]
+    write_atomically(path, csv_rows([header, *zip(*columns, strict=True)]).encode())
+
+
+def write_members(
+    path: Path,
+    spec: Spec,
+    ids: Sequence[Any],
+    each: Mapping[str, Tensor],
+    disagreement: Tensor,
+) -> None:
+    """Write what every member says of each row, and how much they disagree.
+
+    Args:
+        path: the CSV file.
+        spec: the header's first name, and the labels of the classes.
+        ids: what names each row.
+        each: member → (n,) values or class numbers.
+        disagreement: (n,) standard deviation of the values, or share of members of other classes.
+    """
+    header = [_harmless(spec.header[0]), *each, "disagreement"]
+    columns = [map(_harmless, ids), *(map(_harmless, _readable(spec, e)) for e in each.values())]
+    columns.append(map(str, disagreement.numpy().astype(np.float32)))
     write_atomically(path, csv_rows([header, *zip(*columns, strict=True)]).encode())
 
 

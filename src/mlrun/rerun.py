@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mlrun.committee import refuse_committee
 from mlrun.errors import MlrunError
 from mlrun.resume import configuration
 from mlrun.run_data import load_run_data
@@ -36,9 +37,10 @@ def rerun(
         MlrunError: no such run, nothing to compare with, or its data is gone.
     """
     run = open_run(folder)
+    refuse_committee(run, "rerun")
     _rows(run.metrics), _bytes(run.predictions)  # to fail before training, not after
     config = configuration(run, None)
-    dataset = load_run_data(run, config, None, data=data, exactly=False)
+    dataset = load_run_data(run, config, None, data=data, exactly=False, split_anew=True)
     named = run.path if run.path.name.strip(".") else run.path.resolve()
     place = Path(output) if output else named.with_name(f"{named.name}_rerun")
     again: list[Path] = []

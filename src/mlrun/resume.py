@@ -13,8 +13,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mlrun.arguments import from_plain
 from mlrun.checkpoint import State, load_last
+from mlrun.committee import FOLDER, is_committee
 from mlrun.config import Settings, settings_of
 from mlrun.data.preprocess import build_preprocess
+from mlrun.data.spec import Dataset
 from mlrun.engine import Learner, Progress
 from mlrun.errors import MlrunError
 from mlrun.learner import one_step
@@ -65,18 +67,23 @@ def resume(folder: str, overrides: Sequence[str] = (), *, data: str | None = Non
             that could not be honoured exactly.
     """
     run = open_run(_newest_unfinished(Path(folder)))
+    if is_committee(run):
+        from mlrun.members import resume_members
+
+        resume_members(run, overrides, data=data)
+        return
     with locked(run):
-        stopped = _read(run, overrides)
+        stopped = read_stopped(run, overrides)
         progress, settings = stopped.progress, stopped.settings
         with Console(quiet=settings.quiet) as console:
             if finished(progress, settings.trainer) and run.record.get("status") == "done":
                 _nothing_to_do(console, stopped)
                 return
-            job = _rebuild(stopped, data)
+            job = rebuild(stopped, data)
             console.log_to(run.log)
             log.info("resuming %s after epoch %d", run.path, progress.epoch)
             with recorded(run) as outcome:
-                _tidy_up(stopped)
+                tidy_up(stopped)
                 asked = for_the_record(stopped.config)
                 run.update(status="running", resumed_after=progress.epoch, config=asked)
                 state = stopped.state
@@ -92,29 +99,37 @@ def _nothing_to_do(console: Console, stopped: Stopped) -> None:
     console.out.print(f"to go on: mlrun resume {stopped.run.path} {change}=…")
 
 
-def _read(run: RunFolder, overrides: Sequence[str]) -> Stopped:
+def read_stopped(run: RunFolder, overrides: Sequence[str]) -> Stopped:
+    """Where a run stopped, and what it is asked to do now.
+
+    Raises:
+        MlrunError: no checkpoint that can be read, or a change that cannot be honoured.
+    """
     state, complaint = load_last(run)
-    config = _changed(configuration(run, state), overrides, run, state)
+    config = changed(configuration(run, state), overrides)
+    longer = [word for word in overrides if word.startswith("trainer.epochs=")]
+    if state is None and longer:  # the schedule may depend on it
+        raise MlrunError(f"{run.path}: no epoch is done; start a new run with {longer[0]}")
     return Stopped(run, state, complaint, config, settings_of(config), _progress(state, run.last))
 
 
-def _rebuild(stopped: Stopped, data: str | None) -> Job:
-    """Data, model and what moves it, as they were when the run stopped."""
+def rebuild(stopped: Stopped, data: str | None, read: dict[str, Dataset] | None = None) -> Job:
+    """Data (see load_run_data), model and what moves it, as they were when the run stopped."""
     run, state, config = stopped.run, stopped.state, stopped.config
     if state is None:
-        dataset = load_run_data(run, config, None, data=data)
+        dataset = load_run_data(run, config, None, data=data, read=read)
         return prepare(config, stopped.settings, dataset)
     with blamed_on(run.last):
         check_plan(config, state)
         build_preprocess(state["contract"])
-    dataset = load_run_data(run, config, state["contract"], data=data)
+    dataset = load_run_data(run, config, state["contract"], data=data, read=read)
     job = prepare(config, stopped.settings, dataset)
     with blamed_on(run.last):
         restore(job.learner, state)
     return job
 
 
-def _tidy_up(stopped: Stopped) -> None:
+def tidy_up(stopped: Stopped) -> None:
     """Away with what the process before left half done, and with what it said of its end."""
     run = stopped.run
     remove_leftovers(run)
@@ -179,6 +194,7 @@ def _newest_unfinished(folder: Path) -> Path:
     if not folder.is_dir() or (folder / "run.json").is_file():
         return folder
     records = [file for depth in ("*", "*/*", "*/*/*") for file in folder.glob(f"{depth}/run.json")]
+    records = [file for file in records if file.parent.parent.name != FOLDER]
     plain = [file for file in records if file.is_file() and not file.is_symlink()]
     unfinished = [file for file in plain if _status(file) in UNFINISHED]
     if not unfinished and not records:
@@ -203,9 +219,12 @@ def configuration(run: RunFolder, state: State | None) -> DictConfig:
     return from_the_record(run.record.get("config"), run.path / "run.json")
 
 
-def _changed(
-    config: DictConfig, overrides: Sequence[str], run: RunFolder, state: State | None
-) -> DictConfig:
+def changed(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The configuration with what a resumed run may change.
+
+    Raises:
+        MlrunError: it may not change that.
+    """
     for override in overrides:
         key, equals, _ = override.partition("=")
         if not equals:
@@ -215,8 +234,6 @@ def _changed(
                 f"{key} cannot change in a resumed run, which must go on exactly; only "
                 f"{', '.join(MAY_CHANGE)} can. Start a new run for {override}"
             )
-        if state is None and key == "trainer.epochs":  # the schedule may depend on it
-            raise MlrunError(f"{run.path}: no epoch is done; start a new run with {override}")
     try:
         changes = OmegaConf.from_dotlist(list(overrides))
         return OmegaConf.merge(config, changes)  # type: ignore[return-value]

@@ -1,8 +1,10 @@
 """The data a run was made from: found again by its hash, and refused if it has changed."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -24,6 +26,8 @@ def load_run_data(
     *,
     data: str | None = None,
     exactly: bool = True,
+    split_anew: bool = False,
+    read: dict[str, Dataset] | None = None,
 ) -> Dataset:
     """The run's rows, with its preprocessing (fitted anew without contract).
 
@@ -32,12 +36,33 @@ def load_run_data(
         config: its configuration.
         contract: its preprocessing.
         data: a folder to look in; MLRUN_DATA or ./data if not given.
-        exactly: the files must be what they were and are split as they were; else they may have
-            changed, and are split as the configuration says.
+        exactly: the files must be what they were; else they may have changed.
+        split_anew: as the configuration says, not as the run was split.
+        read: what has been read for runs before this one, used again where split and preprocessing
+            are the same, and added to.
 
     Raises:
         MlrunError: a file is gone or is not what it was.
     """
+    split = None if split_anew else read_json(run.split)
+    key = json.dumps([split, contract])
+    if read is None or key not in read or contract is None:
+        dataset = _load(run, config, contract, split, data=data, exactly=exactly)
+        if read is None:
+            return dataset
+        read[key] = dataset
+    return read[key]
+
+
+def _load(
+    run: RunFolder,
+    config: DictConfig,
+    contract: Contract | None,
+    split: Any,
+    *,
+    data: str | None,
+    exactly: bool,
+) -> Dataset:
     source = run.path / "run.json"
     recorded = [from_plain(DataFile, e, source=str(source)) for e in run.entry("data", list)]
     sample = run.entry("sample", bool)
@@ -50,7 +75,6 @@ def load_run_data(
     reader = build("data", config)
     if absent := [role for role in reader.needs if role not in files]:
         raise MlrunError(f"{source} is damaged: no data file for {absent[0]}")
-    split = read_json(run.split) if exactly else None
     dataset: Dataset = reader.load(files=files, split=split, contract=contract, sample=sample)
     return dataset
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mlrun.committee import is_committee, member_runs, open_committee
 from mlrun.data.spec import Spec
 from mlrun.metrics import shown
 from mlrun.run_folder import RunFolder, open_run
-from mlrun.trained import blamed_on, open_trained
+from mlrun.trained import blamed_on
 
 MOST = 8  # classes or categories that are written out
 
@@ -20,8 +21,8 @@ def show(folder: str) -> list[tuple[str, str]]:
     run = open_run(folder)
     with blamed_on(run.path / "run.json"):
         lines = [*_history(run)]
-    if run.best.is_file():
-        trained, _ = open_trained(run)
+    if run.best.is_file() or is_committee(run):
+        trained = open_committee(run).members[0]
         lines += _contract(trained.contract, trained.spec)
         lines.append(("new rows", f"mlrun predict {run.path} --input FILE"))
     if run.entry("status", str) != "done":
@@ -38,7 +39,10 @@ def _history(run: RunFolder) -> Iterator[tuple[str, str]]:
     yield "learns", f"{spec.kind} of '{spec.target}' from {features} features"
     if spec.classes:
         yield "classes", _listed(spec.classes)
-    yield "best epoch", f"{record.get('best_epoch')} of {record.get('epochs')}"
+    if is_committee(run):
+        yield "members", ", ".join(one.path.name for one in member_runs(run))
+    else:
+        yield "best epoch", f"{record.get('best_epoch')} of {record.get('epochs')}"
     for name, values in record.get("metrics", {}).items():
         yield name, shown(values)
     versions = run.entry("versions", dict)

@@ -20,7 +20,7 @@ from mlrun.checkpoint import State
 from mlrun.config import Settings, settings_of
 from mlrun.data.spec import Dataset
 from mlrun.device import choose_device, seed_everything
-from mlrun.engine import Engine, Learner, Member, Progress
+from mlrun.engine import Engine, Features, Learner, Member, Progress
 from mlrun.engines import choose_outputs
 from mlrun.errors import Diverged
 from mlrun.interrupt import interruptible
@@ -53,13 +53,15 @@ class Job:
     threads: int
     seconds: float  # it took to get here
 
-    def member(self, progress: Progress) -> Member:
-        """What the loop trains: the learner, and the rows ready for it."""
+    def features(self) -> tuple[Features, Features]:
+        """Training and validation rows, ready for the loop."""
         train, valid = map(self.trained.features, (self.dataset.train, self.dataset.valid))
-        train = encoded(self.learner.objective, train)
-        return Member(
-            self.learner, train, valid, self.settings.trainer, self.settings.seed, progress
-        )
+        return encoded(self.learner.objective, train), valid
+
+    def member(self, features: tuple[Features, Features], progress: Progress) -> Member:
+        """What the loop trains."""
+        trainer, seed = self.settings.trainer, self.settings.seed
+        return Member(self.learner, *features, trainer, seed, progress)
 
 
 def train(
@@ -88,6 +90,10 @@ def train(
         Interrupted: Ctrl-C or SIGTERM; likewise.
     """
     settings = settings_of(config)
+    if settings.seeds or settings.folds:
+        from mlrun.members import train_members
+
+        return train_members(config, settings, make_folder, command=command, overrides=overrides)
     with Console(quiet=settings.quiet) as console:
         job = prepare(config, settings, dataset)
         run = RunFolder(make_folder())
@@ -173,12 +179,17 @@ def announce(console: Console, job: Job) -> None:
 
 
 def write_beginning(
-    run: RunFolder, job: Job, *, command: Sequence[str], overrides: Sequence[str]
+    run: RunFolder,
+    job: Job,
+    *,
+    command: Sequence[str],
+    overrides: Sequence[str],
+    config: DictConfig | None = None,
 ) -> None:
-    """Config, overrides, split and the first run.json."""
+    """Config (the job's if not given), overrides, split and the first run.json."""
     begin(
         run,
-        job.config,
+        config or job.config,
         job.dataset,
         settings=job.settings,
         command=command,
@@ -190,13 +201,18 @@ def write_beginning(
     )
 
 
+def begin_training() -> None:
+    """From here on garbage is looked for again, see cli.entry_point; what is imported stays."""
+    gc.freeze()
+    gc.enable()
+
+
 def learn(
     run: RunFolder, job: Job, console: Console, progress: Progress, resumed: State | None
 ) -> list[Row]:
     """Fit, writing down every epoch; the model ends with its best epoch's weights."""
-    trainer, member = job.settings.trainer, job.member(progress)
-    gc.freeze()
-    gc.enable()  # see cli.entry_point
+    trainer, member = job.settings.trainer, job.member(job.features(), progress)
+    begin_training()
     console.begin_progress(trainer.epochs, trainer.monitor)
     with (
         memory_told(job.learner, member.train, trainer),
@@ -214,6 +230,19 @@ def learn(
 
 def conclude(run: RunFolder, job: Job, progress: Progress, history: list[Row]) -> dict[str, Scores]:
     """Score the best weights on every part once, write pred.csv, draw the plots."""
+    results = score(run, job)
+    title = f"{run.path.name}: loss"
+    draw_curve(run.plots, history, progress.best_epoch, title=title)
+    part, words = ("test", "test") if "test" in results else ("valid", "validation")
+    rows = job.dataset.parts[part]
+    assert rows.targets is not None
+    guess = results[part].predictions
+    draw_predictions(run.plots, job.dataset.spec, rows.targets, guess, rows=words)
+    return results
+
+
+def score(run: RunFolder, job: Job) -> dict[str, Scores]:
+    """Score the best weights on every part once and write pred.csv."""
     dataset, trained = job.dataset, job.trained
     parts = scored_parts(dataset, job.settings.trainer)
     results = {name: trained.score(rows) for name, rows in parts.items()}
@@ -227,10 +256,6 @@ def conclude(run: RunFolder, job: Job, progress: Progress, history: list[Row]) -
         run.update(class_accuracy={shown_part: per_class})
     predictions = trained.predict(dataset.predict)
     write_predictions(run.predictions, dataset.spec, dataset.predict.ids, predictions)
-    title = f"{run.path.name}: loss"
-    draw_curve(run.plots, history, progress.best_epoch, title=title)
-    words = {"test": "test", "valid": "validation"}[shown_part]
-    draw_predictions(run.plots, dataset.spec, rows.targets, result.predictions, rows=words)
     return results
 
 

@@ -24,7 +24,9 @@ METHODS = (
     "random_split",
     "kfold",
     "stratified_kfold",
+    "auto_kfold",
     "group",
+    "group_kfold",
     "time",
 )
 
@@ -63,8 +65,10 @@ class Split:
             )
         if not 0 <= self.seed < 2**32:
             raise MlrunError(f"data.split.seed={self.seed}: must be between 0 and {2**32 - 1}")
-        if self.method == "group" and self.column is None:
-            raise MlrunError("data.split.method=group: name the column with data.split.column=…")
+        if self.method in ("group", "group_kfold") and self.column is None:
+            raise MlrunError(
+                f"data.split.method={self.method}: name the column with data.split.column=…"
+            )
 
 
 def recorded_split(split: Any, count: int) -> tuple[Rows, Rows]:
@@ -106,6 +110,8 @@ def split_rows(
     method = split.method
     if method == "auto":
         method = _automatic(targets, kind, split.ratio)
+    if method == "auto_kfold":
+        method = "stratified_kfold" if kind == CLASSIFICATION else "kfold"
     if method in ("stratified", "stratified_kfold"):
         _check_classes(method, targets, kind)
     try:
@@ -191,6 +197,13 @@ def _group(split: Split, targets: NDArray[Any], column: NDArray[Any]) -> tuple[R
     return next(splitter.split(targets, groups=column))  # type: ignore[no-any-return]
 
 
+def _group_kfold(split: Split, targets: NDArray[Any], column: NDArray[Any]) -> tuple[Rows, Rows]:
+    from sklearn.model_selection import GroupKFold
+
+    folds = GroupKFold(split.folds, shuffle=True, random_state=split.seed)
+    return list(folds.split(targets, groups=column))[split.fold]  # type: ignore[no-any-return]
+
+
 def _time(split: Split, targets: NDArray[Any], column: NDArray[Any] | None) -> tuple[Rows, Rows]:
     """The last rows validate; in the column's order, else in the file's."""
     order = np.arange(len(targets)) if column is None else np.argsort(column, kind="stable")
@@ -205,5 +218,6 @@ _METHODS: dict[str, Any] = {
     "kfold": _kfold,
     "stratified_kfold": _stratified_kfold,
     "group": _group,
+    "group_kfold": _group_kfold,
     "time": _time,
 }

@@ -21,6 +21,7 @@ from torch import Tensor
 from mlrun import __version__
 from mlrun.autograd import outputs_by_torch
 from mlrun.build import plain
+from mlrun.committee import refuse_committee
 from mlrun.errors import MlrunError, did_you_mean
 from mlrun.export import safetensors_file, torch_file
 from mlrun.export.check import largest_difference
@@ -62,6 +63,7 @@ def export(folder: str, format: str, *, output: str | None = None) -> Exported:
     """
     kind = format_of(format)
     run = open_run(folder)
+    refuse_committee(run, "export")
     trained, config = open_trained(run)
     path = Path(output) if output is not None else run.path / f"model{SUFFIXES[format]}"
     return write(path, kind, trained, config)

@@ -1,7 +1,7 @@
 """The run's pictures, by matplotlib's Figure: importing pyplot would cost a second."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from mlrun.data.spec import REGRESSION, Spec
 
 TRAIN, VALID, BEST = "#4c72b0", "#dd8452", "#555555"
+MOST_NAMED = 10  # members that are told apart in a plot
 MOST_LABELLED = 20  # classes whose names and counts still fit into the confusion matrix
 
 
@@ -37,6 +38,27 @@ def draw_curve(
     _save(figure, folder / "learning_curve.png")
 
 
+def draw_curves(
+    folder: Path, histories: Mapping[str, Sequence[Mapping[str, Any]]], *, title: str
+) -> None:
+    """plots/learning_curve.png: every member's validation loss by epoch."""
+    figure = Figure(figsize=(7, 4))
+    axes = figure.add_subplot()
+    few = len(histories) <= MOST_NAMED
+    for name, history in histories.items():
+        style = {"label": name} if few else {"color": VALID, "alpha": 0.4}
+        _curve(axes, history, "valid/loss", **style)
+    if _spans_a_decade([row for history in histories.values() for row in history]):
+        axes.set_yscale("log")
+    axes.set(xlabel="epoch", ylabel="loss", title=_literal(title))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    if few:
+        axes.legend()
+    figure.subplots_adjust(left=0.11, right=0.97, bottom=0.13, top=0.91)
+    _save(figure, folder / "learning_curve.png")
+
+
 def draw_predictions(
     folder: Path, spec: Spec, truth: Tensor, predictions: Tensor, *, rows: str
 ) -> None:
@@ -55,13 +77,13 @@ def draw_predictions(
         _confusion_matrix(folder, spec, truth.numpy(), predictions.numpy(), rows)
 
 
-def _curve(axes: Axes, history: Sequence[dict[str, Any]], name: str, **style: Any) -> None:
+def _curve(axes: Axes, history: Sequence[Mapping[str, Any]], name: str, **style: Any) -> None:
     points = [(row["epoch"], row[name]) for row in history if name in row]
     marker = "o" if len(points) < 3 else None
     axes.plot(*zip(*points, strict=True), marker=marker, linewidth=1.5, **style)
 
 
-def _spans_a_decade(history: Sequence[dict[str, Any]]) -> bool:
+def _spans_a_decade(history: Sequence[Mapping[str, Any]]) -> bool:
     losses = [row[name] for row in history for name in ("train/loss", "valid/loss") if name in row]
     return bool(min(losses) > 0 and max(losses) > 10 * min(losses))
 

@@ -1,0 +1,169 @@
+"""A committee: the members of a run with `seeds` or `folds`, and what they say together."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from mlrun.build import build
+from mlrun.data.spec import REGRESSION, Dataset, Rows, Spec
+from mlrun.errors import MlrunError
+from mlrun.metrics import scores
+from mlrun.run_folder import RunFolder, open_run
+from mlrun.trained import Trained, open_trained
+
+FOLDER = "members"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the members say together of some rows."""
+
+    predictions: Tensor  # (n, 1): the mean; or (n,): the class whose mean probability is largest
+    probabilities: Tensor | None  # (n, classes): the mean
+    each: Tensor  # (members, n): their own predictions
+    disagreement: Tensor  # (n,): standard deviation of the values, or share of other classes
+
+
+def combined(members: Sequence[Trained], outputs: Sequence[Tensor]) -> Verdict:
+    """The mean of values in the target's own unit, or of probabilities.
+
+    Args:
+        members: at least one.
+        outputs: each one's (n, out_features) of the same rows.
+    """
+    decoded = [m.objective.decode(said) for m, said in zip(members, outputs, strict=True)]
+    each = torch.stack([predictions.flatten() for predictions in decoded])
+    if members[0].spec.kind == REGRESSION:
+        values = each.double()
+        mean = values.mean(dim=0, keepdim=True).T.float()
+        return Verdict(mean, None, each, values.std(dim=0, correction=0))
+    probabilities = torch.stack(
+        [m.objective.probabilities(said) for m, said in zip(members, outputs, strict=True)]
+    ).mean(dim=0)
+    classes = decoded[0] if len(decoded) == 1 else probabilities.argmax(dim=1)
+    return Verdict(classes, probabilities, each, (each != classes).double().mean(dim=0))
+
+
+@dataclass(frozen=True)
+class Committee:
+    """A run folder's models: its members, or the one it is."""
+
+    names: Sequence[str]
+    members: Sequence[Trained]
+    config: DictConfig
+
+    @property
+    def spec(self) -> Spec:
+        """Kind, classes and header; the same for all."""
+        return self.members[0].spec
+
+    def read(self, path: Path, *, allow_unknown: bool) -> list[Rows]:
+        """A new file's rows for each member; read once for those with the same preprocessing.
+
+        Raises:
+            MlrunError: the file does not have what a member needs.
+        """
+        source = build("data", self.config)
+        read: dict[str, Rows] = {}
+        for member in self.members:
+            key = json.dumps(member.contract)
+            if key not in read:
+                read[key] = source.read_file(
+                    path, member.contract, member.spec, allow_unknown=allow_unknown
+                )
+        return [read[json.dumps(member.contract)] for member in self.members]
+
+    def outputs(self, rows: Iterable[Rows]) -> list[Tensor]:
+        """What each member's network says of its rows."""
+        return [member.outputs(part) for member, part in zip(self.members, rows, strict=True)]
+
+
+def is_committee(run: RunFolder) -> bool:
+    """Whether the run was asked for with `seeds` or `folds`."""
+    config = run.record.get("config")
+    asked = config if isinstance(config, dict) else {}
+    return bool(asked.get("seeds") or asked.get("folds"))
+
+
+def refuse_committee(run: RunFolder, verb: str) -> None:
+    """Of what works on one model only.
+
+    Raises:
+        MlrunError: the run has several.
+    """
+    if is_committee(run):
+        names = ", ".join(one.path.name for one in member_runs(run)[:3])
+        raise MlrunError(
+            f"{run.path} has several members; mlrun {verb} {run.path / FOLDER}/NAME takes one of "
+            f"them ({names} …)"
+        )
+
+
+def member_runs(run: RunFolder) -> list[RunFolder]:
+    """The members' own run folders; none if the run is a single one.
+
+    They are found by looking, not by what a record says: it may come from a stranger.
+    """
+    folder = run.path / FOLDER
+    paths = sorted(folder.iterdir(), key=_natural) if folder.is_dir() else []
+    return [open_run(path) for path in paths if path.is_dir()]
+
+
+def _natural(path: Path) -> list[Any]:
+    """seed_2 before seed_10."""
+    return [int(part) if part.isdigit() else part for part in path.name.split("_")]
+
+
+def open_committee(run: RunFolder) -> Committee:
+    """Rebuild a run's best models, and the configuration they share, from the folder alone.
+
+    Members that diverged have no part in it.
+
+    Raises:
+        MlrunError: no checkpoint, a damaged one, or one that names what may not be built.
+    """
+    runs = [one for one in member_runs(run) if one.record.get("status") != "diverged"] or [run]
+    opened = [open_trained(one) for one in runs]
+    members, configs = zip(*opened, strict=True)
+    alike = {(m.spec.kind, m.spec.classes, m.spec.target, m.spec.header) for m in members}
+    if len(alike) > 1:
+        raise MlrunError(f"{run.path / FOLDER} is damaged: its members predict different things")
+    return Committee([one.path.name for one in runs], members, configs[0])
+
+
+def scores_of(
+    members: Sequence[Trained], datasets: Sequence[Dataset]
+) -> dict[str, dict[str, float]]:
+    """Scores of what the members say together, by part of the data.
+
+    Members that share their split are scored on its parts. Those with different ones (folds) have
+    no rows in common to train or validate on: every row is then scored by the members that did not
+    train on it, `out_of_fold`. Test rows are scored by all.
+    """
+    spec = members[0].spec
+    splits: dict[str, list[int]] = {}
+    for number, dataset in enumerate(datasets):
+        splits.setdefault(json.dumps(dataset.split), []).append(number)
+
+    def together(part: str, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
+        rows = [datasets[number].parts[part] for number in numbers]
+        chosen = [members[number] for number in numbers]
+        said = [member.outputs(some) for member, some in zip(chosen, rows, strict=True)]
+        assert rows[0].targets is not None
+        return rows[0].targets, combined(chosen, said).predictions
+
+    found = {}
+    everyone = range(len(members))
+    if len(splits) > 1:
+        truth, guess = zip(*(together("valid", group) for group in splits.values()), strict=True)
+        found["out_of_fold"] = scores(spec, torch.cat(truth), torch.cat(guess))
+    for part in datasets[0].parts:
+        if len(splits) == 1 or part == "test":
+            found[part] = scores(spec, *together(part, everyone))
+    return found

@@ -1,0 +1,204 @@
+"""Runs with `seeds` and `folds`: members that are lone runs, and what they say together."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlrun import record
+from mlrun.errors import Diverged
+from mlrun.native.engine import Native
+from tests import faults
+from tests.test_resume import TINY, Crash, assert_same_run
+
+MANY = (*TINY, "seeds=2", "folds=3", "hydra.run.dir=many")
+NAMES = [f"fold_{fold}_seed_{seed}" for fold in range(3) for seed in range(2)]
+
+
+def table(path: Path | str) -> list[dict[str, str]]:
+    with Path(path).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def run_record(path: Path | str) -> Any:
+    return json.loads(Path(path, "run.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        ("task=covid", "model.dropout=0.3"),
+        pytest.param(("task=phone_price", "model.norm=batch"), marks=pytest.mark.slow),
+        pytest.param(("task=mnist", "model=cnn", "model.channels=[2,4]"), marks=pytest.mark.slow),
+    ],
+)
+def test_a_member_is_the_lone_run_of_its_seed_and_fold(mlrun, task):
+    assert mlrun(*task, *MANY).code == 0
+    folds = ("data.split.method=auto_kfold", "data.split.folds=3", "data.split.fold=1")
+    assert mlrun(*task, *TINY, *folds, "seed=1", "hydra.run.dir=lone").code == 0
+    assert_same_run(Path("lone"), Path("many/members/fold_1_seed_1"))
+
+
+def test_the_mean_of_the_members_predicts_and_their_spread_is_told_on_request(mlrun):
+    mlrun(*MANY)
+    assert [path.name for path in sorted(Path("many/members").iterdir())] == NAMES
+    each = [table(f"many/members/{name}/pred.csv") for name in NAMES]
+    values = [float(rows[0]["tested_positive"]) for rows in each]
+    mean = sum(values) / len(values)
+    assert float(table("many/pred.csv")[0]["tested_positive"]) == pytest.approx(mean, rel=1e-6)
+    assert mlrun("predict", "many", "--members").out == "many/pred_members.csv\n"
+    row = table("many/pred_members.csv")[0]
+    assert [float(row[name]) for name in NAMES] == pytest.approx(values)
+    spread = (sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5
+    assert float(row["disagreement"]) == pytest.approx(spread, rel=1e-4)
+
+
+def test_classes_are_chosen_by_the_mean_probability(mlrun):
+    mlrun("task=phone_price", *TINY, "seeds=3", "hydra.run.dir=many")
+    shares = []
+    for seed in range(3):
+        mlrun("predict", f"many/members/seed_{seed}", "--proba", "--output", "one.csv")
+        shares.append([float(row["probability_2"]) for row in table("one.csv")])
+    mlrun("predict", "many", "--proba", "--output", "all.csv")
+    rows = table("all.csv")
+    means = [sum(values) / 3 for values in zip(*shares, strict=True)]
+    assert [float(row["probability_2"]) for row in rows] == pytest.approx(means, rel=1e-5)
+    for row in rows:
+        best = max(range(4), key=lambda number: float(row[f"probability_{number}"]))
+        assert row["price_range"] == str(best)
+
+
+def test_every_row_is_scored_by_members_that_did_not_train_on_it(mlrun):
+    answer = mlrun(*MANY[:-1], "hydra.run.dir=many", "quiet=false")
+    splits = [json.loads(Path(f"many/members/{n}/split.json").read_text()) for n in NAMES]
+    held = [tuple(split["valid"]) for split in splits]
+    assert held[0] == held[1] != held[2]
+    assert sorted(row for part in set(held) for row in part) == list(range(2699))
+    told = run_record("many")
+    found = told["metrics"]["out_of_fold"]["mse"]
+    mean, deviation = told["members"]["valid"]["mse"]
+    assert abs(found - mean) < deviation  # a mean of three folds, and of six members
+    assert f"mse {mean:.4f} ± {deviation:.4f}" in answer.out
+    assert f"out_of_fold  mse {found:.4f}" in mlrun("evaluate", "many").out
+
+
+def test_a_moved_folder_predicts_evaluates_and_tells_itself(mlrun):
+    mlrun(*MANY)
+    shutil.move("many", "elsewhere")
+    before = Path("elsewhere/pred.csv").read_bytes()
+    shutil.copy("data/sample/covid/covid.test.csv", "new.csv")
+    assert mlrun("predict", "elsewhere", "--input", "new.csv").code == 0
+    assert Path("elsewhere/pred_new.csv").read_bytes() == before
+    assert mlrun("predict", "elsewhere").code == 0
+    assert Path("elsewhere/pred.csv").read_bytes() == before
+    assert "members      fold_0_seed_0, fold_0_seed_1" in mlrun("show", "elsewhere").out
+    scored = mlrun("evaluate", "elsewhere", "--input", "data/sample/covid/covid.train.csv")
+    assert scored.out.startswith("input  mse ")
+
+
+@faults.crash
+@pytest.mark.parametrize("calls", [15, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_resumed_run_of_members_equals_the_one_that_never_stopped(mlrun, monkeypatch, calls):
+    mlrun(*MANY[:-1], "hydra.run.dir=whole")
+    write_down, seen = record.Record.epoch, []
+
+    def die(self: Any, *arguments: Any) -> None:
+        seen.append(self)
+        if len(seen) == calls:
+            raise Crash
+        write_down(self, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(record.Record, "epoch", die)
+        patched.setattr(record.Record, "__exit__", lambda self, *_: self._events.close())
+        with pytest.raises(Crash):
+            mlrun(*MANY)
+    assert mlrun("resume", "many").code == 0
+    for name in NAMES:
+        assert_same_run(Path("whole/members", name), Path("many/members", name))
+    assert Path("whole/pred.csv").read_bytes() == Path("many/pred.csv").read_bytes()
+    assert "nothing left to do: all 6 members are done" in mlrun("resume", "many").out
+
+
+def test_a_run_of_members_can_be_extended(mlrun):
+    mlrun(*MANY[:-1], "scheduler=constant", "trainer.epochs=8", "hydra.run.dir=whole")
+    mlrun(*MANY, "scheduler=constant")
+    assert mlrun("resume", "many", "trainer.epochs=8").code == 0
+    assert Path("whole/pred.csv").read_bytes() == Path("many/pred.csv").read_bytes()
+
+
+def test_members_that_had_no_folder_yet_are_begun(mlrun):
+    mlrun(*MANY)
+    shutil.copytree("many", "broken")
+    shutil.rmtree("broken/members/fold_2_seed_1")
+    Path("broken/pred.csv").unlink()
+    assert mlrun("resume", "broken").code == 0
+    assert Path("broken/pred.csv").read_bytes() == Path("many/pred.csv").read_bytes()
+
+
+def test_little_memory_makes_groups_and_no_difference(mlrun):
+    mlrun(*MANY)
+    mlrun(*MANY[:-1], "trainer.member_memory=1e-9", "hydra.run.dir=slowly")
+    for name in NAMES:
+        assert_same_run(Path("many/members", name), Path("slowly/members", name))
+
+
+@faults.not_finite
+def test_a_member_that_diverges_is_left_out_and_told(mlrun, monkeypatch):
+    take, failed = Native.train_epoch, Diverged("its loss is nan")
+
+    def one_fails(self: Any, members: Any, stop: Any) -> list[Any]:
+        losses = take(self, members, stop)
+        return [failed if m.seed == 1 else loss for m, loss in zip(members, losses, strict=True)]
+
+    monkeypatch.setattr(Native, "train_epoch", one_fails)
+    answer = mlrun(*TINY, "quiet=false", "seeds=3", "hydra.run.dir=many")
+    assert answer.code == 0
+    assert "seed_1 diverged: its loss is nan" in answer.out
+    assert "members      2, mean ± standard deviation" in answer.out
+    assert run_record("many/members/seed_1")["status"] == "diverged"
+    assert mlrun("predict", "many", "--members").code == 0
+    assert [*table("many/pred_members.csv")[0]] == ["id", "seed_0", "seed_2", "disagreement"]
+
+
+@faults.not_finite
+def test_where_all_diverge_the_run_does(mlrun):
+    answer = mlrun(*TINY, "optimizer=sgd", "optimizer.lr=1e18", "seeds=2", "hydra.run.dir=many")
+    assert (answer.code, answer.err.startswith("diverged: all members did: ")) == (1, True)
+    assert run_record("many")["status"] == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("folds=1", "folds=1: must be at least 2, or null"),
+        ("seeds=0", "seeds=0: must be at least 1, or null"),
+        ("folds=3 data.split.method=time", "folds=3: data.split.method=time has no folds"),
+    ],
+)
+def test_what_cannot_be_members_is_refused(mlrun, words, message):
+    answer = mlrun(*words.split())
+    assert (answer.code, answer.err) == (2, f"error: {message}\n")
+    assert not Path("outputs").exists()
+
+
+@pytest.mark.parametrize("verb", [["export", "many", "--format", "onnx"], ["rerun", "many"]])
+def test_what_takes_one_model_says_which_there_are(mlrun, verb):
+    mlrun(*TINY, "seeds=2", "hydra.run.dir=many")
+    answer = mlrun(*verb)
+    assert answer.code == 2
+    assert f"mlrun {verb[0]} many/members/NAME takes one of them (seed_0, seed_1" in answer.err
+
+
+def test_groups_stay_together_in_folds(mlrun, write_csv):
+    rows = "".join(f"{i},{i // 3},{i * 1.5}\n" for i in range(30))
+    write_csv("t.csv", "x,batch,y\n" + rows)
+    split = ("data.split.method=group", "data.split.column=batch")
+    words = ("task=csv", "data.train=t.csv", "folds=2", *split, "trainer.epochs=2")
+    assert mlrun(*words, "quiet=true", "hydra.run.dir=many").code == 0
+    for fold in range(2):
+        valid = json.loads(Path(f"many/members/fold_{fold}/split.json").read_text())["valid"]
+        assert all({3 * (row // 3) + k for k in range(3)} <= {*valid} for row in valid)

@@ -34,7 +34,7 @@ def rows(
     **settings: Any,
 ) -> tuple[list[int], list[int]]:
     """Training and validation row numbers as lists."""
-    if settings.get("method") == "group":
+    if settings.get("method") in ("group", "group_kfold"):
         settings["column"] = "g"
         column = GROUPS[: len(targets)] if column is None else column
     train, valid = split_rows(Split(**DEFAULTS | settings), targets, kind=kind, column=column)

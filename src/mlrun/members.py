@@ -4,11 +4,10 @@ A member's folder, members/<name>, is that of the lone run of its seed and fold;
 has what they say together: pred.csv, scores, plots.
 """
 
-import itertools
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +36,16 @@ from mlrun.resume import Stopped, changed, configuration, read_stopped, rebuild,
 from mlrun.run_data import load_run_data
 from mlrun.run_folder import RunFolder, claim_exactly, locked, open_run, remove_leftovers
 from mlrun.saved_config import for_the_record
-from mlrun.train import Job, announce, begin_training, prepare, score, write_beginning
+from mlrun.train import (
+    Job,
+    announce,
+    begin_training,
+    prepare,
+    score,
+    sibling,
+    write_beginning,
+    write_first_record,
+)
 
 log = logging.getLogger(__name__)
 
@@ -62,33 +70,39 @@ class Task:
     resumed: State | None
 
 
-def member_configs(config: DictConfig, settings: Settings) -> dict[str, DictConfig]:
-    """Name → the configuration of the lone run that the member is.
+@dataclass(frozen=True)
+class Seat:
+    """What makes a member: its name, its seed, and the configuration of the run of its fold."""
+
+    name: str
+    seed: int
+    config: DictConfig
+
+
+def seats(config: DictConfig, settings: Settings) -> Iterator[Seat]:
+    """Every member: seeds within folds.
 
     Raises:
         MlrunError: the split cannot be made into folds.
     """
-    folds = range(settings.folds) if settings.folds else [None]
-    seeds = range(settings.seeds) if settings.seeds else [None]
-    found = {}
-    for fold, offset in itertools.product(folds, seeds):
-        names = [f"fold_{fold}"] * (fold is not None)
-        changes: dict[str, Any] = {"seeds": None, "folds": None}
-        if offset is not None:
-            changes["seed"] = settings.seed + offset
-            names.append(f"seed_{changes['seed']}")
-        if fold is not None:
-            changes |= _folded(config, settings.folds, fold)
-        found["_".join(names)] = _changed(config, changes)
-    return found
+    for fold in range(settings.folds) if settings.folds else [None]:
+        own = _changed(config, _folded(config, settings.folds, fold))
+        refers = "${seed}" in OmegaConf.to_yaml(own)  # then it is another one for each seed
+        for offset in range(settings.seeds or 1):
+            seed = settings.seed + offset
+            names = [f"fold_{fold}"] * (fold is not None) + [f"seed_{seed}"] * bool(settings.seeds)
+            yield Seat("_".join(names), seed, _changed(own, {"seed": seed}) if refers else own)
 
 
-def _folded(config: DictConfig, folds: int | None, fold: int) -> dict[str, Any]:
-    method = str(config.data.split.method)
+def _folded(config: DictConfig, folds: int | None, fold: int | None) -> dict[str, Any]:
+    alone: dict[str, Any] = {"seeds": None, "folds": None}
+    if fold is None:
+        return alone
+    method, place = str(config.data.split.method), "data.split"
     if method not in FOLDED:
         raise MlrunError(f"folds={folds}: data.split.method={method} has no folds")
-    place = "data.split"
-    return {f"{place}.method": FOLDED[method], f"{place}.folds": folds, f"{place}.fold": fold}
+    split = {f"{place}.method": FOLDED[method], f"{place}.folds": folds, f"{place}.fold": fold}
+    return alone | split
 
 
 def _changed(config: DictConfig, changes: dict[str, Any]) -> DictConfig:
@@ -120,24 +134,27 @@ def train_members(
         with locked(run), recorded(run) as outcome:
             console.log_to(run.log)
             announce(console, first)
-            write_beginning(run, first, command=command, overrides=overrides, config=config)
+            write_beginning(run, first, config=config, command=command, overrides=overrides)
             tasks = []
             for name, job in jobs.items():
                 member = RunFolder(claim_exactly(run.path / FOLDER, name))
-                write_beginning(member, job, command=command, overrides=overrides)
+                _begin(run, member, job, command)
                 tasks.append(Task(member, job, Progress(), None))
             outcome.status = carry_out_together(run, tasks, console)
         return float(np.mean([task.progress.best_score for task in tasks]))
 
 
 def _prepare(config: DictConfig, settings: Settings) -> dict[str, Job]:
-    """Build every member; those of one fold share their data."""
-    datasets: dict[str, Dataset] = {}
-    jobs = {}
-    for name, own in member_configs(config, settings).items():
-        split = OmegaConf.to_yaml(own.data.split)
-        jobs[name] = prepare(own, settings_of(own), datasets.get(split))
-        datasets[split] = jobs[name].dataset
+    """Build every member; those with the same configuration share data and all else."""
+    jobs: dict[str, Job] = {}
+    first: list[tuple[DictConfig, Job]] = []
+    for seat in seats(config, settings):
+        before = [job for own, job in first if own is seat.config]
+        if before:
+            jobs[seat.name] = sibling(before[0], seat.config, seat.seed)
+        else:
+            jobs[seat.name] = prepare(seat.config, settings_of(seat.config))
+            first.append((seat.config, jobs[seat.name]))
     return jobs
 
 
@@ -158,6 +175,12 @@ def carry_out_together(run: RunFolder, tasks: Sequence[Task], console: Console) 
     return "done" if done else "interrupted"
 
 
+def _begin(run: RunFolder, member: RunFolder, job: Job, command: Sequence[str]) -> None:
+    """A member's first record; it is made of what the run above is made of."""
+    made_of = {key: run.record[key] for key in ("data", "versions", "git")}
+    write_first_record(member, job, job.recorded, command=command, made_of=made_of)
+
+
 def resume_members(run: RunFolder, overrides: Sequence[str], *, data: str | None) -> None:
     """Go on with the members that are not done; arguments as in `resume`.
 
@@ -168,7 +191,7 @@ def resume_members(run: RunFolder, overrides: Sequence[str], *, data: str | None
         config = changed(configuration(run, None), overrides)
         settings = settings_of(config)
         with Console(quiet=settings.quiet) as console:
-            found = [*_stopped(run, member_configs(config, settings), overrides, data)]
+            found = [*_stopped(run, seats(config, settings), overrides, data)]
             tasks = [task for task, _ in found]
             done = all(finished(task.progress, task.job.settings.trainer) for task in tasks)
             if done and run.record.get("status") == "done":
@@ -184,13 +207,14 @@ def resume_members(run: RunFolder, overrides: Sequence[str], *, data: str | None
 
 
 def _stopped(
-    run: RunFolder, configs: dict[str, DictConfig], overrides: Sequence[str], data: str | None
+    run: RunFolder, wanted: Iterable[Seat], overrides: Sequence[str], data: str | None
 ) -> Iterator[tuple[Task, Stopped | None]]:
     """The members as they stopped; those that had not begun, from their beginning."""
     read: dict[str, Dataset] = {}
-    for name, config in configs.items():
-        path = run.path / FOLDER / name
+    for seat in wanted:
+        path = run.path / FOLDER / seat.name
         if not (path / "run.json").is_file():
+            config = _changed(seat.config, {"seed": seat.seed})
             dataset = load_run_data(run, config, None, data=data, split_anew=True)
             job = prepare(config, settings_of(config), dataset)
             yield Task(RunFolder(path), job, Progress(), None), None
@@ -204,7 +228,7 @@ def _stopped(
 def _begin_again(run: RunFolder, task: Task, stopped: Stopped | None) -> None:
     if stopped is None:
         task.run.path.mkdir(parents=True, exist_ok=True)
-        write_beginning(task.run, task.job, command=[run.entry("command", str)], overrides=[])
+        _begin(run, task.run, task.job, [run.entry("command", str)])
         return
     tidy_up(stopped)
     config = for_the_record(stopped.config)
@@ -260,7 +284,7 @@ def _learn(tasks: Sequence[Task], console: Console) -> dict[str, list[Row]]:
         outcomes = {key: stack.enter_context(recorded(t.run)) for key, (t, _) in members.items()}
         records = {
             key: stack.enter_context(
-                Record(t.run, t.job.config, t.job.dataset, t.job.settings, resumed=t.resumed)
+                Record(t.run, t.job.recorded, t.job.dataset, t.job.settings, resumed=t.resumed)
             )
             for key, (t, _) in members.items()
         }

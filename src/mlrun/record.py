@@ -1,5 +1,6 @@
 """What a run writes down about itself: run.json at its turns, the rest while it trains."""
 
+import json
 import logging
 import shlex
 import signal
@@ -21,10 +22,8 @@ from mlrun.interrupt import Interrupted
 from mlrun.loop import Row
 from mlrun.metrics import NAMES
 from mlrun.report.profile import Profiler
-from mlrun.report.provenance import data_files, git_state, versions
 from mlrun.report.tensorboard import EventFile
-from mlrun.run_folder import FORMAT, MetricsFile, RunFolder, as_json, write_atomically
-from mlrun.saved_config import for_the_record, left_out
+from mlrun.run_folder import FORMAT, MetricsFile, RunFolder, write_atomically
 from mlrun.secrecy import hide, hide_in_words, redact
 
 log = logging.getLogger(__name__)
@@ -76,16 +75,46 @@ def _status(error: BaseException) -> str:
 
 def begin(
     run: RunFolder,
-    config: DictConfig,
     dataset: Dataset,
     *,
     settings: Settings,
+    config: Mapping[str, Any],
     command: Sequence[str],
-    overrides: Sequence[str],
+    made_of: Mapping[str, Any],
     **facts: Any,
 ) -> None:
-    """Write what is known before the first step: config, overrides, split, run.json."""
-    # For people, and unresolved; what is read again is the record in run.json.
+    """Write what is known before the first step: split.json, and run.json with these facts.
+
+    Args:
+        run: an empty folder.
+        dataset: what it trains on.
+        settings: of the run.
+        config: as `for_the_record` gives it.
+        command: the command line.
+        made_of: data files, versions and commit, see `provenance`.
+        facts: device, engine …
+    """
+    write_atomically(run.split, json.dumps(dataset.split).encode())
+    run.update(
+        format=FORMAT,
+        status="running",
+        started=_now(),
+        command=shlex.join(hide_in_words(command)),
+        config=config,
+        task=settings.task,
+        seed=settings.seed,
+        monitor=settings.trainer.monitor,
+        sample=dataset.sample,
+        spec=asdict(dataset.spec),
+        rows={name: len(rows) for name, rows in dataset.parts.items()}
+        | {"predict": len(dataset.predict)},
+        **made_of,
+        **facts,
+    )
+
+
+def write_for_people(run: RunFolder, config: DictConfig, overrides: Sequence[str]) -> None:
+    """config.yaml and .hydra/: what was asked for, unresolved; never read again."""
     asked = OmegaConf.create(hide(OmegaConf.to_container(config)))
     text = redact(OmegaConf.to_yaml(asked)).encode()
     write_atomically(run.config, text)
@@ -93,28 +122,6 @@ def begin(
     write_atomically(run.path / ".hydra" / "config.yaml", text)
     overridden = redact(OmegaConf.to_yaml(OmegaConf.create(hide_in_words(overrides))))
     write_atomically(run.path / ".hydra" / "overrides.yaml", overridden.encode())
-    recorded_config = for_the_record(config)
-    for key in left_out(recorded_config):
-        log.warning("%s is a secret or from the environment: without it nobody opens this run", key)
-    write_atomically(run.split, as_json(dataset.split))
-    run.update(
-        format=FORMAT,
-        status="running",
-        started=_now(),
-        command=shlex.join(hide_in_words(command)),
-        config=recorded_config,
-        task=settings.task,
-        seed=settings.seed,
-        monitor=settings.trainer.monitor,
-        sample=dataset.sample,
-        data=data_files(dataset.files),
-        spec=asdict(dataset.spec),
-        rows={name: len(rows) for name, rows in dataset.parts.items()}
-        | {"predict": len(dataset.predict)},
-        versions=versions(),
-        git=git_state(),
-        **facts,
-    )
 
 
 class Record:
@@ -123,7 +130,7 @@ class Record:
     def __init__(
         self,
         run: RunFolder,
-        config: DictConfig,
+        config: Mapping[str, Any],
         dataset: Dataset,
         settings: Settings,
         *,
@@ -132,13 +139,12 @@ class Record:
         self.history: list[Row] = list(resumed["history"]) if resumed else []
         self._run, self._epochs = run, settings.trainer.epochs
         self._metrics = MetricsFile(run.metrics, _columns(dataset.spec.kind), self.history)
-        recorded_config = for_the_record(config)
         self._checkpoints = Checkpoints(
             run,
             every_seconds=settings.checkpoint.every_seconds,
             best=resumed["best"] if resumed else None,
             described={
-                "config": recorded_config,
+                "config": config,
                 "spec": asdict(dataset.spec),
                 "contract": dataset.contract,
                 "examples": dataset.examples,
@@ -147,7 +153,7 @@ class Record:
         self._profiler = Profiler(run.path) if settings.trainer.profile else None
         # Last, because nothing closes it if what follows cannot be made.
         self._events = EventFile(run.path / "tensorboard")
-        self._events.hyperparameters(_hyperparameters(recorded_config))
+        self._events.hyperparameters(_hyperparameters(config))
         for row in self.history:
             self._events.epoch(row)
 

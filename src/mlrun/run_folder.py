@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from filelock import FileLock, Timeout
 
 from mlrun.errors import MlrunError, did_you_mean
-from mlrun.secrecy import redact
+from mlrun.secrecy import redact, secrets
 
 T = TypeVar("T")
 FORMAT = 1
@@ -193,16 +193,16 @@ def read_json(path: Path) -> Any:
 
 def as_json(value: Any) -> bytes:
     """Readable JSON; numbers that are not finite become null, and no secret is in it."""
-    return (json.dumps(_writable(value), indent=2, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(_writable(value, secrets()), indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _writable(value: Any) -> Any:
+def _writable(value: Any, hidden: Sequence[str]) -> Any:
     if isinstance(value, Mapping):
-        return {key: _writable(entry) for key, entry in value.items()}
+        return {key: _writable(entry, hidden) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_writable(entry) for entry in value]
+        return [_writable(entry, hidden) for entry in value]
     if isinstance(value, str):
-        return redact(value)
+        return redact(value, hidden)
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     return value

@@ -5,7 +5,7 @@ looks up nothing, whoever wrote it. Secrets and texts from the environment are l
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mlrun.allowlist import check_targets
 from mlrun.errors import MlrunError
-from mlrun.secrecy import HIDDEN, is_secret, redact
+from mlrun.secrecy import HIDDEN, is_secret, redact, secrets
 
 _LOOKUP = re.compile(r"\$\{[^{}]*:")  # ${oc.env:…}: all but references like ${trainer.epochs}
 _STAND_IN = "\0"
@@ -27,7 +27,7 @@ def for_the_record(config: DictConfig) -> dict[str, Any]:
     without_lookups = OmegaConf.create(_each_text(raw, _stand_in))
     marked = OmegaConf.to_container(without_lookups, resolve=True)
     resolved = OmegaConf.to_container(config, resolve=True)
-    return _recordable(resolved, marked, "")  # type: ignore[no-any-return]
+    return _recordable(resolved, marked, "", secrets())  # type: ignore[no-any-return]
 
 
 def check_lookups(config: DictConfig) -> None:
@@ -105,14 +105,14 @@ def _stand_in(text: str) -> str:
     return _STAND_IN if _LOOKUP.search(text) else text
 
 
-def _recordable(value: Any, marked: Any, name: str) -> Any:
+def _recordable(value: Any, marked: Any, name: str, hidden: Sequence[str]) -> Any:
     """`marked` is the same value with a stand-in for whatever was looked up."""
     if isinstance(value, dict) and isinstance(marked, dict):
-        return {k: _recordable(v, marked.get(k), f"{name}.{k}") for k, v in value.items()}
+        return {k: _recordable(v, marked.get(k), f"{name}.{k}", hidden) for k, v in value.items()}
     if isinstance(value, list) and isinstance(marked, list):
         pairs = zip(value, marked, strict=True)
-        return [_recordable(entry, mark, name) for entry, mark in pairs]
+        return [_recordable(entry, mark, name, hidden) for entry, mark in pairs]
     looked_up = isinstance(marked, str) and _STAND_IN in marked
     if isinstance(value, bool | int | float | None):
         return value
-    return HIDDEN if looked_up or is_secret(name) else redact(str(value))
+    return HIDDEN if looked_up or is_secret(name) else redact(str(value), hidden)

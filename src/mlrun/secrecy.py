@@ -45,9 +45,13 @@ def hide_in_text(text: str) -> str:
     return redact(_NAMED_INSIDE.sub(rf"\g<1>{HIDDEN}", text))
 
 
-def redact(text: str) -> str:
-    """Text without the values of those environment variables that hold secrets."""
-    for name, value in os.environ.items():
-        if len(value) >= SHORTEST and is_secret(name):
-            text = text.replace(value, HIDDEN)
+def secrets() -> list[str]:
+    """The values of those environment variables that hold secrets."""
+    return [v for name, v in os.environ.items() if len(v) >= SHORTEST and is_secret(name)]
+
+
+def redact(text: str, hidden: Sequence[str] | None = None) -> str:
+    """Text without the secrets; those of the environment if they are not given."""
+    for value in secrets() if hidden is None else hidden:
+        text = text.replace(value, HIDDEN)
     return text

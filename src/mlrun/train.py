@@ -7,9 +7,10 @@ configuration and a function that makes the run folder.
 import gc
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -30,11 +31,12 @@ from mlrun.memory import memory_told
 from mlrun.metrics import class_accuracy, shown
 from mlrun.models.summary import layers_of
 from mlrun.predictions import write_predictions
-from mlrun.record import Record, begin, recorded
+from mlrun.record import Record, begin, recorded, write_for_people
 from mlrun.report.console import Console
 from mlrun.report.plots import draw_curve, draw_predictions
+from mlrun.report.provenance import made_of
 from mlrun.run_folder import RunFolder, locked
-from mlrun.saved_config import check_lookups
+from mlrun.saved_config import check_lookups, for_the_record, left_out
 from mlrun.trained import Trained, scored_parts, set_threads
 
 log = logging.getLogger(__name__)
@@ -44,7 +46,7 @@ log = logging.getLogger(__name__)
 class Job:
     """Everything a run needs, built and known to fit together."""
 
-    config: DictConfig
+    recorded: dict[str, Any]  # the configuration as plain values
     settings: Settings
     dataset: Dataset
     learner: Learner
@@ -100,7 +102,7 @@ def train(
         with locked(run), recorded(run) as outcome:
             console.log_to(run.log)
             announce(console, job)
-            write_beginning(run, job, command=command, overrides=overrides)
+            write_beginning(run, job, config=config, command=command, overrides=overrides)
             progress = Progress()
             outcome.status = carry_out(run, job, console, progress=progress)
         return progress.best_score
@@ -151,7 +153,31 @@ def prepare(config: DictConfig, settings: Settings, dataset: Dataset | None = No
     )
     threads = set_threads(learner.model, dataset.spec, trainer.batch_size)
     seconds = time.perf_counter() - started
-    return Job(config, settings, dataset, learner, engine, trained, threads, seconds)
+    recorded = for_the_record(config)
+    return Job(recorded, settings, dataset, learner, engine, trained, threads, seconds)
+
+
+def sibling(job: Job, config: DictConfig, seed: int) -> Job:
+    """The job of another seed on the same data, in a fraction of the time.
+
+    Args:
+        job: prepared already.
+        config: its configuration, in which nothing refers to the seed.
+        seed: of the new one.
+    """
+    started = time.perf_counter()
+    settings = replace(job.settings, seed=seed)
+    seed_everything(seed, job.trained.device, deterministic=settings.trainer.deterministic)
+    learner, engine = build_learner(config, settings, job.dataset, job.trained.device)
+    return replace(
+        job,
+        recorded=job.recorded | {"seed": seed},
+        settings=settings,
+        learner=learner,
+        engine=engine,
+        trained=replace(job.trained, model=learner.model, objective=learner.objective),
+        seconds=time.perf_counter() - started,
+    )
 
 
 def announce(console: Console, job: Job) -> None:
@@ -182,18 +208,34 @@ def write_beginning(
     run: RunFolder,
     job: Job,
     *,
+    config: DictConfig,
     command: Sequence[str],
     overrides: Sequence[str],
-    config: DictConfig | None = None,
 ) -> None:
-    """Config (the job's if not given), overrides, split and the first run.json."""
+    """Config, overrides, split and the first run.json."""
+    write_for_people(run, config, overrides)
+    recorded = for_the_record(config)
+    for key in left_out(recorded):
+        log.warning("%s is a secret or from the environment: without it nobody opens this run", key)
+    write_first_record(run, job, recorded, command=command, made_of=made_of(job.dataset.files))
+
+
+def write_first_record(
+    run: RunFolder,
+    job: Job,
+    config: Mapping[str, Any],
+    *,
+    command: Sequence[str],
+    made_of: Mapping[str, Any],
+) -> None:
+    """Split and the first run.json; see `record.begin`."""
     begin(
         run,
-        config or job.config,
         job.dataset,
         settings=job.settings,
+        config=config,
         command=command,
-        overrides=overrides,
+        made_of=made_of,
         device=str(job.trained.device),
         engine=job.engine.name,
         threads=job.threads,
@@ -217,7 +259,7 @@ def learn(
     with (
         memory_told(job.learner, member.train, trainer),
         interruptible() as stop_if_asked,
-        Record(run, job.config, job.dataset, job.settings, resumed=resumed) as record,
+        Record(run, job.recorded, job.dataset, job.settings, resumed=resumed) as record,
     ):
         for [(_, row)] in fit([member], job.engine, job.trained.outputs_of, stop=stop_if_asked):
             if isinstance(row, Diverged):

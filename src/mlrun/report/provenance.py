@@ -1,5 +1,6 @@
 """What a run was made of: versions, commit, data files."""
 
+import functools
 import hashlib
 import platform
 import subprocess
@@ -14,6 +15,12 @@ from mlrun import __version__
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "hydra-core", "omegaconf")
 
 
+def made_of(files: Mapping[str, Path]) -> dict[str, Any]:
+    """What run.json says of this: data, versions, git."""
+    return {"data": data_files(files), "versions": versions(), "git": git_state()}
+
+
+@functools.cache  # of what is installed
 def versions() -> dict[str, str]:
     """Of mlrun, Python and what computes."""
     found = {"mlrun": __version__, "python": platform.python_version()}

@@ -66,6 +66,7 @@ def untrained(
     path, categorical = Path("t.csv"), ["color", "model/floor"]
     contract = fit_table(
         table,
+        np.arange(len(table)),
         path=path,
         categorical=categorical,
         encode="onehot",
@@ -75,7 +76,9 @@ def untrained(
     kind = "classification" if classes else "regression"
     spec = Spec(kind, (len(contract["features"]),), len(classes) or 1, classes, target="y")
     spec = replace(spec, target_center=0.0 if classes else 1e4, target_scale=1 if classes else 50.0)
-    return rebuilt(config, spec, contract, raw_rows(table, contract, path)), config
+    rows = raw_rows(table, contract, path)
+    assert isinstance(rows, torch.Tensor)
+    return rebuilt(config, spec, contract, rows), config
 
 
 def rebuilt(config: DictConfig, spec: Spec, contract: Contract, rows: torch.Tensor) -> Trained:

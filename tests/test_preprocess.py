@@ -33,7 +33,9 @@ MIXED = pd.DataFrame(
 
 def fit(table: pd.DataFrame, *categorical: str, **settings: Any) -> Contract:
     defaults: dict[str, Any] = {"encode": "onehot", "scale": "standard", "missing": "error"}
-    return fit_table(table, path=PATH, categorical=categorical, **defaults | settings)
+    return fit_table(
+        table, np.arange(len(table)), path=PATH, categorical=categorical, **defaults | settings
+    )
 
 
 def apply(contract: Contract, table: pd.DataFrame) -> Tensor:

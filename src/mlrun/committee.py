@@ -11,7 +11,8 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from mlrun.build import build
-from mlrun.data.spec import REGRESSION, Dataset, Rows, Spec
+from mlrun.data.rows import Rows
+from mlrun.data.spec import REGRESSION, Dataset, Spec
 from mlrun.errors import MlrunError
 from mlrun.metrics import scores
 from mlrun.run_folder import RunFolder, open_run

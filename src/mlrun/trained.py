@@ -18,7 +18,8 @@ from mlrun.build import build, plain
 from mlrun.checkpoint import BEST_PARTS, State, load
 from mlrun.config import Settings, Trainer, settings_of
 from mlrun.data.preprocess import Contract, build_preprocess
-from mlrun.data.spec import EXAMPLES, Dataset, Rows, Spec
+from mlrun.data.rows import Rows
+from mlrun.data.spec import EXAMPLES, Dataset, Spec
 from mlrun.device import choose_device, choose_threads
 from mlrun.engine import Features
 from mlrun.engines import choose_outputs
@@ -66,8 +67,7 @@ class Trained:
         return self.outputs_of(self.model, self._inputs(rows))
 
     def _inputs(self, rows: Rows) -> Tensor:
-        inputs: Tensor = self.preprocess(rows.inputs)
-        return inputs.to(self.device)
+        return rows.prepared(self.preprocess).to(self.device)
 
 
 def scored_parts(dataset: Dataset, trainer: Trainer) -> dict[str, Rows]:

@@ -214,6 +214,6 @@ def order_or_groups(column: pd.Series, path: Path, *, in_order: bool) -> NDArray
         ) from None
 
 
-def row_ids(table: pd.DataFrame, column: str | None) -> list[Any]:
+def row_ids(table: pd.DataFrame, column: str | None) -> Sequence[Any]:
     """What pred.csv calls the rows: the id column, else row numbers from 0 as pandas counts."""
-    return list(range(len(table))) if column is None else table[column].fillna("").tolist()
+    return range(len(table)) if column is None else table[column].fillna("").tolist()

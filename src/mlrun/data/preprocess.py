@@ -6,6 +6,7 @@ rebuilds the `nn.Module` that turns raw rows into features, so nothing is ever p
 """
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mlrun.arguments import from_plain
+from mlrun.data.rows import Columns, let_go
 from mlrun.data.table import as_numbers, as_text, first_missing, place
 from mlrun.errors import MlrunError, did_you_mean
 
 log = logging.getLogger(__name__)
 
+MOST_IN_MEMORY = 2**24  # numbers of a table; a larger one's columns are not copied together
 UNKNOWN = "(unknown)"  # the bucket for categories that training never saw
 Contract = dict[str, Any]
 
@@ -45,6 +48,7 @@ class TablePreprocess(nn.Module):
         nan = float("nan")
         fill = [nan if c["fill"] is None else c["fill"] for c in columns]
         level = [nan if f["level"] is None else f["level"] for f in features]
+        self.only_numbers = all(f["level"] is None for f in features)
         self.register_buffer("source", torch.tensor([f["column"] for f in features]))
         self.register_buffer("level", torch.tensor(level, dtype=torch.float64))
         self.register_buffer("center", _doubles(f["center"] for f in features))
@@ -55,6 +59,8 @@ class TablePreprocess(nn.Module):
         """(n, columns) → (n, features)."""
         filled = torch.where(rows.isnan(), self.fill, rows)[:, self.source]
         scaled = (filled - self.center) / self.scale
+        if self.only_numbers:
+            return scaled.float()
         return torch.where(self.level.isnan(), scaled, (filled == self.level).double()).float()
 
 
@@ -134,6 +140,7 @@ def _doubles(values: Any) -> Tensor:
 
 def fit_table(
     table: pd.DataFrame,
+    rows: NDArray[np.int64],
     *,
     path: Path,
     categorical: Sequence[str],
@@ -144,7 +151,8 @@ def fit_table(
     """Fit on the training rows: one entry per column, one or more features of each.
 
     Args:
-        table: the training rows, feature columns only.
+        table: feature columns only.
+        rows: the training rows.
         path: the file they come from, for messages.
         categorical: which columns hold categories.
         encode: onehot | ordinal.
@@ -157,15 +165,17 @@ def fit_table(
     columns: list[dict[str, Any]] = []
     features: list[dict[str, Any]] = []
     for index, name in enumerate(table.columns):
+        column_of_rows = table[name].iloc[rows]
         if name in categorical:
-            levels = sorted(set(as_text(table[name])) - {None}, key=_natural)
+            levels = sorted(set(as_text(column_of_rows)) - {None}, key=_natural)
             fill = None if missing == "error" else float(len(levels))
             columns.append({"name": name, "categories": levels, "fill": fill})
             features += _category_features(index, name, levels, encode)
         else:
-            column, feature = _fit_number(table[name], path, scale=scale, missing=missing)
+            column, feature = _fit_number(column_of_rows, path, scale=scale, missing=missing)
             columns.append(column)
             features.append({"name": name, "column": index, "level": None} | feature)
+        let_go(table[name].to_numpy())
     return {"input": "table", "columns": columns, "features": features, "unused": []}
 
 
@@ -281,9 +291,16 @@ def tell_surplus(table: pd.DataFrame, contract: Contract, path: Path) -> None:
 
 
 def raw_rows(
-    table: pd.DataFrame, contract: Contract, path: Path, *, allow_unknown: bool = True
-) -> Tensor:
+    table: pd.DataFrame,
+    contract: Contract,
+    path: Path,
+    *,
+    allow_unknown: bool = True,
+    memory_budget: float = math.inf,
+) -> Tensor | Columns:
     """The table's columns by name, in the contract's order, as (n, columns) float64.
+
+    A large table's stay where they are; see `Columns` for `memory_budget`, in bytes.
 
     Raises:
         MlrunError: a column is missing, holds text where numbers are due, lacks a value, or holds a
@@ -301,6 +318,8 @@ def raw_rows(
         _raw_column(table[column["name"]], column, path, allow_unknown)
         for column in contract["columns"]
     ]
+    if len(table) * len(parts) > MOST_IN_MEMORY:
+        return Columns(parts, memory_budget=memory_budget)
     return torch.from_numpy(np.stack(parts, axis=1))
 
 

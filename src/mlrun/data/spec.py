@@ -1,6 +1,5 @@
 """What data tells the rest of the program about itself."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mlrun.arguments import from_plain
+from mlrun.data.rows import Rows
 from mlrun.errors import MlrunError
 
 REGRESSION, CLASSIFICATION = "regression", "classification"
@@ -48,23 +48,6 @@ class Spec:
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows as read, before preprocessing."""
-
-    inputs: Tensor  # (n, columns) float64 or (n, channels, height, width) uint8
-    targets: Tensor | None  # (n, 1) float32 in the target's unit, or (n,) int64 class numbers
-    ids: list[Any]  # what names each row in pred.csv
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def take(self, index: Sequence[int]) -> "Rows":
-        """The rows of these numbers, in this order."""
-        targets = None if self.targets is None else self.targets[index]
-        return Rows(self.inputs[index], targets, [self.ids[i] for i in index])
-
-
-@dataclass(frozen=True)
 class Dataset:
     """A task's data, split, with the preprocessing fitted on the training rows alone."""
 
@@ -88,4 +71,4 @@ class Dataset:
     @property
     def examples(self) -> Tensor:
         """A few raw validation rows; checkpoints keep them, so that an export can be checked."""
-        return self.valid.inputs[:EXAMPLES].clone()
+        return self.valid.take(range(min(EXAMPLES, len(self.valid)))).inputs.clone()

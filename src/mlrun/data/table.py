@@ -4,15 +4,20 @@ import csv
 import io
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mlrun.data.big_table import Layout, NotPlain, read_big
+from mlrun.data.rows import let_go
 from mlrun.errors import MlrunError
 
 SEPARATORS = (",", ";", "\t", "|")
+BIG = 16 * 2**20  # bytes; smaller files are parsed in a tenth of a second
 Numbers = NDArray[np.float64]
 
 
@@ -30,10 +35,12 @@ def read_table(
     Raises:
         MlrunError: no such file, not UTF-8 text, empty, no rows, ragged, two columns of a name.
     """
+    if _is_big(path) and (found := _read_big(path, duplicates, identifier, decimal)) is not None:
+        return found
     text = _read_text(path)
     try:
         separator = _separator(text)
-        header = _check_widths(text, separator, path)
+        header, _ = _measure(lambda: io.StringIO(text), separator, path)
         names = _unique(header, duplicates, path)
         table = pd.read_csv(
             io.StringIO(text.lstrip("\n ")),
@@ -44,13 +51,50 @@ def read_table(
             decimal=decimal,
             skipinitialspace=True,
             low_memory=False,
-            dtype={name: str for name in names if name == identifier or name.lower() == "id"},
+            dtype=dict.fromkeys(_kept_as_text(names, identifier), str),
         )
     except (csv.Error, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise MlrunError(f"{path} cannot be read as CSV: {error}") from None
     if table.empty:
         raise MlrunError(f"{path} has a header but no rows")
     return table
+
+
+def _kept_as_text(names: list[str], identifier: str | None) -> list[str]:
+    return [name for name in names if name == identifier or name.lower() == "id"]
+
+
+def _is_big(path: Path) -> bool:
+    try:
+        return path.stat().st_size >= BIG
+    except OSError:
+        return False  # whoever reads it says why
+
+
+def _read_big(
+    path: Path, duplicates: str, identifier: str | None, decimal: str
+) -> pd.DataFrame | None:
+    """The table out of the cache, made first where it is not there; None: read it as any other."""
+
+    def layout() -> Layout:
+        with path.open(encoding="utf-8-sig") as file:
+            first = next((line for line in file if line.strip("\n ")), "")
+        if not first or '"' in first:
+            raise NotPlain
+        separator = _separator(first)
+        header, rows = _measure(lambda: path.open(encoding="utf-8-sig"), separator, path)
+        if rows == 0:
+            raise NotPlain
+        names = _unique(header, duplicates, path)
+        texts = tuple(_kept_as_text(names, identifier))
+        return Layout(tuple(names), rows, separator, decimal, texts)
+
+    try:
+        return read_big(path, layout, settings=[duplicates, identifier, decimal])
+    except (UnicodeDecodeError, NotPlain):
+        return None  # whoever reads it whole says where
+    except (csv.Error, pd.errors.ParserError) as error:
+        raise MlrunError(f"{path} cannot be read as CSV: {error}") from None
 
 
 def _read_text(path: Path) -> str:
@@ -63,8 +107,6 @@ def _read_text(path: Path) -> str:
         raise MlrunError(f"{path}, line {line}: not UTF-8 text; save it as CSV UTF-8") from None
     if not text.strip():
         raise MlrunError(f"{path} is empty")
-    if "\0" in text:
-        raise MlrunError(f"{path} holds zero bytes: it is not a CSV file")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -78,22 +120,29 @@ def _separator(text: str) -> str:
     return max(SEPARATORS, key=names)
 
 
-def _check_widths(text: str, separator: str, path: Path) -> list[str]:
-    """The header's names, once every line is known to have as many fields."""
-    reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
-    header = [name.strip() for name in next(filter(_holds, reader), [])]
-    if not header:
-        raise MlrunError(f"{path} is empty")
-    if '"' in text:
-        widths = ((reader.line_num, len(fields)) for fields in reader if _holds(fields))
-    else:  # counting separators is 20 times faster than parsing
-        lines = enumerate(io.StringIO(text), start=1)
-        widths = ((n, line.count(separator) + 1) for n, line in lines if line.strip("\n "))
-    for line, width in widths:
-        if width != len(header):
-            fields = f"{width} field{'s' if width != 1 else ''}"
-            raise MlrunError(f"{path}, line {line}: {fields}, but the header has {len(header)}")
-    return header
+def _measure(open_text: Callable[[], TextIO], separator: str, path: Path) -> tuple[list[str], int]:
+    """The header's names and the number of rows, once every line has as many fields."""
+    with open_text() as file:
+        marks = {mark for line in file for mark in ('"', "\0") if mark in line}
+    if "\0" in marks:
+        raise MlrunError(f"{path} holds zero bytes: it is not a CSV file")
+    with open_text() as file:
+        reader = csv.reader(file, delimiter=separator, skipinitialspace=True)
+        header = [name.strip() for name in next(filter(_holds, reader), [])]
+        if not header:
+            raise MlrunError(f"{path} is empty")
+        if '"' in marks:
+            widths = ((reader.line_num, len(fields)) for fields in reader if _holds(fields))
+        else:  # counting separators is 20 times faster than parsing
+            lines = enumerate(file, start=reader.line_num + 1)
+            widths = ((n, line.count(separator) + 1) for n, line in lines if line.strip("\n "))
+        rows = 0
+        for line, width in widths:
+            rows += 1
+            if width != len(header):
+                fields = f"{width} field{'s' if width != 1 else ''}"
+                raise MlrunError(f"{path}, line {line}: {fields}, but the header has {len(header)}")
+    return header, rows
 
 
 def _holds(fields: list[str]) -> bool:
@@ -133,7 +182,13 @@ def as_numbers(column: pd.Series, path: Path, *, advice: str = "") -> Numbers:
     Raises:
         MlrunError: a value is no number or not finite, named with its row (first row: 1).
     """
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    if column.dtype == np.float64:  # as they are: a large column is not copied
+        numbers = column.to_numpy()
+    else:
+        numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    if np.isfinite(numbers).all():
+        let_go(numbers)
+        return numbers
     bad = np.isinf(numbers) | (np.isnan(numbers) & column.notna().to_numpy())
     if bad.any():
         at = int(bad.argmax())

@@ -22,9 +22,10 @@ from mlrun.data.preprocess import (
     raw_rows,
     tell_surplus,
 )
+from mlrun.data.rows import Rows
 from mlrun.data.sample import write_sample
 from mlrun.data.selection import select_top
-from mlrun.data.spec import CLASSIFICATION, REGRESSION, Dataset, Rows, Spec
+from mlrun.data.spec import CLASSIFICATION, REGRESSION, Dataset, Spec
 from mlrun.data.split import Split, recorded_split, split_rows
 from mlrun.data.table import read_table
 from mlrun.errors import MlrunError, did_you_mean
@@ -64,6 +65,7 @@ class Tabular:
     missing: str | float
     decimal: str
     duplicates: str
+    memory_budget: float
     sample: str | None
     split: Mapping[str, Any]
     needs: ClassVar = ("train",)  # the roles of files it cannot do without
@@ -75,6 +77,8 @@ class Tabular:
             _one_of("data.missing", self.missing, MISSING, "a number")
         elif not math.isfinite(self.missing):
             raise MlrunError(f"data.missing={self.missing}: a finite number is wanted")
+        if not self.memory_budget > 0:
+            raise MlrunError(f"data.memory_budget={self.memory_budget}: must be more than 0")
         if isinstance(self.categorical, str):
             _one_of("data.categorical", self.categorical, ("auto", "none"), "a list [a,b]")
         if isinstance(self.features, str):
@@ -127,15 +131,16 @@ class Tabular:
             **self._target_scaling(values[train], kind),
         )
         rows = self.read(table, contract, spec, files["train"])
+        held = rows.take(valid.tolist())
         others = None if test is None else self.read(test, contract, spec, files["test"])
         return Dataset(
             spec=spec,
             preprocess=build_preprocess(contract),
             contract=contract,
             train=rows.take(train.tolist()),
-            valid=rows.take(valid.tolist()),
+            valid=held,
             test=others if others is not None and others.targets is not None else None,
-            predict=rows.take(valid.tolist()) if others is None else others,
+            predict=held if others is None else others,
             files=dict(files),
             split={"train": train.tolist(), "valid": valid.tolist()},
             sample=sample,
@@ -168,7 +173,8 @@ class Tabular:
         if spec.target in table.columns and table[spec.target].notna().any():
             targets = _as_tensor(roles.target_values(table[spec.target], spec.classes, path))
         ids = roles.row_ids(table, roles.id_column(self.id, table))
-        inputs = raw_rows(table, contract, path, allow_unknown=allow_unknown)
+        budget = self.memory_budget * 1e9
+        inputs = raw_rows(table, contract, path, allow_unknown=allow_unknown, memory_budget=budget)
         return Rows(inputs, targets, ids)
 
     # The steps of load, in its order.
@@ -231,9 +237,9 @@ class Tabular:
         if not columns:
             raise MlrunError(f"{path}: no column is left to learn '{target}' from")
         check_table(table[columns], path=path, categorical=categorical, missing=self.missing)
-        rows = table.iloc[train]
         contract = fit_table(
-            rows[columns],
+            table[columns],
+            train,
             path=path,
             categorical=categorical,
             encode=self.encode,
@@ -241,7 +247,8 @@ class Tabular:
             missing=self.missing,
         )
         if isinstance(self.features, Mapping):
-            features = build_preprocess(contract)(raw_rows(rows, contract, path)).numpy()
+            rows = Rows(raw_rows(table, contract, path), None, [], torch.from_numpy(train))
+            features = rows.prepared(build_preprocess(contract)).numpy()
             contract = select_top(contract, features, values[train], **self.features)
         used = {column["name"] for column in contract["columns"]}
         return contract | {"unused": [str(name) for name in table.columns if name not in used]}

@@ -7,15 +7,15 @@ import logging
 import os
 import platform
 import shutil
-import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import platformdirs
 import torch
+
+from mlrun.cache import cache_folder, is_private
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +38,9 @@ def load() -> ctypes.CDLL:
     shipped = SOURCE.with_name(f"kernel-{variant()}.so")
     if shipped.is_file():
         return ctypes.CDLL(str(shipped))
-    with _cache_folder() as folder:
+    with _folder() as folder:
         path = folder / f"{_key()}.so"
-        if not (path.is_file() and _is_private(path)):
+        if not (path.is_file() and is_private(path)):
             log.info("compiling the native kernel, once on this machine")
             compile_to(path)
         return ctypes.CDLL(str(path))
@@ -88,23 +88,11 @@ def _key() -> str:
 
 
 @contextmanager
-def _cache_folder() -> Iterator[Path]:
-    """A folder that only this user can write to: the cache, else one that is soon gone."""
-    folder = platformdirs.user_cache_path("mlrun") / "native"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        usable = _is_private(folder) and os.access(folder, os.W_OK)
-    except OSError:
-        usable = False
-    if usable:
+def _folder() -> Iterator[Path]:
+    """The cache; where there is none, a folder that is soon gone."""
+    folder = cache_folder("native")
+    if folder is not None:
         yield folder
         return
     with tempfile.TemporaryDirectory(prefix="mlrun-") as passing:
         yield Path(passing)
-
-
-def _is_private(path: Path) -> bool:
-    """Whether nobody else could have put code there."""
-    status = path.lstat()
-    others_write = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return status.st_uid == os.getuid() and not others_write and not path.is_symlink()

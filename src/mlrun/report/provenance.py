@@ -78,6 +78,12 @@ def data_files(files: Mapping[str, Path]) -> list[dict[str, Any]]:
 
 
 def sha256(path: Path) -> str:
-    """The file's SHA-256, in hexadecimal."""
+    """The file's SHA-256, in hexadecimal; computed once for a file that stays as it is."""
+    status = path.stat()
+    return _sha256(path.resolve(), status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _sha256(path: Path, *_: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

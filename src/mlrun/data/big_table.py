@@ -1,0 +1,209 @@
+"""Large CSV files: read in pieces, kept as memory-mapped columns, parsed once.
+
+The cache is addressed by content: the file's SHA-256 and all settings that change what is read. It
+is written under another name, synced and renamed, so that it is there whole or not at all. Numbers
+are kept as float64, texts as numbers of a list of texts.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mlrun.cache import cache_folder
+from mlrun.data.rows import let_go
+from mlrun.report.provenance import sha256
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1  # of the cache; what another one wrote is not read
+ROWS_AT_ONCE = 50_000
+MOST_TABLES = 8  # in the cache; those not used for longest go
+LARGEST_WHOLE = 2.0**53  # beyond it float64 does not hold every whole number
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is known of a file before its values are read."""
+
+    names: tuple[str, ...]
+    rows: int
+    separator: str
+    decimal: str
+    texts: tuple[str, ...]  # columns kept as the text they are
+
+
+@dataclass
+class Column:
+    """What a column has turned out to hold so far."""
+
+    kinds: set[str]  # of its pieces: number, flag, text
+    codes: dict[str, int]  # text → its number
+
+
+class NotPlain(Exception):
+    """A file that is better read whole."""
+
+
+def read_big(
+    path: Path, layout: Callable[[], Layout], *, settings: Sequence[Any]
+) -> pd.DataFrame | None:
+    """The table, its numbers mapped from the cache; None where there is no cache to be had.
+
+    Args:
+        path: the file.
+        layout: looks through the file, UTF-8 text whose lines all have as many fields.
+        settings: all that changes how it is read.
+
+    Raises:
+        pandas.errors.ParserError: it cannot be read as CSV.
+        NotPlain: or whatever else `layout` raises.
+    """
+    tables = cache_folder("tables")
+    if tables is None:
+        return None
+    folder = tables / _key(path, settings)
+    try:
+        if not folder.is_dir():
+            log.info("reading %s for the first time", path)
+            _write(path, layout(), folder)
+            _forget_old(tables)
+        os.utime(folder)
+        return _open(folder)
+    except OSError as error:  # a full disk, for one
+        log.info("%s is not kept in the cache: %s", path, error.strerror)
+        return None
+
+
+def _key(path: Path, settings: Sequence[Any]) -> str:
+    whole = [FORMAT, pd.__version__, sha256(path), *settings]
+    return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:32]
+
+
+def _forget_old(tables: Path) -> None:
+    newest = sorted(tables.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    for folder in newest[MOST_TABLES:]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# --- from the file to the cache -------------------------------------------------------------
+
+
+def _write(path: Path, layout: Layout, folder: Path) -> None:
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(mode=0o700)
+    try:
+        columns = _fill(path, layout, unfinished)
+        kinds = {name: {"kind": _kind(c), "texts": [*c.codes]} for name, c in columns.items()}
+        described = {"rows": layout.rows, "columns": kinds}
+        (unfinished / "columns.json").write_text(json.dumps(described), encoding="utf-8")
+        for file in unfinished.iterdir():
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+        if not folder.is_dir():  # another process may have been faster
+            unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _fill(path: Path, layout: Layout, folder: Path) -> dict[str, Column]:
+    columns = {name: Column(set(), {}) for name in layout.names}
+    shape = (len(layout.names), layout.rows)
+    values = np.memmap(folder / "values.bin", dtype=np.float64, mode="w+", shape=shape)
+    for start, piece in _pieces(path, layout, layout.names, layout.texts):
+        for row, name in enumerate(layout.names):
+            values[row, start : start + len(piece)] = _as_floats(piece[name], columns[name])
+        let_go(values)
+    # A column that held numbers in one piece and texts in another is text, read as it stands.
+    mixed = [name for name, column in columns.items() if len(column.kinds) > 1]
+    for name in mixed:
+        columns[name] = Column(set(), {})
+    for start, piece in _pieces(path, layout, mixed, mixed) if mixed else ():
+        for name in mixed:
+            row = layout.names.index(name)
+            values[row, start : start + len(piece)] = _as_floats(piece[name], columns[name])
+    values.flush()
+    return columns
+
+
+def _pieces(
+    path: Path, layout: Layout, names: Sequence[str], texts: Sequence[str]
+) -> Iterator[tuple[int, pd.DataFrame]]:
+    """(first row, rows) from the file, a piece at a time."""
+    with path.open(encoding="utf-8-sig") as file:
+        skip_header(file)
+        start = 0
+        for piece in pd.read_csv(
+            file,
+            sep=layout.separator,
+            names=list(layout.names),
+            usecols=list(names),
+            header=None,
+            index_col=False,
+            decimal=layout.decimal,
+            skipinitialspace=True,
+            low_memory=False,
+            dtype=dict.fromkeys(texts, str),
+            chunksize=ROWS_AT_ONCE,
+        ):
+            yield start, piece
+            start += len(piece)
+
+
+def skip_header(file: TextIO) -> None:
+    """Read on to the line behind the header."""
+    while not file.readline().strip("\n "):
+        pass
+
+
+def _as_floats(piece: pd.Series, column: Column) -> NDArray[np.float64]:
+    """Numbers as they are, flags as 0 and 1, texts as their numbers in the column's list."""
+    if pd.api.types.is_bool_dtype(piece.dtype):
+        column.kinds.add("flag")
+        return piece.to_numpy(dtype=np.float64)
+    if pd.api.types.is_numeric_dtype(piece.dtype):
+        numbers = piece.to_numpy(dtype=np.float64, na_value=np.nan)
+        whole = pd.api.types.is_integer_dtype(piece.dtype)
+        exact = not whole or bool((np.abs(numbers) <= LARGEST_WHOLE).all())
+        if not piece.isna().all():  # a piece without any value is of whatever kind the others are
+            column.kinds.update({"number"} if exact else {"number", "too large"})
+        return numbers
+    column.kinds.add("text")
+    codes, levels = pd.factorize(piece)
+    numbers = np.array([column.codes.setdefault(str(t), len(column.codes)) for t in levels])
+    return np.where(codes < 0, np.nan, np.append(numbers, 0)[codes].astype(np.float64))
+
+
+def _kind(column: Column) -> str:
+    return next(iter(column.kinds), "number")
+
+
+# --- from the cache to a table --------------------------------------------------------------
+
+
+def _open(folder: Path) -> pd.DataFrame:
+    described: Mapping[str, Any] = json.loads((folder / "columns.json").read_text("utf-8"))
+    kinds = described["columns"]
+    shape = (len(kinds), described["rows"])
+    values = np.memmap(folder / "values.bin", dtype=np.float64, mode="r", shape=shape)
+    columns = {name: _column(values[row], kinds[name]) for row, name in enumerate(kinds)}
+    return pd.DataFrame(columns, copy=False)
+
+
+def _column(values: NDArray[np.float64], described: Mapping[str, Any]) -> NDArray[Any]:
+    if described["kind"] == "flag":
+        return values.astype(bool)
+    if described["kind"] == "number":
+        return values
+    texts = np.array([*described["texts"], np.nan], dtype=object)
+    return texts[np.nan_to_num(values, nan=len(texts) - 1).astype(np.int64)]

@@ -6,14 +6,14 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from mlrun.native import library
+from mlrun.native import compiler, library
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _sanitized_kernel():
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         checked = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1")
-        patch.setattr(library, "FLAGS", (*library.FLAGS, *checked))
+        patch.setattr(compiler, "FLAGS", (*compiler.FLAGS, *checked))
         patch.setattr(platformdirs, "user_cache_path", lambda _: Path(folder))
         library.load.cache_clear()
         yield

@@ -24,7 +24,7 @@ from mlrun.engines import choose_engine
 from mlrun.errors import MlrunError
 from mlrun.models.dropout import Dropout
 from mlrun.models.parts import ACTIVATIONS
-from mlrun.native import calls, library
+from mlrun.native import calls, compiler, library
 from mlrun.native.engine import Native, outputs_by_kernel
 from mlrun.native.network import Unsupported, network_of
 from mlrun.objective import Objective
@@ -296,7 +296,7 @@ def fresh_cache(tmp_path, monkeypatch):
     """No library yet, and a cache of its own; the folder the library will be in."""
     library.load.cache_clear()
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda _: tmp_path)
-    monkeypatch.setattr(library, "FLAGS", (*library.FLAGS, "-O0"))  # compiles in a second
+    monkeypatch.setattr(compiler, "FLAGS", (*compiler.FLAGS, "-O0"))  # compiles in a second
     yield tmp_path / "native"
     library.load.cache_clear()
 

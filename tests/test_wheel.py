@@ -30,4 +30,6 @@ def test_the_wheel_runs_from_an_empty_folder_in_another_environment(workdir):
     run = Path(step(binaries / "mlrun", "debug=smoke", "quiet=true").strip())
     assert (run / "pred.csv").is_file()
     assert "valid" in step(binaries / "mlrun", "evaluate", run)
+    assert "native" in (run / "run.json").read_text()
     assert not (workdir / "venv" / "conf").exists()
+    assert [*(workdir / "venv").rglob("kernel-*.so")]

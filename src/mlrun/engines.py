@@ -10,6 +10,7 @@ from mlrun.engine import Engine, Learner
 from mlrun.errors import MlrunError
 from mlrun.loop import Outputs
 from mlrun.native import library
+from mlrun.native.compiler import Unavailable
 from mlrun.native.engine import Native, outputs_by_kernel
 from mlrun.native.network import Unsupported, network_of, training_plan
 
@@ -45,6 +46,6 @@ def _why_not(look: Callable[[], object]) -> str:
     try:
         look()
         library.load()
-    except (Unsupported, library.Unavailable) as error:
+    except (Unsupported, Unavailable) as error:
         return str(error)
     return ""

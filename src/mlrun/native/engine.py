@@ -8,12 +8,14 @@ import ctypes
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adagrad, Adam, RMSprop
 
 from mlrun.data.batches import row_order
+from mlrun.device import choose_threads
 from mlrun.engine import Learner, Member, advance_step, diverged, step_sizes
 from mlrun.errors import Diverged
 from mlrun.models.dropout import epoch_keys
@@ -75,18 +77,31 @@ class Native:
 
 def outputs_by_kernel(model: nn.Module, inputs: Tensor) -> Tensor:
     """The model's outputs (n, out_features); a row's depend on no other row, to the last bit."""
-    network = network_of(model)
+    if model not in _described:
+        network = network_of(model)
+        _described[model] = network, plan_of(network)
+    network, plan = _described[model]
     inputs = inputs.flatten(1).contiguous()
     outputs = torch.empty(len(inputs), network.sizes[-1])
-    job = calls.Forward(
-        plan=ctypes.pointer(plan_of(network)),
-        parameters=_places([parameter.detach() for parameter in network.parameters]),
-        inputs=inputs.data_ptr(),
-        rows=len(inputs),
-        outputs=outputs.data_ptr(),
-    )
-    calls.forward([job], threads=1)
+    places = _places([parameter.detach() for parameter in network.parameters])
+    threads = choose_threads(network.multiply_adds * len(inputs))
+    rows = -(-len(inputs) // threads)
+    jobs = [
+        calls.Forward(
+            plan=ctypes.pointer(plan),
+            parameters=places,
+            inputs=part.data_ptr(),
+            rows=len(part),
+            outputs=outputs[start:].data_ptr(),
+        )
+        for start, part in zip(range(0, len(inputs), rows), torch.split(inputs, rows), strict=True)
+    ]
+    calls.forward(jobs, threads=threads)
     return outputs
+
+
+# Looking a model through takes as long as computing the outputs of a small one.
+_described: WeakKeyDictionary[nn.Module, tuple[Network, calls.Plan]] = WeakKeyDictionary()
 
 
 class _Epoch:

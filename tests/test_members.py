@@ -202,3 +202,10 @@ def test_groups_stay_together_in_folds(mlrun, write_csv):
     for fold in range(2):
         valid = json.loads(Path(f"many/members/fold_{fold}/split.json").read_text())["valid"]
         assert all({3 * (row // 3) + k for k in range(3)} <= {*valid} for row in valid)
+
+
+def test_members_the_kernel_lacks_are_stacked_and_others_take_turns_which_is_told(mlrun):
+    words = ("model.activation=prelu", "quiet=false", *TINY[1:], "seeds=4")
+    assert "one after another" not in mlrun(*words, "hydra.run.dir=stacked").out
+    told = mlrun(*words, "model.norm=batch", "hydra.run.dir=turns").out
+    assert "one after another, not stacked: BatchNorm1d keeps statistics of its own" in told

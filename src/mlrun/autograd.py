@@ -62,7 +62,7 @@ def outputs_by_torch(model: nn.Module, inputs: Tensor, precision: str) -> Tensor
     """The model's outputs (n, out_features), float32 on the CPU, so many rows at a time."""
     model.eval()
     size = IMAGES_AT_ONCE if inputs.dim() == 4 else ROWS_AT_ONCE
-    with torch.inference_mode(), _autocast(inputs.device, precision):
+    with torch.inference_mode(), autocast(inputs.device, precision):
         parts = [model(_filled(part, size)).float().cpu() for part in torch.split(inputs, size)]
     return torch.cat(parts)[: len(inputs)]
 
@@ -79,7 +79,7 @@ def train_step(
     total = torch.zeros((), device=train.inputs.device)
     learner.optimizer.zero_grad()
     for batch in batches:
-        with _autocast(train.inputs.device, trainer.precision):
+        with autocast(train.inputs.device, trainer.precision):
             outputs = learner.model(train.inputs[batch])
         loss = learner.objective.loss(outputs.float(), train.targets[batch])
         (loss * (len(batch) / rows)).backward()  # as one large batch would
@@ -112,6 +112,6 @@ def _filled(part: Tensor, size: int) -> Tensor:
     return torch.cat([part, part.new_zeros(missing, *part.shape[1:])]) if missing else part
 
 
-def _autocast(device: torch.device, precision: str) -> torch.autocast:
+def autocast(device: torch.device, precision: str) -> torch.autocast:
     """bfloat16 where the trainer asks for it."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

@@ -94,6 +94,11 @@ def step_sizes(rows: int, trainer: Trainer) -> list[list[int]]:
     return [sizes[start : start + trainer.accumulate] for start in starts]
 
 
+def will_step(optimizer: Optimizer) -> None:
+    """Tell the schedules of an optimizer that something else takes its steps; else they warn."""
+    optimizer._opt_called = True  # type: ignore[attr-defined]
+
+
 def advance_step(scheduler: LRScheduler) -> None:
     """Move a schedule that counts optimizer steps on."""
     if isinstance(scheduler, PER_STEP) and not at_its_end(scheduler):

@@ -14,7 +14,7 @@ from mlrun.build import build
 from mlrun.config import Settings
 from mlrun.data.batches import batch_sizes
 from mlrun.data.spec import REGRESSION, Dataset
-from mlrun.engine import Engine, Learner, step_sizes
+from mlrun.engine import Engine, Learner, step_sizes, will_step
 from mlrun.engines import choose_engine
 from mlrun.errors import MlrunError
 from mlrun.metrics import check_monitor
@@ -69,7 +69,7 @@ def rehearse(
         raise MlrunError(f"optimizer.lr={optimizer.param_groups[0]['lr']}: must be more than 0")
     scheduler = make_scheduler(optimizer)
     with _told_as("optimizer or scheduler"):
-        optimizer._opt_called = True  # type: ignore[attr-defined]  # else schedulers warn
+        will_step(optimizer)
         one_step(scheduler)
 
 

@@ -21,7 +21,7 @@ from mlrun.checkpoint import State
 from mlrun.committee import FOLDER, combined, scores_of
 from mlrun.config import Settings, settings_of
 from mlrun.data.spec import Dataset
-from mlrun.engine import Engine, Progress
+from mlrun.engine import Engine, Member, Progress
 from mlrun.errors import Diverged, MlrunError
 from mlrun.interrupt import interruptible
 from mlrun.loop import Row, finished, fit
@@ -36,6 +36,7 @@ from mlrun.resume import Stopped, changed, configuration, read_stopped, rebuild,
 from mlrun.run_data import load_run_data
 from mlrun.run_folder import RunFolder, claim_exactly, locked, open_run, remove_leftovers
 from mlrun.saved_config import for_the_record
+from mlrun.stack import Stacked, why_not
 from mlrun.train import (
     Job,
     announce,
@@ -260,10 +261,15 @@ def _memory(tasks: Sequence[Task]) -> float:
     return float(4 * rows + 10 * 4 * weights)
 
 
-def _engine(tasks: Sequence[Task]) -> Engine:
-    engine = tasks[0].job.engine
+def _engine(members: Sequence[Member], engine: Engine) -> Engine:
+    """For several members what the engine is for one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Native(threads=min(cores or 1, len(tasks))) if engine.name == "native" else engine
+    if engine.name == "native":
+        return Native(threads=min(cores or 1, len(members)))
+    if len(members) > 1 and (reason := why_not(members)):
+        log.info("the members are trained one after another, not stacked: %s", reason)
+        return engine
+    return Stacked() if len(members) > 1 else engine
 
 
 def _learn(tasks: Sequence[Task], console: Console) -> dict[str, list[Row]]:
@@ -289,7 +295,9 @@ def _learn(tasks: Sequence[Task], console: Console) -> dict[str, list[Row]]:
             for key, (t, _) in members.items()
         }
         together = [member for _, member in members.values()]
-        for results in fit(together, _engine(tasks), first.trained.outputs_of, stop=stop_if_asked):
+        for results in fit(
+            together, _engine(together, first.engine), first.trained.outputs_of, stop=stop_if_asked
+        ):
             for member, row in results:
                 task, _ = members[id(member)]
                 if isinstance(row, Diverged):

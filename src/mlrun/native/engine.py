@@ -16,7 +16,7 @@ from torch.optim import Adagrad, Adam, RMSprop
 
 from mlrun.data.batches import row_order
 from mlrun.device import choose_threads
-from mlrun.engine import Learner, Member, advance_step, diverged, step_sizes
+from mlrun.engine import Learner, Member, advance_step, diverged, step_sizes, will_step
 from mlrun.errors import Diverged
 from mlrun.models.dropout import epoch_keys
 from mlrun.native import calls
@@ -177,7 +177,7 @@ def _ready(member: Member) -> Ready:
             state.setdefault("step", torch.tensor(0.0))
         for name in names:
             state.setdefault(name, torch.zeros_like(parameter))
-    learner.optimizer._opt_called = True  # type: ignore[attr-defined]  # schedulers warn without
+    will_step(learner.optimizer)
     moments = [_places([state[name] for state in states]) for name in names]
     return Ready(
         network,

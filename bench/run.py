@@ -23,7 +23,7 @@ from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from races import PEAK, RACES, WHOLE, Entry, Race
+from races import COVID, PEAK, QUIET, RACES, WHOLE, Entry, Race
 from table import Measurement, Result, peaks, table, unlike
 
 HERE = Path(__file__).resolve().parent
@@ -59,9 +59,12 @@ def main() -> None:
         sys.exit(f"no such part: {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, str(HERE / "prepare.py"), folder], check=True)
+        quiet: dict[str, Result] = {}  # what the busy race is compared with
         for race in (race for race in RACES if race.part in parts):
             results, missing = run(race, given.heats, Path(folder))
-            write(race, section(race, results, missing))
+            write(race, section(race, results, missing, quiet if race.busy else {}))
+            if race is COVID:
+                quiet = {f"{label}{QUIET}": result for label, result in results.items()}
 
 
 def run(race: Race, heats: int, folder: Path) -> tuple[dict[str, Result], dict[str, str]]:
@@ -158,10 +161,12 @@ def idle() -> Iterator[None]:
 # --- the page ---
 
 
-def section(race: Race, results: dict[str, Result], missing: dict[str, str]) -> str:
-    """A race's part of the page."""
+def section(
+    race: Race, results: dict[str, Result], missing: dict[str, str], others: dict[str, Result]
+) -> str:
+    """A race's part of the page; `others` are not in its table, but goals may name them."""
     odd = unlike([*results.values()])
-    sound = {label: result for label, result in results.items() if label not in odd}
+    sound = others | {label: result for label, result in results.items() if label not in odd}
     unit, name = race.unit
     racers = [result for label, result in results.items() if label != PEAK]
     lines = [f"## {race.title}", table(racers, race.baseline, unit=unit, name=name)]
@@ -202,9 +207,9 @@ def versions() -> Iterator[str]:
 
 
 def write(race: Race, text: str) -> None:
-    """Put a section into the page: in its old one's place, or at the end."""
-    page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else HEAD
-    PAGE.write_text(placed(page, marker(race), text), encoding="utf-8")
+    """Put a section into the page, in its old one's place; the others stay as they are."""
+    before = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    PAGE.write_text(page_of(sections(before) | {marker(race): text}), encoding="utf-8")
     print(f"\n{text}\n", flush=True)
 
 
@@ -213,12 +218,15 @@ def marker(race: Race) -> str:
     return f"{race.part} {race.job}".strip()
 
 
-def placed(page: str, name: str, text: str) -> str:
-    """The page with this text between the markers of that name."""
-    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    between = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)
-    block = f"{begin}\n{text}\n{end}"
-    return between.sub(lambda _: block, page) if between.search(page) else f"{page}\n{block}\n"
+def sections(page: str) -> dict[str, str]:
+    """The page's sections by their markers."""
+    return dict(re.findall(r"<!-- (.*?) -->\n(.*?)\n<!-- / -->", page, re.DOTALL))
+
+
+def page_of(texts: dict[str, str]) -> str:
+    """Head and sections, in the order of the races; what is no race any more goes."""
+    names = [name for name in map(marker, RACES) if name in texts]
+    return HEAD + "".join(f"\n<!-- {name} -->\n{texts[name]}\n<!-- / -->\n" for name in names)
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ OTHERS = [
     Race("cnn", "mnist, convolutions (32, 64), 128 hidden, batches of 128", "mnist_cnn",
          peers(2, 2, cnn=True), NOTEBOOK, [Goal(AUTOGRAD, EAGER, 1)], scored=2,
          note="Each takes as many threads as it likes."),
-    Race("cnn", "Choosing the batches of mnist, and nothing else", "mnist_cnn",
+    Race("loading", "Choosing the batches of mnist, and nothing else", "mnist_cnn",
          [Entry("Dataset + DataLoader", "notebook", 3, ["--loading"]),
           Entry("in memory, as mlrun", "eager", 10, ["--loading"])],
          "Dataset + DataLoader", [Goal("in memory, as mlrun", "Dataset + DataLoader", 5)]),
@@ -143,7 +143,8 @@ MEMBERS = Race(
         Goal("mlrun members, 64", "JAX vmap, 64", 1),
         Goal("mlrun members, 1024", "mlrun members, 64", 1),
     ],
-    note="Multirun, joblib, Optuna and Ray run 2 to 8 configurations; Ray only once.",
+    note="Loops alone; the last column has the whole process. Multirun, joblib, Optuna and Ray "
+    "run 2 to 8 configurations; Ray only once.",
 )
 HELP, LS, CFG, SMOKE = "mlrun --help", "mlrun ls", "mlrun --cfg job", "mlrun debug=smoke"
 HELLO, IMPORTS = "Hydra's hello world", "import torch, pandas; compose"

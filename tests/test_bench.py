@@ -9,7 +9,7 @@ BENCH = Path(__file__).resolve().parents[1] / "bench"
 sys.path.insert(0, str(BENCH))
 
 from races import RACES  # noqa: E402
-from run import Missing, answer_of, as_a_whole, page_of, sections  # noqa: E402
+from run import Missing, answer_of, as_a_whole, marker, page_of, sections  # noqa: E402
 from table import Goal, Measurement, Result, peaks, table, unlike  # noqa: E402
 
 
@@ -64,6 +64,10 @@ def test_a_section_replaces_its_older_self_and_no_other():
     assert "OLD" not in page
     assert "GONE" not in page
     assert page.index("NEW") < page.index("PICTURES")
+
+
+def test_every_race_has_a_section_of_its_own():
+    assert len({marker(race) for race in RACES}) == len(RACES)
 
 
 def test_a_contestant_that_is_not_installed_is_told_as_such(workdir):

@@ -1,6 +1,6 @@
 // The limit of the covid job: one multilayer perceptron whose sizes are constants (-DSIZES=117,16,8,1
 // -DBATCH=256), trained with ReLU, squared error and momentum. Every loop's bounds are known to the
-// compiler, nothing is checked, padded sizes are multiples of a vector where that is needed.
+// compiler, sums may be reordered (-ffast-math), nothing is checked, nothing else can be trained.
 //
 // The first layer takes nearly all the time: its 16 outputs are two vectors of 8, so a tile of 6 rows
 // is 12 running sums in registers, and so is a tile of 6 inputs of its gradient.

@@ -151,8 +151,14 @@ MEMBERS = Race(
         Entry("Ray Tune", "sweep", 50, ["--with=ray", "--trials=8"], heats=1),
         Entry("JAX vmap, 64", "with_jax", 50, ["--members=64"]),
         *(
-            Entry(f"mlrun members, {n}", "with_mlrun", epochs, [f"--members={n}"])
-            for n, epochs in ((1, 50), (8, 50), (64, 50), (256, 20), (1024, 6))
+            Entry(f"mlrun members, {n}", "with_mlrun", epochs, [f"--members={n}"], heats=heats)
+            for n, epochs, heats in (
+                (1, 50, 5),
+                (8, 50, 5),
+                (64, 50, 5),
+                (256, 20, 2),
+                (1024, 6, 1),  # minutes, for 1024 folders
+            )
         ),
     ],
     "one after another, torch in memory",
@@ -162,7 +168,8 @@ MEMBERS = Race(
         Goal("mlrun members, 1024", "mlrun members, 64", 1),
     ],
     note="Loops alone; the last column has the whole process. Multirun, joblib, Optuna and Ray "
-    "run 2 to 8 configurations; multirun only twice, Ray once.",
+    "run 2 to 8 configurations; multirun only twice, Ray once, "
+    "and so the largest groups of mlrun.",
 )
 HELP, LS, CFG, SMOKE = "mlrun --help", "mlrun ls", "mlrun --cfg job", "mlrun debug=smoke"
 HELLO, IMPORTS = "Hydra's hello world", "import torch, pandas; compose"

@@ -29,7 +29,7 @@ from table import Measurement, Result, peaks, table, unlike
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 VERSIONS = ("torch", "lightning", "skorch", "keras", "jax", "joblib", "optuna", "ray", "hydra-core")
-LIMIT_SECONDS = 300
+LIMIT_SECONDS = 600
 HEAD = """\
 # Benchmarks
 

@@ -1,6 +1,6 @@
 # Everything a developer, a newcomer and CI run. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all check format soak smoke wheel results docs pictures clean
+.PHONY: help install run test test-all check format soak smoke wheel results bench bench-quick docs pictures clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -47,6 +47,17 @@ wheel: .venv/.installed ## build the wheel and try it in an environment and fold
 results: .venv/.installed ## train every row of the README's table on the real data (MLRUN_DATA)
 	$(BIN)/python bench/results.py
 
+.venv-bench/.installed: bench/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt -e .
+	@touch $@
+
+bench: .venv-bench/.installed ## race against other tools (half an hour, in a venv of its own); writes docs/benchmarks.md
+	.venv-bench/bin/python bench/run.py
+
+bench-quick: .venv-bench/.installed ## the covid part of it, one heat each
+	.venv-bench/bin/python bench/run.py --only covid,kernel,whole --heats 1
+
 docs: .venv/.installed ## write docs/configuration.md anew from conf/
 	$(BIN)/python bench/configuration.py
 
@@ -54,5 +65,5 @@ pictures: .venv/.installed ## redraw the pictures of the README
 	$(BIN)/python bench/pictures.py
 
 clean: ## remove what the targets above made (not your data or runs)
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

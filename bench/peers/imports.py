@@ -1,0 +1,15 @@
+"""What a run of mlrun cannot do without: torch, pandas, and Hydra's composition of its conf/."""
+
+import sys
+
+import pandas  # noqa: F401
+import torch  # noqa: F401
+from hydra import compose, initialize_config_dir
+
+from mlrun.catalogue import CONF
+from mlrun.config import register
+
+if __name__ == "__main__":
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        compose("config", overrides=sys.argv[1:])

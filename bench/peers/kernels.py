@@ -1,0 +1,142 @@
+"""Without a run around them: mlrun's engine, the kernel in it, a specialised one, the GEMM peak.
+
+All alternate in one process, so that a noisy neighbour meets them alike. Nothing is validated
+or written down in between.
+"""
+
+import ctypes
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from contestant import Heat, answer, heat
+from in_torch import network, tensors
+from prepare import prepared
+
+from mlrun.engine import Progress
+from mlrun.native import calls, engine
+
+FLAGS = ("-O3", "-march=native", "-ffast-math", "-shared", "-fPIC", "-std=c++17", "-w")
+LABELS = {
+    "engine": "mlrun's native engine",
+    "kernel": "mlrun's kernel",
+    "limit": "specialised kernel",
+    "peak": "matrix product",
+}
+PEAK_SIZE = 768  # three such matrices stay in the cache
+
+
+def our_epoch(job: Heat) -> Callable[[], float]:
+    """An epoch of mlrun's native engine."""
+    ready = prepared(job.job, job.folder)
+    member = ready.member(ready.features(), Progress())
+    native = engine.Native()
+    native.begin([member])
+
+    def epoch() -> float:
+        member.progress.epoch += 1
+        (loss,) = native.train_epoch([member], lambda: None)
+        return float(loss)
+
+    return epoch
+
+
+def limit_epoch(job: Heat) -> Callable[[], float]:
+    """An epoch of the specialised kernel."""
+    library = _compiled(job)
+    inputs, targets, *_ = tensors(job)
+    weights = _packed(job, library.limit_count())
+    speed = torch.zeros_like(weights)
+    call = library.limit_epoch
+    call.restype = ctypes.c_double
+    places = [ctypes.c_void_p(t.data_ptr()) for t in (weights, speed, inputs, targets)]
+    settings = [ctypes.c_int64(len(inputs)), *map(ctypes.c_float, (job.job.rate, job.job.momentum))]
+
+    def epoch() -> float:
+        order = torch.randperm(len(inputs))
+        return float(call(*places, ctypes.c_void_p(order.data_ptr()), *settings)) / len(inputs)
+
+    epoch.alive = (weights, speed, inputs, targets)  # type: ignore[attr-defined]
+    return epoch
+
+
+def _packed(job: Heat, count: int) -> torch.Tensor:
+    """Torch's initial weights in the order of limit.cpp: by input, then the biases."""
+    parts = []
+    for layer in network(job.job):
+        if isinstance(layer, torch.nn.Linear):
+            parts += [layer.weight.detach().T.flatten(), layer.bias.detach()]
+    weights = torch.zeros(count)
+    together = torch.cat(parts)
+    weights[: len(together)] = together
+    return weights
+
+
+def _compiled(job: Heat) -> ctypes.CDLL:
+    path = Path(tempfile.mkdtemp(), "limit.so")
+    source = Path(__file__).with_name("limit.cpp")
+    sizes = ",".join(map(str, job.job.sizes))
+    constants = [f"-DSIZES={sizes}", f"-DBATCH={job.job.batch}"]
+    subprocess.run(["c++", *FLAGS, *constants, str(source), "-o", str(path)], check=True)
+    return ctypes.CDLL(str(path))
+
+
+def product() -> Callable[[], float]:
+    """A matrix product, the fastest there is on one thread."""
+    torch.set_num_threads(1)
+    a, b, c = (torch.rand(PEAK_SIZE, PEAK_SIZE) for _ in range(3))
+
+    def multiply() -> float:
+        torch.mm(a, b, out=c)
+        return 0.0
+
+    return multiply
+
+
+def operations(job: Heat) -> int:
+    """Of an epoch's products: forward, the weights' gradients, and the inputs' but the first's."""
+    first, second, *_ = job.job.sizes
+    return 2 * len(job.train.inputs) * (3 * job.job.multiply_adds - first * second)
+
+
+def main() -> None:
+    """Alternate; each one's median time counts, times the epochs."""
+    job = heat()
+    works = {"engine": our_epoch(job), "peak": product()}
+    if job.job.name == "covid":
+        works["limit"] = limit_epoch(job)
+    inside = stopwatch()
+    spent: dict[str, list[float]] = {name: [] for name in (*works, "kernel")}
+    for _ in range(job.epochs):
+        for name, work in works.items():
+            begun = time.perf_counter()
+            work()
+            spent[name].append(time.perf_counter() - begun)
+        spent["kernel"].append(sum(inside))
+        inside.clear()
+    for name, seconds in spent.items():
+        count = 2 * PEAK_SIZE**3 if name == "peak" else operations(job)
+        counted = statistics.median(seconds) * (job.epochs - 1)
+        answer(job, counted, [], label=LABELS[name], operations=count)
+
+
+def stopwatch() -> list[float]:
+    """From here on, what the engine's calls of the kernel take."""
+    spent: list[float] = []
+    train = engine.calls.train
+
+    def timed(jobs: Sequence[calls.Steps], *, threads: int) -> None:
+        begun = time.perf_counter()
+        train(jobs, threads=threads)
+        spent.append(time.perf_counter() - begun)
+
+    engine.calls.train = timed
+    return spent
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Writes the jobs' files, and the rows that mlrun reads from them as arrays for all contestants."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+from jobs import JOBS, Job, write_files
+
+from mlrun.catalogue import CONF
+from mlrun.config import register, settings_of
+from mlrun.train import Job as Prepared
+from mlrun.train import prepare
+
+
+def main(folder: Path) -> None:
+    """Fill the folder."""
+    write_files(folder / "data")
+    for job in JOBS.values():
+        write_arrays(job, folder)
+
+
+def write_arrays(job: Job, folder: Path) -> None:
+    """The training and validation rows of a job, standardised by mlrun, and raw images."""
+    ready = prepared(job, folder)
+    train, valid = ready.features()
+    place = folder / job.name
+    place.mkdir(exist_ok=True)
+    np.save(place / "train_inputs.npy", train.inputs.numpy())
+    np.save(place / "valid_inputs.npy", valid.inputs.numpy())
+    np.save(place / "train_targets.npy", train.targets.numpy())
+    np.save(place / "valid_targets.npy", ready.learner.objective.encode(valid.targets).numpy())
+
+
+def prepared(job: Job, folder: Path) -> Prepared:
+    """The job as mlrun has it when training begins."""
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", overrides=job.overrides(folder / "data"))
+    return prepare(config, settings_of(config))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,211 @@
+"""Who runs against whom, on what, and what is to come out: the plan of `make bench`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from table import Goal
+
+SCORED = 20  # epochs after which the contestants' losses are compared
+NOTEBOOK, TEMPLATE, EAGER = "notebook loop", "Lightning as the template", "torch in memory"
+NATIVE, AUTOGRAD = "mlrun native", "mlrun autograd"
+SKORCH, KERAS, SCAN = "skorch", "Keras 3 on JAX", "JAX jit + scan"
+OURS, LIMIT = "mlrun's kernel", "specialised kernel"
+PEAK = "matrix product"  # of 768 x 768 numbers on one thread: what a processor can do at most
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A contestant: a script of bench/peers, or a command line; each heat is a process."""
+
+    label: str
+    script: str
+    epochs: int = 1  # all are scaled to a step; slow ones run few
+    options: Sequence[str] = ()
+    threads: int | None = 1  # of torch; None: as many as the contestant itself takes
+    heats: int = 99  # at most so many, for those that take a minute
+
+
+@dataclass(frozen=True)
+class Race:
+    """Contestants that take turns, and the table they make."""
+
+    part: str  # for --only
+    title: str
+    job: str
+    entries: Sequence[Entry]
+    baseline: str
+    goals: Sequence[Goal] = ()
+    scored: int = 0  # epochs after which losses are compared; 0: the contestants do other work
+    busy: bool = False  # another process keeps the second core busy
+    unit: tuple[float, str] = (1e-6, "µs a step")
+    note: str = ""
+
+
+def peers(fast: int, slow: int, *, cnn: bool = False) -> list[Entry]:
+    """Those who train any of the jobs; fast and slow ones for so many epochs."""
+    threads = None if cnn else 1
+    entries = [
+        Entry(NOTEBOOK, "notebook", slow),
+        Entry(TEMPLATE, "with_lightning", slow, ["--template"]),
+        Entry("Lightning bare", "with_lightning", slow),
+        Entry(SKORCH, "with_skorch", slow),
+        Entry(KERAS, "with_keras", slow),
+        Entry(EAGER, "eager", slow),
+        Entry(AUTOGRAD, "with_mlrun", slow, ["--engine=autograd"]),
+    ]
+    if not cnn:
+        entries += [
+            Entry(SCAN, "with_jax", fast),
+            Entry(NATIVE, "with_mlrun", fast, ["--engine=native"]),
+        ]
+    return [replace(entry, threads=threads) for entry in entries]
+
+
+def few(entries: Sequence[Entry]) -> list[Entry]:
+    """Without those whose imports take longer than their heat: a bench has to end."""
+    return [e for e in entries if e.label not in (TEMPLATE, SKORCH, KERAS)]
+
+
+COVID = Race(
+    "covid",
+    "The covid job: 2160 × 117 rows, batches of 256, 117-16-8-1",
+    "covid",
+    peers(1000, 30),
+    NOTEBOOK,
+    [
+        Goal(NATIVE, NOTEBOOK, 30),
+        Goal(NATIVE, TEMPLATE, 90),
+        Goal(NATIVE, SKORCH, 35),
+        Goal(NATIVE, KERAS, 20),
+        Goal(NATIVE, SCAN, 1),
+    ],
+    scored=SCORED,
+)
+KERNELS = [
+    Race(
+        "kernel",
+        f"The kernel alone, {job}: without validation, logging, checkpoints",
+        job,
+        [Entry("kernels", "kernels", epochs, threads=1)],
+        LIMIT if job == "covid" else OURS,
+        [Goal(OURS, LIMIT, 1 / 1.3)] if job == "covid" else [],
+    )
+    for job, epochs in (
+        ("covid", 300),
+        ("phone_price", 100),
+        ("mnist_mlp_32", 5),
+        ("mnist_mlp_128", 5),
+    )
+]
+WHOLE = Race(
+    "whole",
+    "The covid job as a whole: 3000 epochs, from the command line to the last file",
+    "covid",
+    [
+        Entry("notebook script", "notebook", 60),
+        Entry("mlrun command", "with_mlrun", 3000, ["--engine=native"]),
+    ],
+    "notebook script",
+    [Goal("mlrun command", "notebook script", 8), Goal("mlrun command", "notebook script", 12)],
+    unit=(1 / 27_000, "s"),
+    note="The notebook runs 60 epochs; its epochs but not its start are counted fifty-fold.",
+)
+OTHERS = [
+    Race("phone_price", "The phone_price job: 1600 × 20 rows, batches of 64, 20-128-256-4",
+         "phone_price", peers(100, 21), NOTEBOOK, [Goal(NATIVE, SCAN, 1)], scored=SCORED),
+    Race("mnist", "mnist, 784-256-10, batches of 32 (10,000 images)", "mnist_mlp_32",
+         few(peers(4, 2)), NOTEBOOK, [Goal(NATIVE, NOTEBOOK, 12), Goal(NATIVE, EAGER, 1)],
+         scored=2),
+    Race("mnist", "mnist, 784-256-10, batches of 128 (10,000 images)", "mnist_mlp_128",
+         peers(4, 2), NOTEBOOK, [Goal(NATIVE, NOTEBOOK, 12), Goal(NATIVE, EAGER, 1)], scored=2),
+    Race("cnn", "mnist, convolutions (32, 64), 128 hidden, batches of 128", "mnist_cnn",
+         few(peers(2, 2, cnn=True)), NOTEBOOK, [Goal(AUTOGRAD, EAGER, 1)], scored=2,
+         note="Each takes as many threads as it likes."),
+    Race("loading", "Choosing the batches of mnist, and nothing else", "mnist_cnn",
+         [Entry("Dataset + DataLoader", "notebook", 3, ["--loading"]),
+          Entry("in memory, as mlrun", "eager", 10, ["--loading"])],
+         "Dataset + DataLoader", [Goal("in memory, as mlrun", "Dataset + DataLoader", 5)]),
+]  # fmt: skip
+MEMBERS = Race(
+    "members",
+    "64 covid configurations, 50 epochs each: a step of one of them",
+    "covid",
+    [
+        Entry("one after another, torch in memory", "eager", 50),
+        Entry(
+            "Hydra multirun, notebook",
+            "sweep",
+            50,
+            ["--with=hydra_notebook", "--trials=2"],
+            heats=2,
+        ),
+        Entry(
+            "Hydra multirun, Lightning",
+            "sweep",
+            20,
+            ["--with=hydra_lightning", "--trials=2"],
+            heats=2,
+        ),
+        Entry("joblib, all cores", "sweep", 50, ["--with=joblib", "--trials=8"]),
+        Entry("Optuna, random", "sweep", 50, ["--with=optuna", "--trials=4"]),
+        Entry("Ray Tune", "sweep", 50, ["--with=ray", "--trials=8"], heats=1),
+        Entry("JAX vmap, 64", "with_jax", 50, ["--members=64"]),
+        *(
+            Entry(f"mlrun members, {n}", "with_mlrun", epochs, [f"--members={n}"], heats=heats)
+            for n, epochs, heats in (
+                (1, 50, 5),
+                (8, 50, 5),
+                (64, 50, 5),
+                (256, 20, 2),
+                (1024, 6, 1),  # minutes, for 1024 folders
+            )
+        ),
+    ],
+    "one after another, torch in memory",
+    [
+        Goal("mlrun members, 64", "one after another, torch in memory", 20),
+        Goal("mlrun members, 64", "JAX vmap, 64", 1),
+        Goal("mlrun members, 1024", "mlrun members, 64", 1),
+    ],
+    note="Loops alone; the last column has the whole process. Multirun, joblib, Optuna and Ray "
+    "run 2 to 8 configurations; multirun only twice, Ray once, "
+    "and so the largest groups of mlrun.",
+)
+HELP, LS, CFG, SMOKE = "mlrun --help", "mlrun ls", "mlrun --cfg job", "mlrun debug=smoke"
+HELLO, IMPORTS = "Hydra's hello world", "import torch, pandas; compose"
+START = Race(
+    "start",
+    "From the prompt to the prompt",
+    "",
+    [
+        Entry("python -c pass", "-c", options=["pass"]),
+        Entry(HELP, "-m", options=["mlrun", "--help"]),
+        Entry(LS, "-m", options=["mlrun", "ls"]),
+        Entry(CFG, "-m", options=["mlrun", "--cfg", "job"]),
+        Entry(HELLO, "hello.py", options=["--cfg", "job"]),
+        Entry(SMOKE, "-m", options=["mlrun", "task=covid", "debug=smoke", "quiet=true"]),
+        Entry(IMPORTS, "imports.py", options=["task=covid", "debug=smoke"]),
+    ],
+    HELLO,
+    [Goal(CFG, HELLO, 1 / 1.5), Goal(SMOKE, IMPORTS, 1 / 1.5)],
+    unit=(1, "s"),
+    note="The issue names no factor for these two; 1.5 is ours.",
+)
+COSTS = Race(
+    "costs",
+    "Reading, checkpoint and logging: one of each",
+    "covid",
+    [Entry("costs", "costs", threads=1)],
+    "torch.save, covid",
+    unit=(1e-6, "µs"),
+)
+QUIET = ", both cores free"
+BUSY = replace(
+    COVID,
+    entries=[e for e in COVID.entries if e.label in (NOTEBOOK, TEMPLATE, EAGER, SCAN, NATIVE)],
+    part="busy",
+    title=f"{COVID.title}, the second core busy",
+    goals=[Goal(NATIVE, f"{NATIVE}{QUIET}", 1 / 1.5)],
+    busy=True,
+)
+RACES = (COVID, BUSY, *KERNELS, WHOLE, *OTHERS, MEMBERS, START, COSTS)

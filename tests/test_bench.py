@@ -1,0 +1,85 @@
+"""The benchmark's arithmetic and page; the contestants themselves run in `make bench`."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).resolve().parents[1] / "bench"
+sys.path.insert(0, str(BENCH))
+
+from races import RACES  # noqa: E402
+from run import Missing, answer_of, as_a_whole, marker, page_of, sections  # noqa: E402
+from table import Goal, Measurement, Result, peaks, table, unlike  # noqa: E402
+
+
+def result(label, *seconds, score=None, flops=0.0):
+    return Result(label, [Measurement(s, 10, s + 2, score, flops) for s in seconds])
+
+
+SLOW, FAST = result("slow", 9.0, 10.0, 50.0), result("fast", 1.0, 2.0, 3.0)
+
+
+def test_a_row_has_the_median_the_spread_and_the_ratio_of_the_medians():
+    *_, slow, fast = table([FAST, SLOW], "slow", unit=1, name="s").splitlines()
+    assert slow.startswith("| slow | 1 | 0.9 – 5 | 1 |")
+    assert fast.startswith("| fast | 0.2 | 0.1 – 0.3 | 5 |")
+
+
+def test_a_table_without_its_baseline_has_no_ratios():
+    assert table([FAST], "slow").splitlines()[-1].split("|")[4].strip() == "–"
+
+
+@pytest.mark.parametrize(
+    ("least", "told"), [(5, "- met"), (5.1, "- **missed**"), (0.5, "- met fast: at most 2 times")]
+)
+def test_a_goal_is_told_as_it_came_out(least, told):
+    assert Goal("fast", "slow", least).told({"slow": SLOW, "fast": FAST}).startswith(told)
+
+
+def test_a_goal_without_its_contestant_is_not_measured():
+    assert "**not measured**" in Goal("fast", "slow", 5).told({"fast": FAST})
+
+
+def test_who_did_not_learn_what_the_others_did_is_marked():
+    results = [result(str(score), 1.0, score=score) for score in (0.20, 0.21, 0.205, 0.9)]
+    nan = result("nan", 1.0, score=float("nan"))
+    assert unlike([*results, nan, result("none", 1.0)]) == {"0.9", "nan"}
+    assert "**did not learn alike**" in table(results, "0.2")
+
+
+def test_peaks_are_shares_of_the_fastest():
+    told = peaks([result("kernel", 1.0, flops=3e9), result("product", 1.0, flops=4e9), SLOW])
+    assert told.splitlines()[0] == "- kernel: 3.0 GFLOP/s, 0.75 of the peak"
+    assert len(told.splitlines()) == 2
+
+
+def test_a_whole_job_is_scaled_but_not_its_start():
+    assert as_a_whole(Measurement(2.0, 10, 5.0), steps=100).seconds == 3.0 + 20.0
+
+
+def test_a_section_replaces_its_older_self_and_no_other():
+    page = page_of({"cnn mnist_cnn": "PICTURES", "covid covid": "OLD", "gone": "GONE"})
+    page = page_of(sections(page) | {"covid covid": "NEW"})
+    assert "OLD" not in page
+    assert "GONE" not in page
+    assert page.index("NEW") < page.index("PICTURES")
+
+
+def test_every_race_has_a_section_of_its_own():
+    assert len({marker(race) for race in RACES}) == len(RACES)
+
+
+def test_a_contestant_that_is_not_installed_is_told_as_such(workdir):
+    words = [sys.executable, "-c", "import no_such_peer"]
+    with pytest.raises(Missing, match="no_such_peer is not installed here"):
+        answer_of(words, None, workdir)
+
+
+def test_every_contestant_and_every_side_of_a_goal_exists():
+    measured = {"mlrun's kernel", "specialised kernel", "mlrun native, both cores free"}
+    for race in RACES:
+        labels = {entry.label for entry in race.entries} | measured
+        assert {label for goal in race.goals for label in (goal.than, goal.of)} <= labels
+        for entry in race.entries if race.job else []:
+            assert (BENCH / "peers" / f"{entry.script}.py").exists(), entry.script

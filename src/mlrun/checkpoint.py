@@ -7,7 +7,6 @@ import time
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -64,7 +63,7 @@ class Checkpoints:
             "weights": learner.model.state_dict(),
             "optimizer": learner.optimizer.state_dict(),
             "scheduler": learner.scheduler.state_dict(),
-            "progress": asdict(progress),
+            "progress": dict(vars(progress)),
         }
         self._last = _copied(self._last)
         if progress.improved:

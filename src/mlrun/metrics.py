@@ -1,5 +1,6 @@
 """Scores of predictions, on all rows at once; scikit-learn's would take longer than an epoch."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,13 +38,12 @@ def scores(spec: Spec, targets: Tensor, predictions: Tensor) -> dict[str, float]
 
 
 def _regression(truth: Numbers, guess: Numbers) -> dict[str, float]:
-    if not np.isfinite(guess).all():
+    errors, deviations = guess - truth, truth - truth.mean()
+    mse = float(errors @ errors) / len(truth)
+    if not math.isfinite(mse):
         return dict.fromkeys(NAMES[REGRESSION], float("nan"))
-    with np.errstate(over="ignore"):  # squares of numbers near the end of float64
-        errors = guess - truth
-        mse = float(np.mean(errors * errors))
-        variance = float(np.mean((truth - truth.mean()) ** 2))
-        mae = float(np.mean(np.abs(errors)))
+    variance = float(deviations @ deviations) / len(truth)
+    mae = float(np.abs(errors).sum()) / len(truth)
     r2 = 1 - mse / variance if variance else float(mse == 0)
     r2 = r2 if len(truth) > 1 else float("nan")
     return {"mse": mse, "rmse": mse**0.5, "mae": mae, "r2": r2}

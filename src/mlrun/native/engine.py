@@ -42,6 +42,7 @@ class Ready:
     parameters: Places
     moments: Sequence[Places | None]
     counters: Sequence[Tensor]  # the optimizer's own count of steps, one a parameter
+    sizes: Sequence[int]  # the rows of each step of an epoch
 
 
 class Native:
@@ -114,10 +115,10 @@ class _Epoch:
         trainer, count = member.trainer, len(member.train.inputs)
         epoch, seed = member.progress.epoch, member.seed
         self._order = row_order(count, seed=seed, epoch=epoch, shuffle=trainer.shuffle)
-        self._sizes = [sum(sizes) for sizes in step_sizes(count, trainer)]
-        self._keys = (ctypes.c_uint64 * len(ready.network.sizes))(
-            *epoch_keys(seed, epoch, len(ready.network.sizes))
-        )
+        self._sizes = ready.sizes
+        layers = len(ready.network.sizes)
+        keys = epoch_keys(seed, epoch, layers) if ready.network.dropout else ()
+        self._keys = (ctypes.c_uint64 * layers)(*keys)
 
     @property
     def finished(self) -> bool:
@@ -185,6 +186,7 @@ def _ready(member: Member) -> Ready:
         _places([parameter.detach() for parameter in network.parameters]),
         [*moments, None, None][:2],
         [state["step"] for state in states if "step" in state],
+        [sum(sizes) for sizes in step_sizes(len(member.train.inputs), member.trainer)],
     )
 
 

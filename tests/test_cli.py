@@ -15,7 +15,7 @@ from tests import faults
 SMOKE = ("debug=smoke", "quiet=true")
 
 
-def slow(*values: str) -> list[Any]:
+def slow(*values: Any) -> list[Any]:
     return [pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 

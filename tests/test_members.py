@@ -123,6 +123,7 @@ def test_a_resumed_run_of_members_equals_the_one_that_never_stopped(mlrun, monke
     assert "nothing left to do: all 6 members are done" in mlrun("resume", "many").out
 
 
+@pytest.mark.slow
 def test_a_run_of_members_can_be_extended(mlrun):
     mlrun(*MANY[:-1], "scheduler=constant", "trainer.epochs=8", "hydra.run.dir=whole")
     mlrun(*MANY, "scheduler=constant")
@@ -139,6 +140,7 @@ def test_members_that_had_no_folder_yet_are_begun(mlrun):
     assert Path("broken/pred.csv").read_bytes() == Path("many/pred.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_little_memory_makes_groups_and_no_difference(mlrun):
     mlrun(*MANY)
     mlrun(*MANY[:-1], "trainer.member_memory=1e-9", "hydra.run.dir=slowly")

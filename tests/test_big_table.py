@@ -137,6 +137,8 @@ def test_rows_beyond_the_memory_budget_are_mapped():
 
 
 def test_a_run_on_a_large_table_is_the_run_on_a_small_one(mlrun, everything_is_large, monkeypatch):
+    monkeypatch.setattr(big_table, "ROWS_AT_ONCE", 1000)
+    monkeypatch.setattr(rows, "AT_ONCE", 500)
     mlrun(*TINY, "hydra.run.dir=large")
     mlrun(*TINY, "data.memory_budget=1e-9", "hydra.run.dir=streamed")
     assert len([*everything_is_large.iterdir()]) == 2

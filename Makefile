@@ -1,6 +1,6 @@
 # Everything a developer, a newcomer and CI run. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all check format soak smoke wheel results bench bench-quick docs pictures clean
+.PHONY: help install run test test-all check format soak smoke wheel results bench bench-quick large-file docs pictures clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -57,6 +57,9 @@ bench: .venv-bench/.installed ## race against other tools (half an hour, in a ve
 
 bench-quick: .venv-bench/.installed ## the covid part of it, one heat each
 	.venv-bench/bin/python bench/run.py --only covid,kernel,whole --heats 1
+
+large-file: .venv/.installed ## the memory a CSV of a gigabyte takes
+	$(BIN)/python bench/large_file.py
 
 docs: .venv/.installed ## write docs/configuration.md anew from conf/
 	$(BIN)/python bench/configuration.py

@@ -11,6 +11,7 @@ import pytest
 from mlrun import record
 from mlrun.errors import Diverged
 from mlrun.native.engine import Native
+from mlrun.run_folder import locked, open_run
 from tests import faults
 from tests.test_resume import TINY, Crash, assert_same_run
 
@@ -171,6 +172,23 @@ def test_where_all_diverge_the_run_does(mlrun):
     answer = mlrun(*TINY, "optimizer=sgd", "optimizer.lr=1e18", "seeds=2", "hydra.run.dir=many")
     assert (answer.code, answer.err.startswith("diverged: all members did: ")) == (1, True)
     assert run_record("many")["status"] == "diverged"
+    answer = mlrun("resume", "many")
+    assert answer.code == 2
+    assert "all members diverged; there is nothing to go on with" in answer.err
+
+
+def test_a_member_in_training_elsewhere_is_told(mlrun):
+    mlrun(*TINY, "seeds=2", "hydra.run.dir=many")
+    with locked(open_run(Path("many/members/seed_1"))):
+        answer = mlrun("resume", "many", "trainer.epochs=8")
+    assert (answer.code, "another process is training in" in answer.err) == (2, True)
+
+
+def test_a_member_of_a_strangers_folder_makes_no_formula(mlrun):
+    mlrun(*TINY, "seeds=2", "hydra.run.dir=many")
+    Path("many/members/seed_1").rename("many/members/=1+1")
+    assert mlrun("predict", "many", "--members").code == 0
+    assert [*table("many/pred_members.csv")[0]][1:3] == ["'=1+1", "seed_0"]
 
 
 @pytest.mark.parametrize(

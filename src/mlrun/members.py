@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from mlrun.allowlist import allow_words, allowed_now
 from mlrun.checkpoint import State
 from mlrun.committee import FOLDER, combined, scores_of
 from mlrun.config import Settings, settings_of
@@ -166,6 +167,7 @@ def carry_out_together(run: RunFolder, tasks: Sequence[Task], console: Console) 
     histories: dict[str, list[Row]] = {}
     for group in _groups(tasks):
         histories |= _learn(group, console)
+        console.end_progress()
     whole = [task for task in tasks if task.run.record["status"] != "diverged"]
     if not whole:
         raise Diverged(f"all members did: {tasks[0].run.record['error']}")
@@ -194,6 +196,10 @@ def resume_members(run: RunFolder, overrides: Sequence[str], *, data: str | None
         with Console(quiet=settings.quiet) as console:
             found = [*_stopped(run, seats(config, settings), overrides, data)]
             tasks = [task for task, _ in found]
+            if not tasks:
+                raise MlrunError(
+                    f"{run.path}: all members diverged; there is nothing to go on with"
+                )
             done = all(finished(task.progress, task.job.settings.trainer) for task in tasks)
             if done and run.record.get("status") == "done":
                 console.out.print(f"nothing left to do: all {len(tasks)} members are done")
@@ -287,6 +293,8 @@ def _learn(tasks: Sequence[Task], console: Console) -> dict[str, list[Row]]:
         interruptible() as stop_if_asked,
         ExitStack() as stack,
     ):
+        for task in tasks:
+            stack.enter_context(locked(task.run))
         outcomes = {key: stack.enter_context(recorded(t.run)) for key, (t, _) in members.items()}
         records = {
             key: stack.enter_context(
@@ -344,6 +352,7 @@ def _conclude(
     said = [member.outputs(part) for member, part in zip(members, rows, strict=True)]
     write_predictions(run.predictions, spec, rows[0].ids, combined(members, said).predictions)
     draw_curves(run.plots, histories, title=f"{run.path.name}: validation loss")
+    own = allow_words(allowed_now())
     lines = [("members", f"{len(tasks)}, mean ± standard deviation of their scores:")]
     lines += [
         (name, "  ".join(f"{k} {m:.4f} ± {d:.4f}" for k, (m, d) in values.items()))
@@ -355,8 +364,8 @@ def _conclude(
         *lines,
         ("predictions", f"{run.predictions} ({len(rows[0])} rows)"),
         ("run folder", str(run.path)),
-        ("each member", f"mlrun predict {run.path} --members"),
-        ("new rows", f"mlrun predict {run.path} --input FILE"),
+        ("each member", " ".join(["mlrun predict", str(run.path), "--members", *own])),
+        ("new rows", " ".join(["mlrun predict", str(run.path), "--input FILE", *own])),
     ]
 
 

@@ -52,7 +52,7 @@ def write_members(
         each: member → (n,) values or class numbers.
         disagreement: (n,) standard deviation of the values, or share of members of other classes.
     """
-    header = [_harmless(spec.header[0]), *each, "disagreement"]
+    header = [_harmless(spec.header[0]), *map(_harmless, each), "disagreement"]
     columns = [map(_harmless, ids), *(map(_harmless, _readable(spec, e)) for e in each.values())]
     columns.append(map(str, disagreement.numpy().astype(np.float32)))
     write_atomically(path, csv_rows([header, *zip(*columns, strict=True)]).encode())

@@ -245,8 +245,9 @@ def write_first_record(
 
 def begin_training() -> None:
     """From here on garbage is looked for again, see cli.entry_point; what is imported stays."""
-    gc.freeze()
-    gc.enable()
+    if not gc.isenabled():  # in a sweep once: what earlier jobs left behind must not stay, too
+        gc.freeze()
+        gc.enable()
 
 
 def learn(

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlrun.cache import cache_folder
-from mlrun.data.rows import let_go
+from mlrun.data.rows import let_go, reserve
 from mlrun.report.provenance import sha256
 
 log = logging.getLogger(__name__)
@@ -119,7 +119,9 @@ def _write(path: Path, layout: Layout, folder: Path) -> None:
 def _fill(path: Path, layout: Layout, folder: Path) -> dict[str, Column]:
     columns = {name: Column(set(), {}) for name in layout.names}
     shape = (len(layout.names), layout.rows)
-    values = np.memmap(folder / "values.bin", dtype=np.float64, mode="w+", shape=shape)
+    with (folder / "values.bin").open("xb") as file:
+        reserve(file, 8 * shape[0] * shape[1])
+    values = np.memmap(folder / "values.bin", dtype=np.float64, mode="r+", shape=shape)
     for start, piece in _pieces(path, layout, layout.names, layout.texts):
         for row, name in enumerate(layout.names):
             values[row, start : start + len(piece)] = _as_floats(piece[name], columns[name])

@@ -1,15 +1,18 @@
 """Rows of data before preprocessing: in memory, or column by column in a mapped file."""
 
 import mmap
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from mlrun.cache import cache_folder
 
 AT_ONCE = 8_192  # rows of a large table that are preprocessed together
 
@@ -34,15 +37,30 @@ class Columns:
 
     def empty(self, *shape: int) -> Tensor:
         """Room for preprocessed rows: memory, or a passing file."""
-        if 4 * np.prod(shape) <= self._budget:
+        size = 4 * int(np.prod(shape))
+        if size <= self._budget:
             return torch.empty(*shape)
-        with tempfile.TemporaryFile() as file:  # what is mapped outlives it
-            return torch.from_numpy(np.memmap(file, dtype=np.float32, mode="w+", shape=shape))
+        # In the cache, because /tmp may be memory; what is mapped outlives the file.
+        with tempfile.TemporaryFile(dir=cache_folder("rows")) as file:
+            reserve(file, size)
+            return torch.from_numpy(np.memmap(file, dtype=np.float32, mode="r+", shape=shape))
 
     def let_go(self) -> None:
         """What was read of a mapped file need not stay in memory."""
         for part in self._parts:  # of the same file, or computed
             let_go(part)
+
+
+def reserve(file: IO[bytes], size: int) -> None:
+    """Make the file so large, all of it: a page for which the disk has no room kills the process.
+
+    Raises:
+        OSError: no room.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+    else:
+        file.truncate(size)
 
 
 def let_go(values: NDArray[Any]) -> None:

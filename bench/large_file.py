@@ -1,0 +1,57 @@
+"""`make large-file`: the memory a CSV of 1,000,000 rows and 118 columns takes (docs/large-files.md).
+
+A drawn file, one epoch of the default network, in a cache of its own: what the first and the second
+run take at most, beyond what Python and torch take by themselves.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+ROWS, COLUMNS = 1_000_000, 118
+TENSOR = 4 * ROWS * (COLUMNS - 1)  # bytes of all features as float32
+JOB = (
+    "task=csv data.train=big.csv data.target=y trainer.epochs=1 trainer.batch_size=1024 quiet=true"
+)
+
+
+def draw(path: Path) -> None:
+    """Normal numbers; the last column is the sum of the first five, and a little noise."""
+    random = np.random.default_rng(0)
+    names = [*(f"c{number}" for number in range(COLUMNS - 1)), "y"]
+    with path.open("w") as file:
+        file.write(",".join(names) + "\n")
+        for _ in range(0, ROWS, 20_000):
+            values = random.normal(size=(20_000, COLUMNS))
+            values[:, -1] = values[:, :5].sum(axis=1) + 0.1 * values[:, -1]
+            np.savetxt(file, values, fmt="%.5f", delimiter=",")
+
+
+def peak(*words: str) -> int:
+    """The most memory a process of its own takes, in bytes."""
+    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"{' '.join(words)} failed")
+    return used.ru_maxrss * 1024
+
+
+def main() -> None:
+    """Print both runs' peaks."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        os.environ["XDG_CACHE_HOME"] = folder
+        draw(Path("big.csv"))
+        idle = peak("-c", "import torch, pandas, mlrun.train")
+        print(f"the features take {TENSOR / 1e6:.0f} MB, Python and torch {idle / 1e6:.0f} MB")
+        for run in ("first", "second"):
+            more = peak("-m", "mlrun", *JOB.split()) - idle
+            print(f"{run} run: {more / 1e6:.0f} MB more, {more / TENSOR:.2f} times the features")
+
+
+if __name__ == "__main__":
+    main()

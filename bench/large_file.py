@@ -1,4 +1,4 @@
-"""`make large-file`: the memory a CSV of 1,000,000 rows and 118 columns takes (docs/large-files.md).
+"""`make large-file`: the memory of a CSV of 1,000,000 rows and 118 columns (docs/large-files.md).
 
 A drawn file, one epoch of the default network, in a cache of its own: what the first and the second
 run take at most, beyond what Python and torch take by themselves.

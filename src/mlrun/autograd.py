@@ -8,7 +8,16 @@ from torch import Tensor, nn
 from mlrun.config import Trainer
 from mlrun.data.batches import row_order
 from mlrun.device import counter_seed
-from mlrun.engine import Features, Learner, Member, Progress, advance_step, diverged, step_sizes
+from mlrun.engine import (
+    Epoch,
+    Features,
+    Learner,
+    Member,
+    Progress,
+    advance_step,
+    diverged,
+    step_sizes,
+)
 from mlrun.errors import Diverged
 from mlrun.models.dropout import begin_epoch
 from mlrun.objective import penalty
@@ -29,13 +38,13 @@ class Autograd:
 
     def train_epoch(
         self, members: Sequence[Member], stop: Callable[[], None]
-    ) -> list[float | Diverged]:
+    ) -> list[Epoch | Diverged]:
         """One pass over each member's training rows, one member after another."""
         return [self._train_member(member, stop) for member in members]
 
-    def _train_member(self, member: Member, stop: Callable[[], None]) -> float | Diverged:
+    def _train_member(self, member: Member, stop: Callable[[], None]) -> Epoch | Diverged:
         try:
-            return self._pass(member, stop)
+            return Epoch(self._pass(member, stop))
         except Diverged as error:
             return error
 

@@ -12,7 +12,13 @@ from typing import Protocol
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LinearLR,
+    LRScheduler,
+    OneCycleLR,
+    ReduceLROnPlateau,
+)
 
 from mlrun.config import Trainer
 from mlrun.data.batches import batch_sizes
@@ -69,6 +75,14 @@ class Member:
     progress: Progress
 
 
+@dataclass(frozen=True)
+class Epoch:
+    """What an engine gives back of an epoch."""
+
+    loss: float  # the mean of the rows', each before its step
+    outputs: Tensor | None = None  # (n, out_features) of the validation rows, if computed already
+
+
 class Engine(Protocol):
     """What the loop asks for."""
 
@@ -79,8 +93,8 @@ class Engine(Protocol):
 
     def train_epoch(
         self, members: Sequence[Member], stop: Callable[[], None]
-    ) -> list[float | Diverged]:
-        """One pass over each member's training rows; the mean loss of a row, before each step.
+    ) -> list[Epoch | Diverged]:
+        """One pass over each member's training rows, as far along as its progress says.
 
         Where a loss or gradient is not finite, the error instead; the weights are then those before
         that step.
@@ -103,6 +117,25 @@ def advance_step(scheduler: LRScheduler) -> None:
     """Move a schedule that counts optimizer steps on."""
     if isinstance(scheduler, PER_STEP) and not at_its_end(scheduler):
         scheduler.step()
+
+
+def advance_epoch(scheduler: LRScheduler, loss: float | None = None) -> None:
+    """Move a schedule that counts epochs on.
+
+    Args:
+        scheduler: of any kind.
+        loss: on the validation rows, if the epoch ended with their scores.
+    """
+    if isinstance(scheduler, ReduceLROnPlateau):
+        if loss is not None:
+            scheduler.step(loss)
+    elif not isinstance(scheduler, PER_STEP) and not at_its_end(scheduler):
+        scheduler.step()
+
+
+def validates(epoch: int, trainer: Trainer) -> bool:
+    """Whether this epoch ends with the scores of the validation rows."""
+    return epoch % trainer.eval_every == 0 or epoch == trainer.epochs
 
 
 def at_its_end(scheduler: LRScheduler) -> bool:

@@ -8,17 +8,17 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from mlrun.config import Trainer
 from mlrun.engine import (
-    PER_STEP,
     Engine,
+    Epoch,
     Features,
     Member,
     Progress,
-    at_its_end,
+    advance_epoch,
     diverged,
+    validates,
 )
 from mlrun.errors import Diverged
 from mlrun.metrics import higher_is_better, scores
@@ -64,10 +64,10 @@ def fit(
         for member in active:
             member.progress.epoch += 1
         rates = [_lr(member.learner.optimizer) for member in active]
-        losses = engine.train_epoch(active, stop)
+        epochs = engine.train_epoch(active, stop)
         results = [
-            (member, _end_epoch(member, outputs, lr, loss))
-            for member, lr, loss in zip(active, rates, losses, strict=True)
+            (member, _end_epoch(member, outputs, lr, epoch))
+            for member, lr, epoch in zip(active, rates, epochs, strict=True)
         ]
         spent = time.perf_counter() - begun
         for member, result in results:
@@ -79,21 +79,23 @@ def fit(
 
 
 def _end_epoch(
-    member: Member, outputs: Outputs, lr: float, loss: float | Diverged
+    member: Member, outputs: Outputs, lr: float, epoch: Epoch | Diverged
 ) -> Row | Diverged:
     """Validate, note whether it is the best epoch, move the schedule on."""
     learner, trainer, progress = member.learner, member.trainer, member.progress
-    if isinstance(loss, Diverged):
-        return loss
-    row: Row = {"epoch": progress.epoch, "step": progress.step, "lr": lr, "train/loss": loss}
-    if progress.epoch % trainer.eval_every == 0 or progress.epoch == trainer.epochs:
-        said = outputs(learner.model, member.valid.inputs)
+    if isinstance(epoch, Diverged):
+        return epoch
+    row: Row = {"epoch": progress.epoch, "step": progress.step, "lr": lr, "train/loss": epoch.loss}
+    if validates(progress.epoch, trainer):
+        said = epoch.outputs
+        if said is None:
+            said = outputs(learner.model, member.valid.inputs)
         result = evaluate(learner.objective, said, member.valid.targets)
         row |= {f"valid/{name}": value for name, value in result.values.items()}
         if not math.isfinite(row["valid/loss"]):
             return diverged("the validation loss", row["valid/loss"], progress)
         _keep_score(progress, row, trainer)
-    _advance_epoch(learner.scheduler, row)
+    advance_epoch(learner.scheduler, row.get("valid/loss"))
     return row
 
 
@@ -136,14 +138,6 @@ def _keep_score(progress: Progress, row: Row, trainer: Trainer) -> None:
     if better or progress.best_epoch == 0:
         progress.best_epoch, progress.best_score = progress.epoch, score
     progress.stale = progress.epoch - progress.best_epoch
-
-
-def _advance_epoch(scheduler: LRScheduler, row: Row) -> None:
-    if isinstance(scheduler, ReduceLROnPlateau):
-        if "valid/loss" in row:
-            scheduler.step(row["valid/loss"])
-    elif not isinstance(scheduler, PER_STEP) and not at_its_end(scheduler):
-        scheduler.step()
 
 
 def _lr(optimizer: Optimizer) -> float:

@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from mlrun.autograd import autocast
 from mlrun.data.batches import row_order
-from mlrun.engine import Member, advance_step, diverged, step_sizes, will_step
+from mlrun.engine import Epoch, Member, advance_step, diverged, step_sizes, will_step
 from mlrun.errors import Diverged
 from mlrun.models.dropout import Dropout, begin_epoch
 
@@ -63,11 +63,11 @@ class Stacked:
 
     def train_epoch(
         self, members: Sequence[Member], stop: Callable[[], None]
-    ) -> list[float | Diverged]:
+    ) -> list[Epoch | Diverged]:
         """One pass over each member's rows, all of them in step."""
         if self._stack is None or [*map(id, self._stack.members)] != [*map(id, members)]:
             self._stack = Stack(members)
-        results: dict[int, float | Diverged] = {}
+        results: dict[int, Epoch | Diverged] = {}
         orders = {id(member): _order(member) for member in members}
         totals = dict.fromkeys(orders, 0.0)
         seen = 0
@@ -82,7 +82,7 @@ class Stacked:
             seen += sum(sizes)
             stop()
         self._stack.put_back()
-        results |= {id(m): totals[id(m)] / seen for m in self._stack.members}
+        results |= {id(m): Epoch(totals[id(m)] / seen) for m in self._stack.members}
         return [results[id(member)] for member in members]
 
 
@@ -121,7 +121,7 @@ class Stack:
         sizes: Sequence[int],
         seen: int,
         totals: dict[int, float],
-    ) -> dict[int, float | Diverged] | None:
+    ) -> dict[int, Diverged] | None:
         """One optimizer step for all; or who diverged, and then none was taken."""
         first, rows = self.members[0], sum(sizes)
         self._optimizer.zero_grad()
@@ -181,8 +181,8 @@ class Stack:
             gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
         return norms.cpu()
 
-    def _failed(self, losses: Tensor, norms: Tensor, wrong: Tensor) -> dict[int, float | Diverged]:
-        found: dict[int, float | Diverged] = {}
+    def _failed(self, losses: Tensor, norms: Tensor, wrong: Tensor) -> dict[int, Diverged]:
+        found: dict[int, Diverged] = {}
         for number in wrong.nonzero().flatten().tolist():
             member, loss = self.members[number], float(losses[number])
             loss_is_fine = bool(losses[number].isfinite())

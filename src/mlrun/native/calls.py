@@ -1,8 +1,10 @@
 """The kernel's calls through ctypes; kernel.cpp says what every field means."""
 
 import ctypes
+import weakref
 from collections.abc import Sequence
 from ctypes import POINTER, c_double, c_int64, c_uint64, c_void_p
+from typing import Any
 
 from mlrun.native.library import load
 
@@ -34,16 +36,10 @@ class Plan(ctypes.Structure):
     )
 
 
-class Steps(ctypes.Structure):
-    """Some steps of a network, and what became of them."""
+class Epoch(ctypes.Structure):
+    """An epoch of a network, or some steps of one, and what became of them."""
 
     _fields_ = (
-        ("plan", POINTER(Plan)),
-        ("parameters", POINTER(c_void_p)),
-        ("first_moments", POINTER(c_void_p)),
-        ("second_moments", POINTER(c_void_p)),
-        ("inputs", c_void_p),
-        ("targets", c_void_p),
         ("order", c_void_p),
         ("counts", POINTER(c_int64)),
         ("rates", POINTER(c_double)),
@@ -52,10 +48,31 @@ class Steps(ctypes.Structure):
         ("steps_before", c_int64),
         ("rows_before", c_int64),
         ("keys", POINTER(c_uint64)),
+        ("parameters", POINTER(c_void_p)),
+        ("first_moments", POINTER(c_void_p)),
+        ("second_moments", POINTER(c_void_p)),
+        ("outputs", c_void_p),
         ("loss", c_double),
         ("done", c_int64),
         ("step_loss", c_double),
         ("step_norm", c_double),
+    )
+
+
+class Training(ctypes.Structure):
+    """Epochs of a network, one after another."""
+
+    _fields_ = (
+        ("plan", POINTER(Plan)),
+        ("parameters", POINTER(c_void_p)),
+        ("first_moments", POINTER(c_void_p)),
+        ("second_moments", POINTER(c_void_p)),
+        ("inputs", c_void_p),
+        ("targets", c_void_p),
+        ("valid_inputs", c_void_p),
+        ("valid_rows", c_int64),
+        ("epochs", POINTER(Epoch)),
+        ("count", c_int64),
     )
 
 
@@ -71,13 +88,34 @@ class Forward(ctypes.Structure):
     )
 
 
-def train(jobs: Sequence[Steps], *, threads: int) -> None:
-    """Take every job's steps, each job on one thread; the jobs are updated in place.
+class Working:
+    """Networks in training, each by one thread, while the caller does something else.
 
-    Raises:
-        MemoryError: there was not enough for one of them.
+    Args:
+        jobs: updated in place; not to be looked at before the end.
+        threads: that begin at once; `finish` is one more.
+        alive: what owns the memory that the jobs refer to.
     """
-    _call("mlrun_train", jobs, threads)
+
+    def __init__(self, jobs: Sequence[Training], *, threads: int, alive: Any) -> None:
+        places = _places(jobs)
+        begin = load().mlrun_train
+        begin.restype = c_void_p
+        crew = begin(places, c_int64(len(jobs)), c_int64(threads))
+        # Whatever happens, memory that threads write to stays until they have finished.
+        self._finish = weakref.finalize(self, _finish, crew, (jobs, alive))
+
+    def finish(self) -> None:
+        """Lend a hand until all is done.
+
+        Raises:
+            MemoryError: there was not enough for one of them.
+        """
+        _check(self._finish())
+
+
+def _finish(crew: int | None, alive: Any) -> int:
+    return 1 if crew is None else int(load().mlrun_finish(c_void_p(crew)))
 
 
 def forward(jobs: Sequence[Forward], *, threads: int) -> None:
@@ -86,10 +124,13 @@ def forward(jobs: Sequence[Forward], *, threads: int) -> None:
     Raises:
         MemoryError: there was not enough for one of them.
     """
-    _call("mlrun_forward", jobs, threads)
+    _check(load().mlrun_forward(_places(jobs), c_int64(len(jobs)), c_int64(threads)))
 
 
-def _call(name: str, jobs: Sequence[ctypes.Structure], threads: int) -> None:
-    places = (c_void_p * len(jobs))(*map(ctypes.addressof, jobs))
-    if getattr(load(), name)(places, c_int64(len(jobs)), c_int64(threads)):
+def _places(jobs: Sequence[ctypes.Structure]) -> ctypes.Array[c_void_p]:
+    return (c_void_p * len(jobs))(*map(ctypes.addressof, jobs))
+
+
+def _check(failed: int | None) -> None:
+    if failed:
         raise MemoryError("can't allocate memory for the native engine")

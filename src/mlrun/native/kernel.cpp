@@ -62,25 +62,36 @@ struct Plan {
   double clip_norm, clip_value;  // 0: none
 };
 
-// Some steps of a network: what they need and, at the end, what became of them.
-struct Steps {
-  const Plan* plan;
-  float* const* parameters;  // 2 * layers tensors, updated in place, like the two below
-  float* const* moments[2];  // sgd: momentum | adam: both | rmsprop: squares, momentum | sums
-  const float* inputs;     // rows x sizes[0]
-  const void* targets;     // rows x outputs float, or for cross entropy rows x 1 int64
-  const int64_t* order;    // the rows of the first step, of the second …
-  const int64_t* counts;   // how many rows each step has
-  const double* rates;     // each step's learning rate
-  const double* momenta;   // each step's momentum, or adam's first beta
+// An epoch of a network, or some steps of one: what they need and, at the end, what became of them.
+struct Epoch {
+  const int64_t* order;   // the rows of the first step, of the second …
+  const int64_t* counts;  // how many rows each step has
+  const double* rates;    // each step's learning rate
+  const double* momenta;  // each step's momentum, or adam's first beta
   int64_t steps;
-  int64_t steps_before;    // since the beginning of the training: Adam's bias correction
-  int64_t rows_before;     // since the beginning of the epoch: the dropout masks
-  const uint64_t* keys;    // one for each hidden layer: seed, epoch and layer in a number
-  double loss;             // out: the sum of the rows' losses, each before its step
-  int64_t done;            // out: steps done; fewer than `steps` if one was not finite
-  double step_loss;        // out: mean loss and norm of the gradients of the last step tried
+  int64_t steps_before;       // since the beginning of the training: Adam's bias correction
+  int64_t rows_before;        // since the beginning of the epoch: the dropout masks
+  const uint64_t* keys;       // one for each hidden layer: seed, epoch and layer in a number
+  float* const* parameters;   // where they go at the end, and
+  float* const* moments[2];   // the optimizer's
+  float* outputs;             // of the validation rows, afterwards; or null
+  double loss;                // out: the sum of the rows' losses, each before its step
+  int64_t done;               // out: steps done; fewer than `steps` if one was not finite
+  double step_loss;           // out: mean loss and norm of the gradients of the last step tried
   double step_norm;
+};
+
+// Epochs of a network, one after another; after a step that is not finite there are no more.
+struct Training {
+  const Plan* plan;
+  float* const* parameters;  // 2 * layers tensors to begin with, like the two below
+  float* const* moments[2];  // sgd: momentum | adam: both | rmsprop: squares, momentum | sums
+  const float* inputs;       // rows x sizes[0]
+  const void* targets;       // rows x outputs float, or for cross entropy rows x 1 int64
+  const float* valid_inputs;
+  int64_t valid_rows;
+  Epoch* epochs;
+  int64_t count;
 };
 
 // Rows through a network, without dropout.
@@ -98,7 +109,7 @@ namespace {
 constexpr int LANES = 8;
 constexpr int PANEL = 2 * LANES;
 constexpr int TILE = 6;         // rows: 12 sums, 2 weights and 1 broadcast fill 15 of 16 registers
-constexpr int ROWS_AT_ONCE = 256;  // when only outputs are wanted
+constexpr int64_t ROWS_AT_ONCE = 256;  // when only outputs are wanted
 
 using Vector = float __attribute__((vector_size(4 * LANES)));
 using Bits = uint32_t __attribute__((vector_size(4 * LANES)));
@@ -688,83 +699,161 @@ void update(const Plan& plan, const State& state, double rate, double momentum, 
 
 float* data_or_null(Numbers& numbers) { return numbers.empty() ? nullptr : numbers.data(); }
 
-void train(Steps& job) {
-  const Network network(*job.plan);
-  Numbers parameters = network.packed(job.parameters), gradients(network.parameters);
-  Numbers first = network.packed(job.moments[0]), second = network.packed(job.moments[1]);
-  Batch batch(network, *std::max_element(job.counts, job.counts + job.steps), true);
-  const State state = {parameters.data(), data_or_null(first), data_or_null(second),
-                       gradients.data(), network.parameters};
-  const int64_t* order = job.order;
-  job.loss = 0;
-  for (job.done = 0; job.done < job.steps; job.done++) {
-    const int64_t count = job.counts[job.done];
-    batch.choose(job.inputs, order, count);
-    batch.forward(parameters.data(), job.keys, job.rows_before + (order - job.order));
-    job.step_loss = batch_loss(network.plan, batch, job.targets, order, count);
-    batch.backward(parameters.data(), gradients.data());
-    add_penalties(network, parameters, gradients);
-    clip_values(network.plan, gradients);
-    job.step_norm = norm_of(gradients);
-    if (!std::isfinite(job.step_loss + job.step_norm)) break;
-    clip_norm(network.plan, job.step_norm, gradients);
-    update(network.plan, state, job.rates[job.done], job.momenta[job.done],
-           job.steps_before + job.done + 1);
-    job.loss += job.step_loss * count;
-    order += count;
+// The outputs of consecutive rows, so many at a time as the batch has room for.
+void outputs_of(const Network& network, const Numbers& parameters, const float* inputs,
+                int64_t rows, Batch& batch, float* outputs) {
+  const size_t columns = network.layers.front().inputs, width = network.layers.back().outputs;
+  for (int64_t done = 0; done < rows; done += ROWS_AT_ONCE) {
+    const size_t count = std::min(ROWS_AT_ONCE, rows - done);
+    batch.choose(inputs + done * columns, nullptr, count);
+    batch.forward(parameters.data(), nullptr, 0);
+    for (size_t r = 0; r < count; r++)
+      std::memcpy(outputs + (done + r) * width, batch.outputs(r), width * sizeof(float));
   }
-  network.unpack(parameters, job.parameters);
-  network.unpack(first, job.moments[0]);
-  network.unpack(second, job.moments[1]);
 }
 
 void forward(Forward& job) {
   const Network network(*job.plan);
-  const Numbers parameters = network.packed(job.parameters);
-  const size_t columns = network.layers.front().inputs, outputs = network.layers.back().outputs;
-  const int64_t most = std::min<int64_t>(job.rows, ROWS_AT_ONCE);
-  Batch batch(network, most, false);
-  for (int64_t done = 0; done < job.rows; done += most) {
-    const size_t count = std::min(most, job.rows - done);
-    batch.choose(job.inputs + done * columns, nullptr, count);
-    batch.forward(parameters.data(), nullptr, 0);
-    for (size_t r = 0; r < count; r++)
-      std::memcpy(job.outputs + (done + r) * outputs, batch.outputs(r), outputs * sizeof(float));
+  Batch batch(network, std::min(job.rows, ROWS_AT_ONCE), false);
+  outputs_of(network, network.packed(job.parameters), job.inputs, job.rows, batch, job.outputs);
+}
+
+int64_t most_rows(const Training& job) {
+  int64_t most = 1;
+  for (int64_t e = 0; e < job.count; e++)
+    for (int64_t s = 0; s < job.epochs[e].steps; s++) most = std::max(most, job.epochs[e].counts[s]);
+  return most;
+}
+
+// A network in training: everything packed.
+class Trainee {
+ public:
+  explicit Trainee(const Training& job)
+      : job_(job),
+        network_(*job.plan),
+        parameters_(network_.packed(job.parameters)),
+        gradients_(network_.parameters),
+        first_(network_.packed(job.moments[0])),
+        second_(network_.packed(job.moments[1])),
+        batch_(network_, most_rows(job), true),
+        scored_(network_, std::min(job.valid_rows, ROWS_AT_ONCE), false) {}
+
+  void train(Epoch& epoch) {
+    const int64_t* order = epoch.order;
+    for (epoch.loss = 0, epoch.done = 0; epoch.done < epoch.steps; epoch.done++) {
+      const int64_t count = epoch.counts[epoch.done];
+      if (!step(epoch, order, count)) return;
+      epoch.loss += epoch.step_loss * count;
+      order += count;
+    }
+  }
+
+  void hand_over(const Epoch& epoch) {
+    network_.unpack(parameters_, epoch.parameters);
+    network_.unpack(first_, epoch.moments[0]);
+    network_.unpack(second_, epoch.moments[1]);
+    if (epoch.outputs)
+      outputs_of(network_, parameters_, job_.valid_inputs, job_.valid_rows, scored_, epoch.outputs);
+  }
+
+ private:
+  // Whether loss and gradients were finite; else nothing changed.
+  bool step(Epoch& epoch, const int64_t* order, int64_t count) {
+    const Plan& plan = network_.plan;
+    batch_.choose(job_.inputs, order, count);
+    batch_.forward(parameters_.data(), epoch.keys, epoch.rows_before + (order - epoch.order));
+    epoch.step_loss = batch_loss(plan, batch_, job_.targets, order, count);
+    batch_.backward(parameters_.data(), gradients_.data());
+    add_penalties(network_, parameters_, gradients_);
+    clip_values(plan, gradients_);
+    epoch.step_norm = norm_of(gradients_);
+    if (!std::isfinite(epoch.step_loss + epoch.step_norm)) return false;
+    clip_norm(plan, epoch.step_norm, gradients_);
+    const State state = {parameters_.data(), data_or_null(first_), data_or_null(second_),
+                         gradients_.data(), network_.parameters};
+    update(plan, state, epoch.rates[epoch.done], epoch.momenta[epoch.done],
+           epoch.steps_before + epoch.done + 1);
+    return true;
+  }
+
+  const Training& job_;
+  const Network network_;
+  Numbers parameters_, gradients_, first_, second_;
+  Batch batch_, scored_;
+};
+
+void train(Training& job) {
+  Trainee trainee(job);
+  for (int64_t e = 0; e < job.count; e++) {
+    trainee.train(job.epochs[e]);
+    trainee.hand_over(job.epochs[e]);
+    if (job.epochs[e].done < job.epochs[e].steps) return;
   }
 }
 
-// Every job once, each by one thread from its beginning to its end; 1 if memory ran out.
+// Jobs and the threads that do them, each job by one thread from its beginning to its end.
 template <typename Job>
-int32_t in_parallel(Job* const* jobs, int64_t count, int64_t threads, void (*body)(Job&)) {
-  std::atomic<int64_t> next{0};
-  std::atomic<int32_t> failed{0};
-  auto work = [&] {
-    for (int64_t i = next++; i < count; i = next++) try {
-        body(*jobs[i]);
-      } catch (const std::bad_alloc&) {
-        failed = 1;
-      }
-  };
-  std::vector<std::thread> others;
-  try {
-    for (int64_t i = 1; i < std::min(threads, count); i++) others.emplace_back(work);
-  } catch (const std::exception&) {
-    // No more threads to be had: those there are do the work.
+class Crew {
+ public:
+  // So many threads begin at once; whoever waits for the end lends a hand.
+  Crew(Job* const* jobs, int64_t count, int64_t threads, void (*body)(Job&))
+      : jobs_(jobs, jobs + count), body_(body) {
+    try {
+      for (int64_t i = 0; i < threads; i++) threads_.emplace_back([this] { work(); });
+    } catch (const std::exception&) {
+      // No more threads to be had: those there are do the work.
+    }
   }
-  work();
-  for (std::thread& thread : others) thread.join();
-  return failed;
-}
+
+  // 1 if memory ran out.
+  int32_t finish() {
+    work();
+    for (std::thread& thread : threads_) thread.join();
+    return failed_;
+  }
+
+ private:
+  void work() {
+    for (size_t i = next_++; i < jobs_.size(); i = next_++) try {
+        body_(*jobs_[i]);
+      } catch (const std::bad_alloc&) {
+        failed_ = 1;
+      }
+  }
+
+  std::vector<Job*> jobs_;
+  void (*body_)(Job&);
+  std::atomic<size_t> next_{0};
+  std::atomic<int32_t> failed_{0};
+  std::vector<std::thread> threads_;
+};
 
 }  // namespace
 
 extern "C" {
 
-int32_t mlrun_train(Steps* const* jobs, int64_t count, int64_t threads) {
-  return in_parallel(jobs, count, threads, train);
+// Begin, and go on with something else; the jobs must stay where they are until the end. Null if
+// memory ran out.
+void* mlrun_train(Training* const* jobs, int64_t count, int64_t threads) {
+  try {
+    return new Crew<Training>(jobs, count, threads, train);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+
+int32_t mlrun_finish(void* crew) {
+  auto* working = static_cast<Crew<Training>*>(crew);
+  const int32_t failed = working->finish();
+  delete working;
+  return failed;
 }
 
 int32_t mlrun_forward(Forward* const* jobs, int64_t count, int64_t threads) {
-  return in_parallel(jobs, count, threads, forward);
+  try {
+    return Crew<Forward>(jobs, count, std::min(threads, count) - 1, forward).finish();
+  } catch (const std::bad_alloc&) {
+    return 1;
+  }
 }
 }

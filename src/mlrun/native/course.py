@@ -1,0 +1,291 @@
+"""One member's way through its epochs, some of them computed before their turn has come.
+
+What an epoch is computed with follows from its number: order, dropout, and the rates of most
+schedules. So small epochs are computed several at once, into tensors of their own, which become
+torch's when their turn comes. If the schedule then says something else, they are computed again.
+"""
+
+import copy
+import ctypes
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim import Adagrad, Adam, Optimizer, RMSprop
+from torch.optim.lr_scheduler import LRScheduler
+
+from mlrun.data.batches import row_order
+from mlrun.engine import (
+    PER_STEP,
+    Epoch,
+    Learner,
+    Member,
+    advance_epoch,
+    advance_step,
+    diverged,
+    step_sizes,
+    validates,
+    will_step,
+)
+from mlrun.errors import Diverged
+from mlrun.models.dropout import epoch_keys
+from mlrun.native import calls
+from mlrun.native.network import Network, kept_moments, network_of, training_plan
+
+Places = ctypes.Array[ctypes.c_void_p]
+
+
+class Rates(NamedTuple):
+    """Each step's learning rate, and its momentum or Adam's first beta."""
+
+    rates: list[float]
+    momenta: list[float]
+
+
+@dataclass(frozen=True)
+class State:
+    """Where an epoch ends: torch's own tensors, or others that become them in time."""
+
+    tensors: list[Tensor]  # all parameters, then all first moments, then all second ones
+    places: Sequence[Places | None]  # of the three
+    outputs: Tensor | None  # (n, out_features) room for those of the validation rows
+
+
+class Course:
+    """What of a member's training is done, under way and known to come.
+
+    Args:
+        member: its optimizer gets its state here, if it has none yet.
+    """
+
+    def __init__(self, member: Member) -> None:
+        learner = member.learner
+        self.member, self.network = member, network_of(learner.model)
+        self.plan = training_plan(self.network, learner, member.trainer)
+        self.sizes = [sum(s) for s in step_sizes(len(member.train.inputs), member.trainer)]
+        self._own, self._counters = _own_state(self.network, learner)
+        self._valid = member.valid.inputs.contiguous()
+        self._rates = Rates([], [])
+        self._forecast: _Forecast | None = None
+        self._ahead: deque[_Epoch] = deque()  # computed, the next one first
+        self._under_way: list[_Epoch] = []
+        self._start = self._own  # of what is under way; must live as long
+
+    @property
+    def work(self) -> int:
+        """Multiplications of an epoch, forward and backward."""
+        return 3 * self.network.multiply_adds * sum(self.sizes)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of its parameters and moments."""
+        return 4 * sum(tensor.numel() for tensor in self._own.tensors)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the epoch whose turn it is has been computed."""
+        return bool(self._ahead)
+
+    @property
+    def left(self) -> int:
+        """Epochs not computed yet that will be asked for, whatever the validation says."""
+        if self._ahead and self._ahead[-1].error:
+            return 0
+        progress, trainer = self.member.progress, self.member.trainer
+        last = trainer.epochs
+        if trainer.patience is not None:
+            last = min(last, (progress.best_epoch or progress.epoch) + trainer.patience)
+        return last - (progress.epoch - 1 + len(self._ahead) + len(self._under_way))
+
+    def begin_epoch(self) -> bool:
+        """Move the schedule through the next epoch; whether what is computed counted on that."""
+        learner = self.member.learner
+        self._rates = rates_of(learner.scheduler, learner.optimizer, len(self.sizes))
+        known = [*self._ahead, *self._under_way]
+        return not known or known[0].rates == self._rates
+
+    def forget(self) -> None:
+        """Drop what is computed and not asked for yet."""
+        self._ahead.clear()
+        self._forecast = None
+
+    def epochs(self, count: int) -> calls.Training:
+        """The next so many epochs as one job, or at least the one whose turn it is."""
+        count = max(1, min(count, self.left))
+        self._start = self._ahead[-1].state if self._ahead else self._own
+        for state in _room_like(self._own, count, (len(self._valid), self.network.sizes[-1])):
+            self._under_way.append(self._next_epoch(state))
+        return self._job(most=len(self.sizes))
+
+    def steps(self, multiplications: int) -> calls.Training:
+        """The next steps of the epoch whose turn it is, straight into torch's tensors."""
+        if not self._under_way:
+            self._start = self._own
+            self._under_way.append(self._next_epoch(self._own))
+        work = 3 * self.network.multiply_adds * max(self.sizes)
+        return self._job(most=max(1, multiplications // work))
+
+    def take_in(self, job: calls.Training) -> None:
+        """Note what became of the epochs of a job."""
+        for number in range(job.count):
+            epoch = self._under_way[0]
+            epoch.take_in(job.epochs[number])
+            if epoch.finished:
+                self._ahead.append(self._under_way.pop(0))
+            if epoch.error:
+                self._under_way.clear()
+                break
+
+    def take(self) -> Epoch | Diverged:
+        """The epoch whose turn it is; its weights and moments are now torch's."""
+        epoch, progress = self._ahead.popleft(), self.member.progress
+        if epoch.state is not self._own:
+            torch._foreach_copy_(self._own.tensors, epoch.state.tensors)
+        progress.step += epoch.done
+        for counter in self._counters:
+            counter.fill_(progress.step)
+        if epoch.error:
+            return diverged(*epoch.error, progress)
+        return Epoch(epoch.loss / epoch.rows, epoch.outputs)
+
+    def _next_epoch(self, state: State) -> "_Epoch":
+        """Of the one whose turn it is the rates are known, of the others foreseen."""
+        before = len(self._ahead) + len(self._under_way)
+        rates = self._rates
+        if before:
+            self._forecast = self._forecast or _Forecast(self.member.learner)
+            rates = self._forecast.next_epoch(len(self.sizes))
+        return _Epoch(self, self.member.progress.epoch + before, rates, state)
+
+    def _job(self, *, most: int) -> calls.Training:
+        """What is under way, at most so many steps of each epoch."""
+        steps_before = self.member.progress.step + len(self._ahead) * len(self.sizes)
+        epochs = (calls.Epoch * len(self._under_way))()
+        for number, epoch in enumerate(self._under_way):
+            before = steps_before + number * len(self.sizes)
+            epoch.describe(epochs[number], steps_before=before, most=most)
+        return calls.Training(
+            plan=ctypes.pointer(self.plan),
+            parameters=self._start.places[0],
+            first_moments=self._start.places[1],
+            second_moments=self._start.places[2],
+            inputs=self.member.train.inputs.data_ptr(),
+            targets=self.member.train.targets.data_ptr(),
+            valid_inputs=self._valid.data_ptr(),
+            valid_rows=len(self._valid),
+            epochs=epochs,
+            count=len(epochs),
+        )
+
+
+class _Epoch:
+    """One epoch: its rows in order, its steps, how far it has come."""
+
+    def __init__(self, course: Course, number: int, rates: Rates, state: State) -> None:
+        member, network = course.member, course.network
+        self.rates, self.state = rates, state
+        self.loss, self.rows, self.done = 0.0, 0, 0
+        self.error: tuple[str, float] | None = None
+        self.outputs = state.outputs if validates(number, member.trainer) else None
+        self._sizes = course.sizes
+        rows, seed, shuffle = len(member.train.inputs), member.seed, member.trainer.shuffle
+        self._order = row_order(rows, seed=seed, epoch=number, shuffle=shuffle)
+        layers = len(network.sizes)
+        keys = epoch_keys(seed, number, layers) if network.dropout else ()
+        self._keys = (ctypes.c_uint64 * layers)(*keys)
+
+    @property
+    def finished(self) -> bool:
+        return self.error is not None or self.done == len(self._sizes)
+
+    def describe(self, place: calls.Epoch, *, steps_before: int, most: int) -> None:
+        """The next steps, at most so many, as the kernel takes them."""
+        steps = slice(self.done, self.done + most)
+        sizes = self._sizes[steps]
+        place.order = self._order.data_ptr() + 8 * self.rows
+        place.counts = (ctypes.c_int64 * len(sizes))(*sizes)
+        place.rates = (ctypes.c_double * len(sizes))(*self.rates.rates[steps])
+        place.momenta = (ctypes.c_double * len(sizes))(*self.rates.momenta[steps])
+        place.steps = len(sizes)
+        place.steps_before = steps_before + self.done
+        place.rows_before = self.rows
+        place.keys = self._keys
+        place.parameters, place.first_moments, place.second_moments = self.state.places
+        place.outputs = None if self.outputs is None else self.outputs.data_ptr()
+
+    def take_in(self, found: calls.Epoch) -> None:
+        """Note what became of the steps."""
+        self.loss += found.loss
+        self.rows += sum(self._sizes[self.done : self.done + found.done])
+        self.done += found.done
+        if found.done < found.steps and math.isfinite(found.step_loss):
+            self.error = "the norm of the gradients", found.step_norm
+        elif found.done < found.steps:
+            self.error = "the training loss", found.step_loss
+
+
+class _Forecast:
+    """A copy of a schedule that runs ahead of it."""
+
+    def __init__(self, learner: Learner) -> None:
+        state = learner.optimizer.state  # not needed, and large
+        memo = {id(p): p for p in state} | {id(state): state}
+        self._scheduler: LRScheduler = copy.deepcopy(learner.scheduler, memo)
+        self._optimizer = self._scheduler.optimizer
+        self._optimizer.step = learner.optimizer.step  # type: ignore[method-assign]  # never taken
+        will_step(self._optimizer)
+
+    def next_epoch(self, steps: int) -> Rates:
+        """Those of the epoch after the last one asked for."""
+        advance_epoch(self._scheduler)
+        return rates_of(self._scheduler, self._optimizer, steps)
+
+
+def rates_of(scheduler: LRScheduler, optimizer: Optimizer, steps: int) -> Rates:
+    """Those of the next so many steps; the schedule moves on if it counts them."""
+    rates, momenta, group = [], [], optimizer.param_groups[0]
+    for _ in range(steps if isinstance(scheduler, PER_STEP) else 1):
+        rates.append(float(group["lr"]))
+        momenta.append(float(group["betas"][0] if "betas" in group else group.get("momentum", 0)))
+        advance_step(scheduler)
+    repeated = steps // len(rates)
+    return Rates(rates * repeated, momenta * repeated)
+
+
+def _own_state(network: Network, learner: Learner) -> tuple[State, list[Tensor]]:
+    """torch's own tensors, and the optimizer's counts of steps; those that lack are made."""
+    states = [learner.optimizer.state[parameter] for parameter in network.parameters]
+    names = kept_moments(learner.optimizer)
+    for parameter, state in zip(network.parameters, states, strict=True):
+        if isinstance(learner.optimizer, Adam | RMSprop | Adagrad):
+            state.setdefault("step", torch.tensor(0.0))
+        for name in names:
+            state.setdefault(name, torch.zeros_like(parameter))
+    will_step(learner.optimizer)
+    tensors = [parameter.detach() for parameter in network.parameters]
+    tensors += [state[name] for name in names for state in states]
+    counters = [state["step"] for state in states if "step" in state]
+    return _state(tensors, len(states), None), counters
+
+
+def _room_like(own: State, count: int, outputs: tuple[int, int]) -> list[State]:
+    """As many as epochs, next to each other in memory."""
+    stacks = [torch.empty(count, *tensor.shape).unbind() for tensor in own.tensors]
+    rooms = torch.empty(count, *outputs).unbind()
+    parameters = len(own.tensors) // sum(places is not None for places in own.places)
+    return [
+        _state(list(tensors), parameters, room)
+        for tensors, room in zip(zip(*stacks, strict=True), rooms, strict=True)
+    ]
+
+
+def _state(tensors: list[Tensor], parameters: int, outputs: Tensor | None) -> State:
+    assert all(tensor.is_contiguous() for tensor in tensors)
+    places = [tensor.data_ptr() for tensor in tensors]
+    parts = [places[start : start + parameters] for start in range(0, len(places), parameters)]
+    arrays = [(ctypes.c_void_p * parameters)(*part) for part in parts]
+    return State(tensors, [*arrays, None, None][:3], outputs)

@@ -24,6 +24,7 @@ class Plan(ctypes.Structure):
         ("loss", c_int64),
         ("loss_setting", c_double),
         ("optimizer", c_int64),
+        ("moments", c_int64),
         ("nesterov", c_int64),
         ("beta2", c_double),
         ("epsilon", c_double),
@@ -48,9 +49,7 @@ class Epoch(ctypes.Structure):
         ("steps_before", c_int64),
         ("rows_before", c_int64),
         ("keys", POINTER(c_uint64)),
-        ("parameters", POINTER(c_void_p)),
-        ("first_moments", POINTER(c_void_p)),
-        ("second_moments", POINTER(c_void_p)),
+        ("state", c_void_p),
         ("outputs", c_void_p),
         ("loss", c_double),
         ("done", c_int64),
@@ -64,9 +63,7 @@ class Training(ctypes.Structure):
 
     _fields_ = (
         ("plan", POINTER(Plan)),
-        ("parameters", POINTER(c_void_p)),
-        ("first_moments", POINTER(c_void_p)),
-        ("second_moments", POINTER(c_void_p)),
+        ("state", c_void_p),
         ("inputs", c_void_p),
         ("targets", c_void_p),
         ("valid_inputs", c_void_p),
@@ -81,7 +78,7 @@ class Forward(ctypes.Structure):
 
     _fields_ = (
         ("plan", POINTER(Plan)),
-        ("parameters", POINTER(c_void_p)),
+        ("state", c_void_p),
         ("inputs", c_void_p),
         ("rows", c_int64),
         ("outputs", c_void_p),

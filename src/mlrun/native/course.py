@@ -7,9 +7,9 @@ torch's when their turn comes. If the schedule then says something else, they ar
 
 import copy
 import ctypes
+import itertools
 import math
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -36,8 +36,6 @@ from mlrun.models.dropout import epoch_keys
 from mlrun.native import calls
 from mlrun.native.network import Network, kept_moments, network_of, training_plan
 
-Places = ctypes.Array[ctypes.c_void_p]
-
 
 class Rates(NamedTuple):
     """Each step's learning rate, and its momentum or Adam's first beta."""
@@ -48,11 +46,10 @@ class Rates(NamedTuple):
 
 @dataclass(frozen=True)
 class State:
-    """Where an epoch ends: torch's own tensors, or others that become them in time."""
+    """Where an epoch ends: in torch's own numbers, or in others that become those in time."""
 
-    tensors: list[Tensor]  # all parameters, then all first moments, then all second ones
-    places: Sequence[Places | None]  # of the three
-    outputs: Tensor | None  # (n, out_features) room for those of the validation rows
+    numbers: Tensor  # all parameters, then all first moments, then all second ones
+    outputs: Tensor | None = None  # (n, out_features) room for those of the validation rows
 
 
 class Course:
@@ -83,7 +80,7 @@ class Course:
     @property
     def memory(self) -> int:
         """Bytes of its parameters and moments."""
-        return 4 * sum(tensor.numel() for tensor in self._own.tensors)
+        return 4 * self._own.numbers.numel()
 
     @property
     def ready(self) -> bool:
@@ -117,8 +114,10 @@ class Course:
         """The next so many epochs as one job, or at least the one whose turn it is."""
         count = max(1, min(count, self.left))
         self._start = self._ahead[-1].state if self._ahead else self._own
-        for state in _room_like(self._own, count, (len(self._valid), self.network.sizes[-1])):
-            self._under_way.append(self._next_epoch(state))
+        numbers = self._own.numbers.new_empty(count, self._own.numbers.numel())
+        outputs = self._valid.new_empty(count, len(self._valid), self.network.sizes[-1])
+        for room in zip(numbers, outputs, strict=True):
+            self._under_way.append(self._next_epoch(State(*room)))
         return self._job(most=len(self.sizes))
 
     def steps(self, multiplications: int) -> calls.Training:
@@ -144,7 +143,7 @@ class Course:
         """The epoch whose turn it is; its weights and moments are now torch's."""
         epoch, progress = self._ahead.popleft(), self.member.progress
         if epoch.state is not self._own:
-            torch._foreach_copy_(self._own.tensors, epoch.state.tensors)
+            self._own.numbers.copy_(epoch.state.numbers)
         progress.step += epoch.done
         for counter in self._counters:
             counter.fill_(progress.step)
@@ -170,9 +169,7 @@ class Course:
             epoch.describe(epochs[number], steps_before=before, most=most)
         return calls.Training(
             plan=ctypes.pointer(self.plan),
-            parameters=self._start.places[0],
-            first_moments=self._start.places[1],
-            second_moments=self._start.places[2],
+            state=self._start.numbers.data_ptr(),
             inputs=self.member.train.inputs.data_ptr(),
             targets=self.member.train.targets.data_ptr(),
             valid_inputs=self._valid.data_ptr(),
@@ -214,7 +211,7 @@ class _Epoch:
         place.steps_before = steps_before + self.done
         place.rows_before = self.rows
         place.keys = self._keys
-        place.parameters, place.first_moments, place.second_moments = self.state.places
+        place.state = self.state.numbers.data_ptr()
         place.outputs = None if self.outputs is None else self.outputs.data_ptr()
 
     def take_in(self, found: calls.Epoch) -> None:
@@ -257,7 +254,10 @@ def rates_of(scheduler: LRScheduler, optimizer: Optimizer, steps: int) -> Rates:
 
 
 def _own_state(network: Network, learner: Learner) -> tuple[State, list[Tensor]]:
-    """torch's own tensors, and the optimizer's counts of steps; those that lack are made."""
+    """torch's own tensors, moved next to each other, and the optimizer's counts of steps.
+
+    What a fresh optimizer has not got yet is made.
+    """
     states = [learner.optimizer.state[parameter] for parameter in network.parameters]
     names = kept_moments(learner.optimizer)
     for parameter, state in zip(network.parameters, states, strict=True):
@@ -266,26 +266,11 @@ def _own_state(network: Network, learner: Learner) -> tuple[State, list[Tensor]]
         for name in names:
             state.setdefault(name, torch.zeros_like(parameter))
     will_step(learner.optimizer)
-    tensors = [parameter.detach() for parameter in network.parameters]
-    tensors += [state[name] for name in names for state in states]
-    counters = [state["step"] for state in states if "step" in state]
-    return _state(tensors, len(states), None), counters
-
-
-def _room_like(own: State, count: int, outputs: tuple[int, int]) -> list[State]:
-    """As many as epochs, next to each other in memory."""
-    stacks = [torch.empty(count, *tensor.shape).unbind() for tensor in own.tensors]
-    rooms = torch.empty(count, *outputs).unbind()
-    parameters = len(own.tensors) // sum(places is not None for places in own.places)
-    return [
-        _state(list(tensors), parameters, room)
-        for tensors, room in zip(zip(*stacks, strict=True), rooms, strict=True)
-    ]
-
-
-def _state(tensors: list[Tensor], parameters: int, outputs: Tensor | None) -> State:
-    assert all(tensor.is_contiguous() for tensor in tensors)
-    places = [tensor.data_ptr() for tensor in tensors]
-    parts = [places[start : start + parameters] for start in range(0, len(places), parameters)]
-    arrays = [(ctypes.c_void_p * parameters)(*part) for part in parts]
-    return State(tensors, [*arrays, None, None][:3], outputs)
+    tensors = [p.detach() for p in network.parameters] + [s[name] for name in names for s in states]
+    numbers = torch.cat([tensor.flatten() for tensor in tensors])
+    parts = iter(torch.split(numbers, [tensor.numel() for tensor in tensors]))
+    for parameter in network.parameters:
+        parameter.data = next(parts).view_as(parameter)
+    for name, state in itertools.product(names, states):
+        state[name] = next(parts).view_as(state[name])
+    return State(numbers), [state["step"] for state in states if "step" in state]

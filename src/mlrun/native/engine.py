@@ -20,7 +20,7 @@ from mlrun.native.network import Network, network_of, plan_of
 
 # Epochs, multiplications and bytes that may be computed ahead: some hundredths of a second, so that
 # Python's work on many small epochs is done at once, while its caches are warm.
-EPOCHS_AHEAD, WORK_AHEAD, MEMORY_AHEAD = 32, 500_000_000, 64_000_000
+EPOCHS_AHEAD, WORK_AHEAD, MEMORY_AHEAD = 32, 4_000_000_000, 64_000_000
 A_CALL = 8_000_000_000  # multiplications: a quarter of a second, after which Ctrl-C is heard
 
 
@@ -99,14 +99,13 @@ def outputs_by_kernel(model: nn.Module, inputs: Tensor) -> Tensor:
     network, plan = _described[model]
     inputs = inputs.flatten(1).contiguous()
     outputs = torch.empty(len(inputs), network.sizes[-1])
-    tensors = [parameter.data_ptr() for parameter in network.parameters]
-    places = (ctypes.c_void_p * len(tensors))(*tensors)
+    state = torch.cat([parameter.detach().flatten() for parameter in network.parameters])
     threads = choose_threads(network.multiply_adds * len(inputs))
     rows = -(-len(inputs) // threads)
     jobs = [
         calls.Forward(
             plan=ctypes.pointer(plan),
-            parameters=places,
+            state=state.data_ptr(),
             inputs=part.data_ptr(),
             rows=len(part),
             outputs=outputs[start:].data_ptr(),

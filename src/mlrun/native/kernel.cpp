@@ -23,9 +23,9 @@
 // or the thread: a row's outputs do not depend on its neighbours, and a network trained among
 // others equals, bit for bit, the same network trained alone. Compile without -ffast-math.
 //
-// The interface is plain C, for ctypes. Parameters and the optimizer's moments are torch's tensors,
-// per layer the weight (outputs, inputs) and the bias; they are packed when a call begins and
-// unpacked when it ends, so between two calls torch has the truth.
+// The interface is plain C, for ctypes. A state is what torch has, one number after another: of
+// each layer the weights (outputs x inputs) and the biases, then in the same order the optimizer's
+// moments. It is packed when a call begins and unpacked at the end of each epoch.
 
 #include <algorithm>
 #include <atomic>
@@ -53,6 +53,7 @@ struct Plan {
   int64_t loss;
   double loss_setting;  // huber: delta; smooth_l1: beta; cross_entropy: label smoothing
   int64_t optimizer;
+  int64_t moments;  // sgd: momentum | adam: both | rmsprop: squares, momentum | adagrad: sums
   int64_t nesterov;
   double beta2;  // adam: of the squares; rmsprop: alpha
   double epsilon;
@@ -72,8 +73,7 @@ struct Epoch {
   int64_t steps_before;       // since the beginning of the training: Adam's bias correction
   int64_t rows_before;        // since the beginning of the epoch: the dropout masks
   const uint64_t* keys;       // one for each hidden layer: seed, epoch and layer in a number
-  float* const* parameters;   // where they go at the end, and
-  float* const* moments[2];   // the optimizer's
+  float* state;               // where it goes at the end
   float* outputs;             // of the validation rows, afterwards; or null
   double loss;                // out: the sum of the rows' losses, each before its step
   int64_t done;               // out: steps done; fewer than `steps` if one was not finite
@@ -84,10 +84,9 @@ struct Epoch {
 // Epochs of a network, one after another; after a step that is not finite there are no more.
 struct Training {
   const Plan* plan;
-  float* const* parameters;  // 2 * layers tensors to begin with, like the two below
-  float* const* moments[2];  // sgd: momentum | adam: both | rmsprop: squares, momentum | sums
-  const float* inputs;       // rows x sizes[0]
-  const void* targets;       // rows x outputs float, or for cross entropy rows x 1 int64
+  const float* state;   // to begin with
+  const float* inputs;  // rows x sizes[0]
+  const void* targets;  // rows x outputs float, or for cross entropy rows x 1 int64
   const float* valid_inputs;
   int64_t valid_rows;
   Epoch* epochs;
@@ -97,7 +96,7 @@ struct Training {
 // Rows through a network, without dropout.
 struct Forward {
   const Plan* plan;
-  const float* const* parameters;
+  const float* state;   // its moments are not looked at
   const float* inputs;  // rows x sizes[0]
   int64_t rows;
   float* outputs;  // rows x outputs
@@ -368,29 +367,31 @@ struct Network {
     }
   }
 
-  // body(packed place, tensor, place in the tensor) for every parameter.
+  // body(place among the packed, place in the state) for every parameter; how many there are.
   template <typename Body>
-  void each_parameter(const Body& body) const {
-    for (size_t l = 0; l < layers.size(); l++) {
-      const Layer& layer = layers[l];
-      for (size_t j = 0; j < layer.outputs; j++) {
-        for (size_t k = 0; k < layer.inputs; k++)
-          body(layer.place(k, j), 2 * l, j * layer.inputs + k);
-        body(layer.biases + j, 2 * l + 1, j);
-      }
+  size_t each_parameter(const Body& body) const {
+    size_t next = 0;
+    for (const Layer& layer : layers) {
+      for (size_t j = 0; j < layer.outputs; j++)
+        for (size_t k = 0; k < layer.inputs; k++) body(layer.place(k, j), next++);
+      for (size_t j = 0; j < layer.outputs; j++) body(layer.biases + j, next++);
     }
+    return next;
   }
 
-  std::vector<float> packed(const float* const* tensors) const {
-    std::vector<float> result(tensors ? parameters : 0, 0.0f);
-    if (tensors)
-      each_parameter([&](size_t at, size_t t, size_t i) { result[at] = tensors[t][i]; });
+  // The parameters (part 0) or moments (1, 2) of a state; empty where it has none.
+  std::vector<float> packed(const float* state, int64_t part) const {
+    if (part > plan.moments) return {};
+    std::vector<float> result(parameters, 0.0f);
+    state += part * each_parameter([](size_t, size_t) {});
+    each_parameter([&](size_t at, size_t i) { result[at] = state[i]; });
     return result;
   }
 
-  void unpack(const std::vector<float>& source, float* const* tensors) const {
-    if (tensors)
-      each_parameter([&](size_t at, size_t t, size_t i) { tensors[t][i] = source[at]; });
+  // Writes a part of a state; where the next one begins.
+  float* unpack(const std::vector<float>& source, float* state) const {
+    if (source.empty()) return state;
+    return state + each_parameter([&](size_t at, size_t i) { state[i] = source[at]; });
   }
 };
 
@@ -715,7 +716,7 @@ void outputs_of(const Network& network, const Numbers& parameters, const float* 
 void forward(Forward& job) {
   const Network network(*job.plan);
   Batch batch(network, std::min(job.rows, ROWS_AT_ONCE), false);
-  outputs_of(network, network.packed(job.parameters), job.inputs, job.rows, batch, job.outputs);
+  outputs_of(network, network.packed(job.state, 0), job.inputs, job.rows, batch, job.outputs);
 }
 
 int64_t most_rows(const Training& job) {
@@ -731,10 +732,10 @@ class Trainee {
   explicit Trainee(const Training& job)
       : job_(job),
         network_(*job.plan),
-        parameters_(network_.packed(job.parameters)),
+        parameters_(network_.packed(job.state, 0)),
         gradients_(network_.parameters),
-        first_(network_.packed(job.moments[0])),
-        second_(network_.packed(job.moments[1])),
+        first_(network_.packed(job.state, 1)),
+        second_(network_.packed(job.state, 2)),
         batch_(network_, most_rows(job), true),
         scored_(network_, std::min(job.valid_rows, ROWS_AT_ONCE), false) {}
 
@@ -749,9 +750,8 @@ class Trainee {
   }
 
   void hand_over(const Epoch& epoch) {
-    network_.unpack(parameters_, epoch.parameters);
-    network_.unpack(first_, epoch.moments[0]);
-    network_.unpack(second_, epoch.moments[1]);
+    float* moments = network_.unpack(parameters_, epoch.state);
+    network_.unpack(second_, network_.unpack(first_, moments));
     if (epoch.outputs)
       outputs_of(network_, parameters_, job_.valid_inputs, job_.valid_rows, scored_, epoch.outputs);
   }

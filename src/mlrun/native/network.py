@@ -151,6 +151,7 @@ def _add_optimizer(plan: calls.Plan, optimizer: Optimizer) -> None:
     group = optimizer.param_groups[0]
     _check(group, given)
     plan.optimizer = calls.OPTIMIZERS.index(name)
+    plan.moments = len(kept_moments(optimizer))
     plan.weight_decay = group["weight_decay"]
     plan.nesterov = group.get("nesterov", False)
     plan.beta2 = group["betas"][1] if "betas" in group else group.get("alpha", 0.0)

@@ -6,7 +6,8 @@ import pickletools
 import time
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from operator import is_
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -53,21 +54,21 @@ class Checkpoints:
         self._every_seconds = every_seconds
         self._described = {"format": FORMAT, **described}
         self._written = time.monotonic()
-        self._best = best
-        self._last: State | None = None
+        self._weights: State = {}
+        self._last, self._best = _Copy(), _Copy()
+        if best is not None:
+            self._best.take(best)
         run.best.parent.mkdir(parents=True, exist_ok=True)
 
     def take(self, learner: Learner, progress: Progress) -> None:
         """After an epoch, the one place a run can go on from: keep a copy of the state."""
-        self._last = {
-            "weights": learner.model.state_dict(),
-            "optimizer": learner.optimizer.state_dict(),
-            "scheduler": learner.scheduler.state_dict(),
-            "progress": dict(vars(progress)),
-        }
-        self._last = _copied(self._last)
+        # The model's tensors stay where they are; asking for them takes as long as copying them.
+        self._weights = self._weights or learner.model.state_dict()
+        state = {"weights": self._weights, "progress": dict(vars(progress))}
         if progress.improved:
-            self._best = {key: self._last[key] for key in ("weights", "progress")}
+            self._best.take(state)
+        moved = {"optimizer": learner.optimizer.state_dict()}
+        self._last.take(state | moved | {"scheduler": learner.scheduler.state_dict()})
 
     @property
     def due(self) -> bool:
@@ -76,27 +77,63 @@ class Checkpoints:
 
     def write(self, history: list[Row]) -> None:
         """Put both on disk, if an epoch has been done; the last.pt before stays as previous.pt."""
-        if self._best is not None:
-            save(self._run.best, self._described | self._best)
-        if self._last is not None:
-            self._last |= {"best": self._best, "history": history}
-            save(self._run.last, self._described | self._last, keep=self._run.previous)
+        best, last = self._best.state, self._last.state
+        if best:
+            save(self._run.best, self._described | best)
+        if last:
+            whole = self._described | last | {"best": best, "history": history}
+            save(self._run.last, whole, keep=self._run.previous)
         self._written = time.monotonic()
 
     def load_best(self, learner: Learner) -> None:
         """Give the model the weights of its best epoch."""
-        if self._best is None:  # the last epoch is always validated
+        if not self._best.state:  # the last epoch is always validated
             raise MlrunError(f"{self._run.last} is damaged: no best epoch in it")
-        learner.model.load_state_dict(self._best["weights"])
+        learner.model.load_state_dict(self._best.state["weights"])
 
 
-def _copied(value: Any) -> Any:
-    """A state with tensors of its own; copy.deepcopy takes longer than a small model's epoch."""
+class _Copy:
+    """A state with tensors of its own, into which the next one is copied."""
+
+    def __init__(self) -> None:
+        self._taken: State = {}
+        self._originals: list[torch.Tensor] = []
+        self._copies: list[torch.Tensor] = []
+
+    def take(self, state: State) -> None:
+        """Copy what may change; much faster than copy.deepcopy, which outlasts a small epoch."""
+        originals: list[torch.Tensor] = []
+        self._taken = _without_tensors(state, originals)
+        same = len(originals) == len(self._originals) and all(map(is_, originals, self._originals))
+        if same:
+            torch._foreach_copy_(self._copies, originals)
+        else:
+            self._copies = [tensor.detach().clone() for tensor in originals]
+        self._originals = originals
+
+    @property
+    def state(self) -> State:
+        """What was taken last; empty if nothing was."""
+        whole: State = _with_tensors(self._taken, iter(self._copies))
+        return whole
+
+
+def _without_tensors(value: Any, found: list[torch.Tensor]) -> Any:
+    """A copy of plain values; tensors are collected, and a mark left in their place."""
     if isinstance(value, torch.Tensor):
-        return value.detach().clone()
+        found.append(value)
+        return torch.Tensor
     if type(value) in (dict, OrderedDict):
-        return {key: _copied(entry) for key, entry in value.items()}
-    return [_copied(entry) for entry in value] if type(value) is list else value
+        return {key: _without_tensors(entry, found) for key, entry in value.items()}
+    return [_without_tensors(v, found) for v in value] if type(value) is list else value
+
+
+def _with_tensors(value: Any, tensors: Iterator[torch.Tensor]) -> Any:
+    if value is torch.Tensor:
+        return next(tensors)
+    if type(value) is dict:
+        return {key: _with_tensors(entry, tensors) for key, entry in value.items()}
+    return [_with_tensors(entry, tensors) for entry in value] if type(value) is list else value
 
 
 def save(path: Path, state: State, *, keep: Path | None = None) -> None:

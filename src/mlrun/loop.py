@@ -21,7 +21,7 @@ from mlrun.engine import (
     validates,
 )
 from mlrun.errors import Diverged
-from mlrun.metrics import higher_is_better, scores
+from mlrun.metrics import higher_is_better, scorer
 from mlrun.objective import Objective
 
 Row = dict[str, Any]  # one line of metrics.csv
@@ -57,6 +57,7 @@ def fit(
         its loss or gradient is not finite; its weights are then those before that step.
     """
     begun = time.perf_counter()
+    judges = {id(m): judge(m.learner.objective, m.valid.targets) for m in members}
     before = {id(member): member.progress.seconds for member in members}
     engine.begin(members)
     active = [member for member in members if not finished(member.progress, member.trainer)]
@@ -66,7 +67,7 @@ def fit(
         rates = [_lr(member.learner.optimizer) for member in active]
         epochs = engine.train_epoch(active, stop)
         results = [
-            (member, _end_epoch(member, outputs, lr, epoch))
+            (member, _end_epoch(member, outputs, judges[id(member)], lr, epoch))
             for member, lr, epoch in zip(active, rates, epochs, strict=True)
         ]
         spent = time.perf_counter() - begun
@@ -79,7 +80,11 @@ def fit(
 
 
 def _end_epoch(
-    member: Member, outputs: Outputs, lr: float, epoch: Epoch | Diverged
+    member: Member,
+    outputs: Outputs,
+    judge: Callable[[Tensor], Scores],
+    lr: float,
+    epoch: Epoch | Diverged,
 ) -> Row | Diverged:
     """Validate, note whether it is the best epoch, move the schedule on."""
     learner, trainer, progress = member.learner, member.trainer, member.progress
@@ -90,8 +95,7 @@ def _end_epoch(
         said = epoch.outputs
         if said is None:
             said = outputs(learner.model, member.valid.inputs)
-        result = evaluate(learner.objective, said, member.valid.targets)
-        row |= {f"valid/{name}": value for name, value in result.values.items()}
+        row |= {f"valid/{name}": value for name, value in judge(said).values.items()}
         if not math.isfinite(row["valid/loss"]):
             return diverged("the validation loss", row["valid/loss"], progress)
         _keep_score(progress, row, trainer)
@@ -119,9 +123,19 @@ def evaluate(objective: Objective, outputs: Tensor, targets: Tensor) -> Scores:
         outputs: (n, out_features), what the model said.
         targets: as the files have them, on the CPU.
     """
-    predictions = objective.decode(outputs)
-    loss = objective.loss(outputs, objective.encode(targets)).item()
-    return Scores({"loss": loss, **scores(objective.spec, targets, predictions)}, predictions)
+    return judge(objective, targets)(outputs)
+
+
+def judge(objective: Objective, targets: Tensor) -> Callable[[Tensor], Scores]:
+    """`evaluate` for outputs of the same rows, again and again."""
+    metrics, encoded = scorer(objective.spec, targets), objective.encode(targets)
+
+    def judged(outputs: Tensor) -> Scores:
+        predictions = objective.decode(outputs)
+        loss = objective.loss(outputs, encoded).item()
+        return Scores({"loss": loss, **metrics(predictions)}, predictions)
+
+    return judged
 
 
 def finished(progress: Progress, trainer: Trainer) -> bool:

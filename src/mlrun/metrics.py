@@ -1,7 +1,8 @@
 """Scores of predictions, on all rows at once; scikit-learn's would take longer than an epoch."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,21 +29,29 @@ def scores(spec: Spec, targets: Tensor, predictions: Tensor) -> dict[str, float]
         targets: (n, 1) values or (n,) class numbers, n at least 1.
         predictions: of the same shape.
     """
-    truth, guess = targets.numpy().ravel(), predictions.numpy().ravel()
+    return scorer(spec, targets)(predictions)
+
+
+def scorer(spec: Spec, targets: Tensor) -> Callable[[Tensor], dict[str, float]]:
+    """`scores` for predictions of the same rows, again and again."""
+    truth = targets.numpy().ravel()
     if spec.kind == REGRESSION:
-        return _regression(truth.astype(np.float64), guess.astype(np.float64))
-    hits, rows, guesses = _counts(spec, truth, guess)
+        return partial(_regression, truth.astype(np.float64), float(truth.var(dtype=np.float64)))
+    return partial(_classification, spec, truth)
+
+
+def _classification(spec: Spec, truth: Classes, predictions: Tensor) -> dict[str, float]:
+    hits, rows, guesses = _counts(spec, truth, predictions.numpy())
     present = rows + guesses > 0
     f1 = 2 * hits[present] / (rows + guesses)[present]
     return {"accuracy": float(hits.sum() / len(truth)), "macro_f1": float(f1.mean())}
 
 
-def _regression(truth: Numbers, guess: Numbers) -> dict[str, float]:
-    errors, deviations = guess - truth, truth - truth.mean()
+def _regression(truth: Numbers, variance: float, predictions: Tensor) -> dict[str, float]:
+    errors = predictions.numpy().ravel() - truth
     mse = float(errors @ errors) / len(truth)
     if not math.isfinite(mse):
         return dict.fromkeys(NAMES[REGRESSION], float("nan"))
-    variance = float(deviations @ deviations) / len(truth)
     mae = float(np.abs(errors).sum()) / len(truth)
     r2 = 1 - mse / variance if variance else float(mse == 0)
     r2 = r2 if len(truth) > 1 else float("nan")

@@ -11,11 +11,13 @@ from torch import nn
 from torch.optim import SGD, Adam
 from torch.optim.lr_scheduler import ConstantLR, LinearLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
+from mlrun import autograd
 from mlrun.autograd import Autograd, outputs_by_torch
 from mlrun.config import Trainer
 from mlrun.data.spec import Spec
 from mlrun.engine import Engine, Features, Learner, Member, Progress, step_sizes
-from mlrun.errors import Diverged
+from mlrun.engines import choose_engine
+from mlrun.errors import Diverged, MlrunError
 from mlrun.loop import Row, encoded, evaluate, fit
 from mlrun.models.dropout import Dropout
 from mlrun.native.engine import Native, outputs_by_kernel
@@ -38,6 +40,7 @@ TRAINER = Trainer(
     l2=0.0,
     engine="auto",
     precision="32",
+    compile=False,
     limit_batches=None,
     max_minutes=None,
     shuffle=True,
@@ -257,6 +260,34 @@ def test_bfloat16_changes_the_outputs_a_little():
     assert exact.dtype == rough.dtype == torch.float32
     assert not torch.equal(exact, rough)
     assert torch.allclose(exact, rough, atol=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # torch's compiler uses what torch has deprecated
+def test_a_compiled_model_learns_what_the_plain_one_does():
+    plain = history(Autograd(), learner(dropout=0.3), accumulate=2)
+    compiled = history(Autograd(), learner(dropout=0.3), accumulate=2, compile=True)
+    for one, other in zip(plain, compiled, strict=True):
+        assert one == pytest.approx(other, rel=1e-5)
+
+
+def test_without_a_compiler_no_model_is_compiled(monkeypatch, tmp_path):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MlrunError, match=r"trainer\.compile=true: there is no C\+\+ compiler"):
+        choose_engine(learner(), replace(TRAINER, compile=True))
+
+
+def test_a_device_that_is_asked_once_an_epoch_diverges_at_the_same_step(monkeypatch):
+    at_once = raised_by(Autograd(), lr=1e5)
+    monkeypatch.setattr(autograd, "ANSWERS_AT_ONCE", ())
+    assert raised_by(Autograd(), lr=1e5) == at_once
+
+
+def raised_by(engine: Engine, *, lr: float) -> str:
+    with pytest.raises(Diverged) as raised:
+        history(engine, learner(lr=lr))
+    return str(raised.value)
 
 
 @pytest.mark.gpu

@@ -34,6 +34,7 @@ class Trainer:
     l2: float = MISSING
     engine: str = MISSING
     precision: str = MISSING
+    compile: bool = MISSING
     limit_batches: int | None = MISSING
     max_minutes: float | None = MISSING
     shuffle: bool = MISSING

@@ -65,6 +65,13 @@ def seed_everything(seed: int, device: torch.device, *, deterministic: bool) -> 
     torch.backends.cudnn.benchmark = False
 
 
+def reseed(seed: int, device: torch.device) -> None:
+    """Seed torch's generators of the CPU and the device; torch.manual_seed takes far longer."""
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        getattr(torch, device.type).manual_seed(seed)
+
+
 def counter_seed(seed: int, epoch: int) -> int:
     """A seed for one epoch of one run: any epoch can be repeated without those before it."""
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)

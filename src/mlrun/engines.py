@@ -9,7 +9,7 @@ from mlrun.config import Trainer
 from mlrun.engine import Engine, Learner
 from mlrun.errors import MlrunError
 from mlrun.loop import Outputs
-from mlrun.native import library
+from mlrun.native import compiler, library
 from mlrun.native.compiler import Unavailable
 from mlrun.native.engine import Native, outputs_by_kernel
 from mlrun.native.network import Unsupported, network_of, training_plan
@@ -19,24 +19,27 @@ def choose_engine(learner: Learner, trainer: Trainer) -> tuple[Engine, str]:
     """The engine that trains this, and why it is not the native one, if it is not.
 
     Raises:
-        MlrunError: `trainer.engine=native`, and it cannot.
+        MlrunError: `trainer.engine=native`, and it cannot; `trainer.compile`, and there is nothing
+            to compile with.
     """
     reason = "trainer.engine=autograd"
     if trainer.engine != "autograd":
         reason = _why_not(lambda: training_plan(network_of(learner.model), learner, trainer))
-    if not reason:
+    if not (reason := reason or _why_not(library.load)):
         return Native(), ""
     if trainer.engine == "native":
         raise MlrunError(
             f"trainer.engine=native: {reason}; trainer.engine=auto takes the other one"
         )
+    if trainer.compile and (lacking := _why_not(compiler.command)):
+        raise MlrunError(f"trainer.compile=true: {lacking}; trainer.compile=false")
     return Autograd(), reason
 
 
 def choose_outputs(model: nn.Module, trainer: Trainer) -> Outputs:
     """What computes this model's outputs: the same for a run and for those who open its folder."""
     plain = trainer.engine != "autograd" and trainer.precision == "32"
-    if plain and not _why_not(lambda: network_of(model)):
+    if plain and not _why_not(lambda: network_of(model)) and not _why_not(library.load):
         return outputs_by_kernel
     return lambda model, inputs: outputs_by_torch(model, inputs, trainer.precision)
 
@@ -45,7 +48,6 @@ def _why_not(look: Callable[[], object]) -> str:
     """What keeps the kernel from this; nothing if nothing does."""
     try:
         look()
-        library.load()
     except (Unsupported, Unavailable) as error:
         return str(error)
     return ""

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 import torch
 
-from mlrun.autograd import train_step
+from mlrun.autograd import gradients
 from mlrun.config import Trainer
-from mlrun.engine import Features, Learner, Progress
-from mlrun.errors import Diverged, MlrunError
+from mlrun.engine import Features, Learner
+from mlrun.errors import MlrunError
 
 # How torch's allocators say it; only CUDA's has an exception class of its own.
 WORDS = ("out of memory", "not enough memory", "can't allocate memory")
@@ -59,9 +59,8 @@ def _fits(learner: Learner, train: Features, trainer: Trainer, size: int) -> boo
     if train.inputs.device.type == "cuda":
         torch.cuda.empty_cache()
     try:
-        train_step(learner, train, [torch.arange(size)], trainer, Progress())
-    except Diverged:  # it got that far
-        return True
+        gradients(learner, train, [torch.arange(size)], trainer, forward=learner.model)
+        learner.optimizer.step()
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

@@ -16,7 +16,7 @@ from torch.func import functional_call, vmap
 from torch.optim import SGD, Adagrad, Adam, AdamW, RMSprop
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from mlrun.autograd import autocast
+from mlrun.autograd import autocast, fuse
 from mlrun.data.batches import row_order
 from mlrun.engine import Epoch, Member, advance_step, diverged, step_sizes, will_step
 from mlrun.errors import Diverged
@@ -31,6 +31,8 @@ FEWEST = 4
 def why_not(members: Sequence[Member]) -> str:
     """What keeps these members from being stacked; nothing if nothing does."""
     first = members[0]
+    if first.trainer.compile:
+        return "trainer.compile compiles one model"
     modules = list(first.learner.model.modules())
     own_state = [m for m in modules if list(m.buffers(recurse=False)) and type(m) is not Dropout]
     if own_state:
@@ -58,8 +60,10 @@ class Stacked:
         self._stack: Stack | None = None
 
     def begin(self, members: Sequence[Member]) -> None:
-        """Nothing yet: the first epoch stacks."""
+        """Choose how steps are taken; the first epoch stacks."""
         self._stack = None
+        for member in members:
+            fuse(member.learner.optimizer)
 
     def train_epoch(
         self, members: Sequence[Member], stop: Callable[[], None]

@@ -22,6 +22,7 @@ class Dropout(nn.Module):
     def __init__(self, share: float) -> None:
         super().__init__()
         self.share = share
+        self._kept = float(np.float32(1 / (1 - share)))
         self.register_buffer("counters", torch.zeros(3, dtype=torch.int64), persistent=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -41,7 +42,7 @@ class Dropout(nn.Module):
         column = torch.arange(columns, device=self.counters.device) * 0x9E3779B9 & _LOW
         random = _mixed((column + row_key[:, None]) & _LOW)
         dropped_below = min(round(self.share * 2**32), _LOW)
-        return (random >= dropped_below) * float(np.float32(1 / (1 - self.share)))
+        return (random >= dropped_below) * self._kept
 
     def extra_repr(self) -> str:
         """Shown when the model is printed."""

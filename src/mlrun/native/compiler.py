@@ -28,7 +28,7 @@ def compile_to(path: Path, variant: str) -> None:
     """
     with tempfile.TemporaryDirectory(dir=path.parent, suffix=".tmp") as folder:
         unfinished = Path(folder) / path.name
-        words = [*_compiler(), *FLAGS, *MARCH[variant], "-o", str(unfinished), str(SOURCE)]
+        words = [*command(), *FLAGS, *MARCH[variant], "-o", str(unfinished), str(SOURCE)]
         try:
             subprocess.run(words, check=True, capture_output=True, text=True, timeout=SECONDS)
         except subprocess.CalledProcessError as error:
@@ -39,7 +39,12 @@ def compile_to(path: Path, variant: str) -> None:
         unfinished.replace(path)
 
 
-def _compiler() -> list[str]:
+def command() -> list[str]:
+    """The system's C++ compiler, as `CXX` or by its usual names.
+
+    Raises:
+        Unavailable: there is none.
+    """
     if asked := os.environ.get("CXX", "").split():
         return asked
     for name in ("c++", "g++", "clang++"):

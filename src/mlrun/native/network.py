@@ -128,8 +128,9 @@ def training_plan(network: Network, learner: Learner, trainer: Trainer) -> calls
     plan = plan_of(network)
     _add_loss(plan, learner.objective.loss)
     _add_optimizer(plan, learner.optimizer)
-    if trainer.precision != "32" or trainer.profile:
-        raise Unsupported("trainer.precision=bf16 and trainer.profile are not in it")
+    asked = {"precision=bf16": trainer.precision != "32", "profile": trainer.profile}
+    if other := [key for key, given in (asked | {"compile": trainer.compile}).items() if given]:
+        raise Unsupported(f"trainer.{other[0]} is not in it")
     plan.l1, plan.l2 = trainer.l1, trainer.l2
     plan.clip_norm, plan.clip_value = trainer.clip_norm or 0.0, trainer.clip_value or 0.0
     return plan

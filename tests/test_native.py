@@ -15,12 +15,21 @@ import platformdirs
 import pytest
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import ConstantLR, LinearLR, OneCycleLR
+from torch.optim.lr_scheduler import (
+    ConstantLR,
+    CosineAnnealingLR,
+    LambdaLR,
+    LinearLR,
+    LRScheduler,
+    OneCycleLR,
+    ReduceLROnPlateau,
+)
 
 from mlrun.autograd import Autograd, outputs_by_torch
 from mlrun.engine import Features, Learner, Member, Progress
 from mlrun.engines import choose_engine
 from mlrun.errors import MlrunError
+from mlrun.loop import fit
 from mlrun.models.dropout import Dropout
 from mlrun.models.parts import ACTIVATIONS
 from mlrun.native import calls, compiler, library
@@ -219,6 +228,52 @@ def test_an_epoch_in_several_calls_has_the_bits_of_one_call(monkeypatch):
     assert_alike(first, second, tolerance=0.0)
 
 
+SCHEDULES: dict[str, Callable[[torch.optim.Optimizer], LRScheduler]] = {
+    "constant": lambda moved: ConstantLR(moved, 1.0, 0),
+    "cosine": lambda moved: CosineAnnealingLR(moved, T_max=40),
+    "onecycle": lambda moved: OneCycleLR(moved, max_lr=0.05, total_steps=300),
+    "plateau": lambda moved: ReduceLROnPlateau(moved, patience=1, threshold=0.1),
+    "of the user's own": lambda moved: LambdaLR(moved, lambda epoch: 1 / (1 + epoch)),
+}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_epochs_computed_ahead_have_the_bits_of_epochs_computed_in_turn(schedule, monkeypatch):
+    ahead = fitted_with(schedule, eval_every=2, patience=20)
+    monkeypatch.setattr("mlrun.native.engine.A_CALL", 1)
+    in_turn = fitted_with(schedule, eval_every=2, patience=20)
+    assert ahead == in_turn
+
+
+def fitted_with(schedule: str, **changes: Any) -> tuple[list[Any], list[list[float]]]:
+    """History and weights after 50 epochs."""
+    trained = learner(dropout=0.2, optimizer="adam")
+    trained = replace(trained, scheduler=SCHEDULES[schedule](trained.optimizer))
+    one = member(trained, epochs=50, **changes)
+    rows = [row for [(_, row)] in fit([one], Native(), outputs_by_kernel) if isinstance(row, dict)]
+    history = [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+    return history, [p.flatten().tolist() for p in trained.model.parameters()]
+
+
+def test_a_step_that_diverges_ahead_of_its_turn_does_so_in_its_turn(monkeypatch):
+    ahead = diverged_with(lr=2.0)
+    monkeypatch.setattr("mlrun.native.engine.A_CALL", 1)
+    assert ahead == diverged_with(lr=2.0)
+    assert "epoch 3" in ahead[0]
+
+
+def diverged_with(*, lr: float) -> tuple[str, list[list[float]]]:
+    """The message, and the weights before the step that failed."""
+    trained = changed(learner(optimizer="sgd"), lr=lr)
+    *_, [(_, error)] = fit([member(trained)], Native(), outputs_by_kernel)
+    return str(error), [p.flatten().tolist() for p in trained.model.parameters()]
+
+
+def test_a_run_that_stops_early_leaves_threads_to_finish_in_peace():
+    for _ in fit([member(learner(), epochs=1000)], Native(), outputs_by_kernel):
+        break
+
+
 @pytest.mark.parametrize("activation", NATIVE_ACTIVATIONS)
 def test_outputs_are_those_of_torch_and_a_rows_depend_on_no_other_row(activation):
     trained = learner(activation=activation, sizes=(5, 33, 7))
@@ -357,7 +412,9 @@ def test_the_kernel_does_nothing_undefined_and_stays_within_its_memory():
     runtime = asked.stdout.strip()
     if not Path(runtime).is_absolute():
         pytest.skip("the compiler has no sanitizers")
-    chosen = "odd_shapes or outputs_are or large_and or every_setting or every_loss or dropout"
+    chosen = (
+        "odd_shapes or outputs_are or large_and or every_setting or every_loss or dropout or ahead"
+    )
     words = [sys.executable, "-m", "pytest", "-q", "-p", "tests.sanitized", __file__, "-k", chosen]
     checked = {"LD_PRELOAD": runtime, "ASAN_OPTIONS": "detect_leaks=0", "PYTHONPATH": str(TOP)}
     found = subprocess.run(words, capture_output=True, text=True, env=os.environ | checked)

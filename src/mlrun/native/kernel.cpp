@@ -560,7 +560,7 @@ float bce_with_logits(const float* logits, const float* targets, size_t count, f
   return sum / count;
 }
 
-// The mean loss of a batch's rows; its gradient goes to the batch.
+// The sum of the losses of a batch's rows; the gradient of their mean goes to the batch.
 double batch_loss(const Plan& plan, Batch& batch, const void* targets, const int64_t* order,
                   size_t count) {
   const size_t outputs = plan.sizes[plan.layers];
@@ -578,7 +578,7 @@ double batch_loss(const Plan& plan, Batch& batch, const void* targets, const int
     else
       sum += regression(plan, z, row, outputs, scale, delta);
   }
-  return sum / count;
+  return sum;
 }
 
 // --- what becomes of the gradients ------------------------------------------------------------
@@ -744,7 +744,6 @@ class Trainee {
     for (epoch.loss = 0, epoch.done = 0; epoch.done < epoch.steps; epoch.done++) {
       const int64_t count = epoch.counts[epoch.done];
       if (!step(epoch, order, count)) return;
-      epoch.loss += epoch.step_loss * count;
       order += count;
     }
   }
@@ -762,17 +761,19 @@ class Trainee {
     const Plan& plan = network_.plan;
     batch_.choose(job_.inputs, order, count);
     batch_.forward(parameters_.data(), epoch.keys, epoch.rows_before + (order - epoch.order));
-    epoch.step_loss = batch_loss(plan, batch_, job_.targets, order, count);
+    const double loss = batch_loss(plan, batch_, job_.targets, order, count);
     batch_.backward(parameters_.data(), gradients_.data());
     add_penalties(network_, parameters_, gradients_);
     clip_values(plan, gradients_);
     epoch.step_norm = norm_of(gradients_);
+    epoch.step_loss = loss / count;
     if (!std::isfinite(epoch.step_loss + epoch.step_norm)) return false;
     clip_norm(plan, epoch.step_norm, gradients_);
     const State state = {parameters_.data(), data_or_null(first_), data_or_null(second_),
                          gradients_.data(), network_.parameters};
     update(plan, state, epoch.rates[epoch.done], epoch.momenta[epoch.done],
            epoch.steps_before + epoch.done + 1);
+    epoch.loss += loss;
     return true;
   }
 

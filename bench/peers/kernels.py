@@ -1,4 +1,4 @@
-"""Without a run around them: mlrun's engine, the kernel in it, a specialised one, the GEMM peak.
+"""Without a run around them: mlrun's kernel, a specialised one, and the peak of a matrix product.
 
 All alternate in one process, so that a noisy neighbour meets them alike. Nothing is validated
 or written down in between.
@@ -9,7 +9,8 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,11 +19,11 @@ from in_torch import network, tensors
 from prepare import prepared
 
 from mlrun.engine import Progress
-from mlrun.native import calls, engine
+from mlrun.native import calls
+from mlrun.native.course import Course
 
 FLAGS = ("-O3", "-march=native", "-ffast-math", "-shared", "-fPIC", "-std=c++17", "-w")
 LABELS = {
-    "engine": "mlrun's native engine",
     "kernel": "mlrun's kernel",
     "limit": "specialised kernel",
     "peak": "matrix product",
@@ -31,16 +32,19 @@ PEAK_SIZE = 768  # three such matrices stay in the cache
 
 
 def our_epoch(job: Heat) -> Callable[[], float]:
-    """An epoch of mlrun's native engine."""
+    """An epoch of mlrun's kernel."""
     ready = prepared(job.job, job.folder)
     member = ready.member(ready.features(), Progress())
-    native = engine.Native()
-    native.begin([member])
+    member = replace(member, trainer=replace(member.trainer, epochs=10**9, eval_every=10**9))
+    course = Course(member)
 
     def epoch() -> float:
         member.progress.epoch += 1
-        (loss,) = native.train_epoch([member], lambda: None)
-        return float(loss)
+        course.begin_epoch()
+        work = course.epochs(1)
+        calls.Working([work], threads=0, alive=course).finish()
+        course.take_in(work)
+        return float(course.take().loss)
 
     return epoch
 
@@ -106,36 +110,19 @@ def operations(job: Heat) -> int:
 def main() -> None:
     """Alternate; each one's median time counts, times the epochs."""
     job = heat()
-    works = {"engine": our_epoch(job), "peak": product()}
+    works = {"kernel": our_epoch(job), "peak": product()}
     if job.job.name == "covid":
         works["limit"] = limit_epoch(job)
-    inside = stopwatch()
-    spent: dict[str, list[float]] = {name: [] for name in (*works, "kernel")}
+    spent: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(job.epochs):
         for name, work in works.items():
             begun = time.perf_counter()
             work()
             spent[name].append(time.perf_counter() - begun)
-        spent["kernel"].append(sum(inside))
-        inside.clear()
     for name, seconds in spent.items():
         count = 2 * PEAK_SIZE**3 if name == "peak" else operations(job)
         counted = statistics.median(seconds) * (job.epochs - 1)
         answer(job, counted, [], label=LABELS[name], operations=count)
-
-
-def stopwatch() -> list[float]:
-    """From here on, what the engine's calls of the kernel take."""
-    spent: list[float] = []
-    train = engine.calls.train
-
-    def timed(jobs: Sequence[calls.Steps], *, threads: int) -> None:
-        begun = time.perf_counter()
-        train(jobs, threads=threads)
-        spent.append(time.perf_counter() - begun)
-
-    engine.calls.train = timed
-    return spent
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Large CSV files: read in pieces, kept as memory-mapped columns, parsed once.
+"""Large tables: read in pieces, kept as memory-mapped columns, parsed once.
 
 The cache is addressed by content: the file's SHA-256 and all settings that change what is read. It
 is written under another name, synced and renamed, so that it is there whole or not at all. Numbers
@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -33,13 +33,13 @@ LARGEST_WHOLE = 2.0**53  # beyond it float64 does not hold every whole number
 
 @dataclass(frozen=True)
 class Layout:
-    """What is known of a file before its values are read."""
+    """What is known of a file before its values are read, and how they are."""
 
-    names: tuple[str, ...]
+    names: Sequence[str]
     rows: int
-    separator: str
-    decimal: str
-    texts: tuple[str, ...]  # columns kept as the text they are
+    texts: Sequence[str]  # columns kept as the text they are
+    # Rows in order, for these columns, of which those are text.
+    pieces: Callable[[Sequence[str], Sequence[str]], Iterator[pd.DataFrame]]
 
 
 @dataclass
@@ -61,7 +61,7 @@ def read_big(
 
     Args:
         path: the file.
-        layout: looks through the file, UTF-8 text whose lines all have as many fields.
+        layout: looks through the file, whose rows all have as many values.
         settings: all that changes how it is read.
 
     Raises:
@@ -75,7 +75,7 @@ def read_big(
     try:
         if not folder.is_dir():
             log.info("reading %s for the first time", path)
-            _write(path, layout(), folder)
+            _write(layout(), folder)
             _forget_old(tables)
         os.utime(folder)
         return _open(folder)
@@ -98,12 +98,12 @@ def _forget_old(tables: Path) -> None:
 # --- from the file to the cache -------------------------------------------------------------
 
 
-def _write(path: Path, layout: Layout, folder: Path) -> None:
+def _write(layout: Layout, folder: Path) -> None:
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
     try:
-        columns = _fill(path, layout, unfinished)
+        columns = _fill(layout, unfinished)
         kinds = {name: {"kind": _kind(c), "texts": [*c.codes]} for name, c in columns.items()}
         described = {"rows": layout.rows, "columns": kinds}
         (unfinished / "columns.json").write_text(json.dumps(described), encoding="utf-8")
@@ -116,13 +116,13 @@ def _write(path: Path, layout: Layout, folder: Path) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _fill(path: Path, layout: Layout, folder: Path) -> dict[str, Column]:
+def _fill(layout: Layout, folder: Path) -> dict[str, Column]:
     columns = {name: Column(set(), {}) for name in layout.names}
     shape = (len(layout.names), layout.rows)
     with (folder / "values.bin").open("xb") as file:
         reserve(file, 8 * shape[0] * shape[1])
     values = np.memmap(folder / "values.bin", dtype=np.float64, mode="r+", shape=shape)
-    for start, piece in _pieces(path, layout, layout.names, layout.texts):
+    for start, piece in _numbered(layout.pieces(layout.names, layout.texts)):
         for row, name in enumerate(layout.names):
             values[row, start : start + len(piece)] = _as_floats(piece[name], columns[name])
         let_go(values)
@@ -130,36 +130,47 @@ def _fill(path: Path, layout: Layout, folder: Path) -> dict[str, Column]:
     mixed = [name for name, column in columns.items() if len(column.kinds) > 1]
     for name in mixed:
         columns[name] = Column(set(), {})
-    for start, piece in _pieces(path, layout, mixed, mixed) if mixed else ():
+    for start, piece in _numbered(layout.pieces(mixed, mixed)) if mixed else ():
         for name in mixed:
-            row = layout.names.index(name)
+            row = [*layout.names].index(name)
             values[row, start : start + len(piece)] = _as_floats(piece[name], columns[name])
     values.flush()
     return columns
 
 
-def _pieces(
-    path: Path, layout: Layout, names: Sequence[str], texts: Sequence[str]
-) -> Iterator[tuple[int, pd.DataFrame]]:
-    """(first row, rows) from the file, a piece at a time."""
+def _numbered(pieces: Iterable[pd.DataFrame]) -> Iterator[tuple[int, pd.DataFrame]]:
+    """Each with the number of its first row."""
+    start = 0
+    for piece in pieces:
+        yield start, piece
+        start += len(piece)
+
+
+def csv_pieces(
+    path: Path,
+    header: Sequence[str],
+    names: Sequence[str],
+    texts: Sequence[str],
+    *,
+    separator: str,
+    decimal: str,
+) -> Iterator[pd.DataFrame]:
+    """Some columns of a CSV file whose columns are called as `header` says."""
     with path.open(encoding="utf-8-sig") as file:
         skip_header(file)
-        start = 0
-        for piece in pd.read_csv(
+        yield from pd.read_csv(
             file,
-            sep=layout.separator,
-            names=list(layout.names),
+            sep=separator,
+            names=list(header),
             usecols=list(names),
             header=None,
             index_col=False,
-            decimal=layout.decimal,
+            decimal=decimal,
             skipinitialspace=True,
             low_memory=False,
             dtype=dict.fromkeys(texts, str),
             chunksize=ROWS_AT_ONCE,
-        ):
-            yield start, piece
-            start += len(piece)
+        )
 
 
 def skip_header(file: TextIO) -> None:

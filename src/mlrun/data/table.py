@@ -1,20 +1,25 @@
-"""Read a CSV file as a table, strictly: what is wrong is named with its line or row and column."""
+"""Read a file as a table, strictly: what is wrong is named with its line or row and column."""
 
 import csv
 import io
 import re
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlrun.data.big_table import Layout, NotPlain, read_big
+from mlrun.data import parquet
+from mlrun.data.big_table import ROWS_AT_ONCE, Layout, NotPlain, csv_pieces, read_big
 from mlrun.data.rows import let_go
 from mlrun.errors import MlrunError
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
 
 SEPARATORS = (",", ";", "\t", "|")
 BIG = 16 * 2**20  # bytes; smaller files are parsed in a tenth of a second
@@ -24,10 +29,10 @@ Numbers = NDArray[np.float64]
 def read_table(
     path: Path, *, duplicates: str = "error", identifier: str | None = None, decimal: str = "."
 ) -> pd.DataFrame:
-    """Read a CSV file with a header line; the separator is the one the header uses most.
+    """Read a Parquet file, or a CSV file with a header line that says what separates its fields.
 
     Args:
-        path: the file, UTF-8.
+        path: the file; CSV in UTF-8.
         duplicates: "error", or "number" to rename a second `x` to `x.1` as pandas does.
         identifier: the column kept as the text it is (007 is not 7); None: the one called id.
         decimal: what stands before the fraction of a number.
@@ -35,6 +40,8 @@ def read_table(
     Raises:
         MlrunError: no such file, not UTF-8 text, empty, no rows, ragged, two columns of a name.
     """
+    if path.suffix.lower() in parquet.SUFFIXES:
+        return parquet.read(path, lambda file: _read_parquet(file, path, duplicates, identifier))
     if _is_big(path) and (found := _read_big(path, duplicates, identifier, decimal)) is not None:
         return found
     text = _read_text(path)
@@ -86,8 +93,8 @@ def _read_big(
         if rows == 0:
             raise NotPlain
         names = _unique(header, duplicates, path)
-        texts = tuple(_kept_as_text(names, identifier))
-        return Layout(tuple(names), rows, separator, decimal, texts)
+        pieces = partial(csv_pieces, path, names, separator=separator, decimal=decimal)
+        return Layout(names, rows, _kept_as_text(names, identifier), pieces)
 
     try:
         return read_big(path, layout, settings=[duplicates, identifier, decimal])
@@ -95,6 +102,23 @@ def _read_big(
         return None  # whoever reads it whole says where
     except (csv.Error, pd.errors.ParserError) as error:
         raise MlrunError(f"{path} cannot be read as CSV: {error}") from None
+
+
+def _read_parquet(
+    file: "ParquetFile", path: Path, duplicates: str, identifier: str | None
+) -> pd.DataFrame:
+    """The table; a large one out of the cache, as of a CSV file."""
+    names, rows = _unique(parquet.names_of(file), duplicates, path), file.metadata.num_rows
+    if rows == 0:
+        raise MlrunError(f"{path} has columns but no rows")
+    pieces = partial(parquet.pieces, file, names, rows=ROWS_AT_ONCE)
+    texts = _kept_as_text(names, identifier)
+    if _is_big(path):
+        layout = Layout(names, rows, texts, pieces)
+        found = read_big(path, lambda: layout, settings=["parquet", duplicates, identifier])
+        if found is not None:
+            return found
+    return pd.concat(pieces(names, texts), ignore_index=True)
 
 
 def _read_text(path: Path) -> str:

@@ -1,0 +1,84 @@
+"""Parquet files as the tables that CSV files give: numbers, flags and texts; needs pyarrow."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import pandas as pd
+
+from mlrun.errors import MlrunError
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
+
+SUFFIXES = (".parquet", ".pq")
+T = TypeVar("T")
+
+
+def read(path: Path, look: Callable[["ParquetFile"], T]) -> T:
+    """What `look` makes of a file that is open as long as it looks.
+
+    Raises:
+        MlrunError: no pyarrow, no such file, no Parquet file, or one that holds more than a value a
+            row and column.
+    """
+    try:
+        from pyarrow import ArrowException, types
+        from pyarrow.parquet import ParquetFile
+    except ImportError:
+        raise MlrunError(f"{path}: Parquet needs pip install 'mlrun-cli[parquet]'") from None
+    try:
+        with ParquetFile(path) as file:
+            for field in file.schema_arrow:
+                if types.is_nested(field.type) or types.is_binary(field.type):
+                    held = f"{field.type} values, not numbers or texts"
+                    raise MlrunError(f"{path}, column '{field.name}' holds {held}")
+            return look(file)
+    except ArrowException as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise MlrunError(f"{path} cannot be read as Parquet: {first}") from None
+    except OSError as error:
+        raise MlrunError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def names_of(file: "ParquetFile") -> list[str]:
+    """The columns', in order."""
+    return [str(name) for name in file.schema_arrow.names]
+
+
+def pieces(
+    file: "ParquetFile",
+    header: Sequence[str],
+    names: Sequence[str],
+    texts: Sequence[str],
+    *,
+    rows: int,
+) -> Iterator[pd.DataFrame]:
+    """So many rows at a time.
+
+    Args:
+        file: open.
+        header: what all its columns are to be called.
+        names: the columns that are wanted.
+        texts: those of them that are kept as the texts they are.
+        rows: of a piece.
+    """
+    for batch in file.iter_batches(batch_size=rows):
+        # Without what pandas wrote beside the data: an index is a column like any other.
+        table = batch.to_pandas(ignore_metadata=True).set_axis([*header], axis=1)
+        yield pd.DataFrame({name: _plain(table[name], name in texts) for name in names})
+
+
+def _plain(column: "pd.Series", is_text: bool) -> "pd.Series":
+    """Numbers and flags as they are, all else (dates, decimals, categories) as text."""
+    numeric = pd.api.types.is_numeric_dtype(column.dtype)  # bool counts as a number too
+    if numeric and not is_text:
+        return column
+    whole = is_text and pd.api.types.is_float_dtype(column.dtype)
+    texts = column.map(_as_whole) if whole else column.astype(str)
+    return texts.astype(object).where(column.notna().to_numpy(), None)
+
+
+def _as_whole(value: float) -> str:
+    """An identifier that is a float only because some are missing."""
+    return str(int(value)) if value == value and float(value).is_integer() else str(value)

@@ -37,7 +37,8 @@ Made by `make bench`. Every contestant does the same work: the same rows (files 
 shapes with drawn values, `bench/jobs.py`), SGD with momentum 0.9, validation, TensorBoard and the
 best checkpoint each epoch. Contestants take turns, each heat is a process of its own; shown are
 medians. A step's time is that of all epochs but the first (in which things are imported and
-compiled), with all that an epoch brings with it, by its steps. Slow contestants run fewer epochs.
+compiled; mlrun's is counted), with all that an epoch brings with it, by its steps. Slow contestants
+run fewer epochs.
 Who is more than 10 % off the others' best validation loss of the first epochs is marked and proves
 nothing. torch has one thread unless said otherwise: more made every small contestant slower.
 JAX and Ray choose their threads themselves.

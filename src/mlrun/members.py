@@ -51,6 +51,8 @@ from mlrun.train import (
 
 log = logging.getLogger(__name__)
 
+MOST_NATIVE = 16  # members at a time; more, and a processor's cache no longer holds what they need
+
 # data.split.method → the same with folds
 FOLDED = {
     "auto": "auto_kfold",
@@ -243,11 +245,12 @@ def _begin_again(run: RunFolder, task: Task, stopped: Stopped | None) -> None:
 
 
 def _groups(tasks: Sequence[Task]) -> Iterator[list[Task]]:
-    """As many at a time as fit into `trainer.member_memory`."""
+    """As many at a time as fit into `trainer.member_memory`, and into a processor's cache."""
     limit = tasks[0].job.settings.trainer.member_memory * 1e9
+    most = MOST_NATIVE if tasks[0].job.engine.name == "native" else len(tasks)
     group: list[Task] = []
     for task in tasks:
-        if group and _memory([*group, task]) > limit:
+        if group and (len(group) == most or _memory([*group, task]) > limit):
             yield group
             group = []
         group.append(task)

@@ -1,17 +1,20 @@
-"""From a node of the configuration to an object: the one call of Hydra's instantiate."""
+"""From a node of the configuration to an object: the one call of what a configuration names.
+
+Hydra's instantiate would do the same after milliseconds; the keys it adds are refused anyway.
+"""
 
 import inspect
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
 
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from mlrun.allowlist import resolve
 from mlrun.arguments import check_arguments
 from mlrun.errors import MlrunError
 
+T = TypeVar("T")
 PARTIAL = ("optimizer", "scheduler")  # built once their first argument, the weights, is there
 
 
@@ -40,11 +43,8 @@ def build_node(group: str, node: Mapping[str, Any], **runtime: Any) -> Any:
     # What a partial object waits for comes later, by position: the optimizer's parameters.
     awaited = list(inspect.signature(kind).parameters)[:1] if node.get("_partial_") else []
     check_arguments(group, kind, settings, given=[*runtime, *awaited])
-    try:
-        built = instantiate(dict(node), _convert_="all", **runtime)
-    except InstantiationException as error:
-        raise _readable(group, error) from error
-    return _translated(group, built) if node.get("_partial_") else built
+    make = _translated(group, partial(kind, **settings, **runtime))
+    return make if node.get("_partial_") else make()
 
 
 def plain(node: Any) -> dict[str, Any]:
@@ -60,22 +60,13 @@ def plain(node: Any) -> dict[str, Any]:
     }
 
 
-def _translated(group: str, partial: Any) -> Any:
+def _translated(group: str, make: Callable[..., T]) -> Callable[..., T]:
     """The callable, with its constructor's refusals told as the user's mistake they are."""
 
-    def call(*arguments: Any) -> Any:
+    def call(*arguments: Any) -> T:
         try:
-            return partial(*arguments)
-        except (TypeError, ValueError, InstantiationException) as error:
-            raise _readable(group, error) from error
+            return make(*arguments)
+        except (TypeError, ValueError) as error:
+            raise MlrunError(f"{group}: {str(error).partition(chr(10))[0]}") from error
 
     return call
-
-
-def _readable(group: str, error: Exception) -> Exception:
-    cause = error.__cause__ or error
-    if isinstance(cause, MlrunError):
-        return cause
-    if isinstance(cause, TypeError | ValueError):
-        return MlrunError(f"{group}: {str(cause).partition(chr(10))[0]}")
-    return error

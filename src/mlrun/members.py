@@ -313,7 +313,7 @@ def _learn(tasks: Sequence[Task], console: Console) -> dict[str, list[Row]]:
                 task, _ = members[id(member)]
                 if isinstance(row, Diverged):
                     outcomes[id(member)].status = "diverged"
-                    task.run.update(error=str(row))
+                    task.run.note(error=str(row))
                     log.warning("%s diverged: %s", task.run.path.name, row)
                 else:
                     records[id(member)].epoch(task.job.learner, task.progress, row)
@@ -350,7 +350,7 @@ def _conclude(
     spec = members[0].spec
     each = {name: _mean_and_deviation(tasks, name) for name in tasks[0].run.record["metrics"]}
     together = scores_of(members, datasets)
-    run.update(metrics=together, members=each)
+    run.note(metrics=together, members=each)
     rows = [dataset.predict for dataset in datasets]
     said = [member.outputs(part) for member, part in zip(members, rows, strict=True)]
     write_predictions(run.predictions, spec, rows[0].ids, combined(members, said).predictions)

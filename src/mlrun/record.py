@@ -187,7 +187,7 @@ class Record:
     def finish(self, learner: Learner, progress: Progress) -> None:
         """Training ended by itself: give the model its best weights."""
         self._checkpoints.load_best(learner)
-        self._run.update(epochs=progress.epoch, best_epoch=progress.best_epoch)
+        self._run.note(epochs=progress.epoch, best_epoch=progress.best_epoch)
 
 
 def _columns(kind: str) -> list[str]:

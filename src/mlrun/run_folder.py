@@ -108,9 +108,13 @@ class RunFolder:
             raise MlrunError(f"{self.path / 'run.json'} is damaged or unfinished: no '{name}'")
         return value
 
+    def note(self, **entries: Any) -> None:
+        """Set entries of run.json that can wait until it is written anew."""
+        self.record.update(entries)
+
     def update(self, **entries: Any) -> None:
         """Set entries of run.json and write it anew."""
-        self.record.update(entries)
+        self.note(**entries)
         write_atomically(self.path / "run.json", as_json(self.record))
 
 

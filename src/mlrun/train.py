@@ -123,7 +123,7 @@ def carry_out(
     results = conclude(run, job, progress, history)
     ended = time.perf_counter()
     phases = {"prepare": job.seconds, "fit": fitted - begun, "conclude": ended - fitted}
-    run.update(seconds={name: round(seconds, 3) for name, seconds in phases.items()})
+    run.note(seconds={name: round(seconds, 3) for name, seconds in phases.items()})
     lines = summary(run, job, progress, history, results)
     done = finished(progress, job.settings.trainer)
     title = f"{'done' if done else 'out of time'} in {sum(phases.values()):.1f} s"
@@ -289,14 +289,14 @@ def score(run: RunFolder, job: Job) -> dict[str, Scores]:
     dataset, trained = job.dataset, job.trained
     parts = scored_parts(dataset, job.settings.trainer)
     results = {name: trained.score(rows) for name, rows in parts.items()}
-    run.update(metrics={name: result.values for name, result in results.items()})
+    run.note(metrics={name: result.values for name, result in results.items()})
 
     shown_part = "test" if "test" in results else "valid"
     rows, result = parts[shown_part], results[shown_part]
     assert rows.targets is not None
     if dataset.spec.classes:
         per_class = class_accuracy(dataset.spec, rows.targets, result.predictions)
-        run.update(class_accuracy={shown_part: per_class})
+        run.note(class_accuracy={shown_part: per_class})
     predictions = trained.predict(dataset.predict)
     write_predictions(run.predictions, dataset.spec, dataset.predict.ids, predictions)
     return results

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -145,7 +146,7 @@ def train_members(
                 _begin(run, member, job, command)
                 tasks.append(Task(member, job, Progress(), None))
             outcome.status = carry_out_together(run, tasks, console)
-        return float(np.mean([task.progress.best_score for task in tasks]))
+        return fmean([task.progress.best_score for task in tasks])
 
 
 def _prepare(config: DictConfig, settings: Settings) -> dict[str, Job]:
@@ -336,8 +337,8 @@ def _show(console: Console, results: Sequence[tuple[Any, Row]]) -> None:
     if results:
         rows = [row for _, row in results]
         names = [name for name in rows[0] if all(name in row for row in rows)]
-        row = {name: float(np.mean([row[name] for row in rows])) for name in names}
-        best = float(np.mean([member.progress.best_score for member, _ in results]))
+        row = {name: fmean([row[name] for row in rows]) for name in names}
+        best = fmean([member.progress.best_score for member, _ in results])
         console.epoch(row | {"epoch": rows[0]["epoch"]}, 0, best)
 
 

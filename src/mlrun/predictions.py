@@ -29,7 +29,7 @@ def write_predictions(
         probabilities: (n, classes), a column of `probability_<class>` each.
     """
     header = [*map(_harmless, spec.header)]
-    columns = [map(_harmless, ids), map(_harmless, _readable(spec, predictions))]
+    columns = [map(_harmless, ids), iter(_readable(spec, predictions))]
     if probabilities is not None:
         header += [f"probability_{label}" for label in spec.classes]
         columns += [map(str, column) for column in probabilities.numpy().astype(np.float32).T]
@@ -53,14 +53,15 @@ def write_members(
         disagreement: (n,) standard deviation of the values, or share of members of other classes.
     """
     header = [_harmless(spec.header[0]), *map(_harmless, each), "disagreement"]
-    columns = [map(_harmless, ids), *(map(_harmless, _readable(spec, e)) for e in each.values())]
+    columns = [map(_harmless, ids), *(iter(_readable(spec, e)) for e in each.values())]
     columns.append(map(str, disagreement.numpy().astype(np.float32)))
     write_atomically(path, csv_rows([header, *zip(*columns, strict=True)]).encode())
 
 
 def _readable(spec: Spec, predictions: Tensor) -> list[str]:
     if spec.classes:
-        return [spec.classes[number] for number in predictions.tolist()]
+        classes = [*map(_harmless, spec.classes)]
+        return [classes[number] for number in predictions.tolist()]
     # As float32 the shortest text that reads back as the same number.
     return [str(value) for value in predictions.numpy().astype(np.float32).ravel()]
 

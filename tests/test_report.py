@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from mlrun.data.spec import Spec
 from mlrun.errors import MlrunError
 from mlrun.predictions import write_predictions
+from mlrun.report import plots
 from mlrun.report.console import Console
 from mlrun.report.plots import draw_curve, draw_predictions
 from mlrun.report.tensorboard import EventFile
@@ -57,6 +58,15 @@ def test_the_plot_of_predictions_follows_the_kind_of_task(workdir):
 def test_letters_that_the_font_lacks_give_no_warning(workdir):
     spec = Spec("classification", (3,), 2, classes=("日本", "\x16"), target="größe")
     draw_predictions(workdir, spec, torch.tensor([0, 1]), torch.tensor([0, 1]), rows="test")
+
+
+def test_of_very_many_predictions_some_are_drawn_and_the_title_says_so(workdir, monkeypatch):
+    monkeypatch.setattr(plots, "MOST_DRAWN", 10)
+    titles: list[str] = []
+    monkeypatch.setattr(plots, "_save", lambda figure, _: titles.append(figure.axes[0].get_title()))
+    values = torch.arange(25.0).unsqueeze(1)
+    draw_predictions(workdir, REGRESSION, values, values, rows="test")
+    assert titles == ["y, 9 of 25 test rows"]
 
 
 def test_plots_are_the_same_bytes_each_time(workdir):

@@ -474,7 +474,7 @@ def test_phone_price_without_a_test_file_predicts_the_held_out_row_numbers():
     write("data/phone_price/train.csv", phones())
     dataset = load("phone_price")
     assert dataset.spec.header == ("id", "price_range")
-    assert dataset.predict.ids == dataset.split["valid"]
+    assert dataset.predict.ids == dataset.split["valid"].tolist()
     assert len(dataset.predict) == 8
 
 

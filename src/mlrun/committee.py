@@ -148,9 +148,10 @@ def scores_of(
     train on it, `out_of_fold`. Test rows are scored by all.
     """
     spec = members[0].spec
-    splits: dict[str, list[int]] = {}
+    splits: dict[tuple[bytes, ...], list[int]] = {}
     for number, dataset in enumerate(datasets):
-        splits.setdefault(json.dumps(dataset.split), []).append(number)
+        rows = tuple(part.tobytes() for part in dataset.split.values())
+        splits.setdefault(rows, []).append(number)
 
     def together(part: str, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
         rows = [datasets[number].parts[part] for number in numbers]

@@ -1,6 +1,7 @@
 """pred.csv: what names the row, and what the model says of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,11 @@ def write_predictions(
         probabilities: (n, classes), a column of `probability_<class>` each.
     """
     header = [*map(_harmless, spec.header)]
-    columns = [map(_harmless, ids), iter(_readable(spec, predictions))]
+    columns = [map(_harmless, ids), _readable(spec, predictions)]
     if probabilities is not None:
         header += [f"probability_{label}" for label in spec.classes]
         columns += [map(str, column) for column in probabilities.numpy().astype(np.float32).T]
-    write_atomically(path, csv_rows([header, *zip(*columns, strict=True)]).encode())
+    write_atomically(path, csv_rows(chain([header], zip(*columns, strict=True))).encode())
 
 
 def write_members(
@@ -53,17 +54,17 @@ def write_members(
         disagreement: (n,) standard deviation of the values, or share of members of other classes.
     """
     header = [_harmless(spec.header[0]), *map(_harmless, each), "disagreement"]
-    columns = [map(_harmless, ids), *(iter(_readable(spec, e)) for e in each.values())]
+    columns = [map(_harmless, ids), *(_readable(spec, e) for e in each.values())]
     columns.append(map(str, disagreement.numpy().astype(np.float32)))
-    write_atomically(path, csv_rows([header, *zip(*columns, strict=True)]).encode())
+    write_atomically(path, csv_rows(chain([header], zip(*columns, strict=True))).encode())
 
 
-def _readable(spec: Spec, predictions: Tensor) -> list[str]:
+def _readable(spec: Spec, predictions: Tensor) -> Iterator[str]:
     if spec.classes:
         classes = [*map(_harmless, spec.classes)]
-        return [classes[number] for number in predictions.tolist()]
+        return (classes[number] for number in predictions.tolist())
     # As float32 the shortest text that reads back as the same number.
-    return [str(value) for value in predictions.numpy().astype(np.float32).ravel()]
+    return map(str, predictions.numpy().astype(np.float32).ravel())
 
 
 def _harmless(cell: Any) -> Any:

@@ -94,7 +94,8 @@ def begin(
         made_of: data files, versions and commit, see `provenance`.
         facts: device, engine …
     """
-    write_atomically(run.split, json.dumps(dataset.split).encode())
+    split = {part: rows.tolist() for part, rows in dataset.split.items()}
+    write_atomically(run.split, json.dumps(split).encode())
     run.update(
         format=FORMAT,
         status="running",

@@ -101,7 +101,7 @@ class Images:
             test=test,
             predict=test,
             files=dict(files),
-            split={"train": train.tolist(), "valid": valid.tolist()},
+            split={"train": train, "valid": valid},
             sample=sample,
         )
 

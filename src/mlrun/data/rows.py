@@ -99,7 +99,7 @@ class Rows:
             return self.source
         return self.source[self._places()]
 
-    def take(self, index: Sequence[int]) -> "Rows":
+    def take(self, index: Sequence[int] | NDArray[np.int64]) -> "Rows":
         """The rows of these numbers, in this order; the source is shared."""
         places = torch.as_tensor(index, dtype=torch.int64)
         targets = None if self.targets is None else self.targets[places]

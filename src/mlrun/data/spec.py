@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mlrun.arguments import from_plain
@@ -59,7 +61,7 @@ class Dataset:
     test: Rows | None  # rows with targets that training never sees
     predict: Rows  # the rows pred.csv is written for
     files: dict[str, Path]  # role → file
-    split: dict[str, list[int]]  # train, valid → row numbers
+    split: dict[str, NDArray[np.int64]]  # train, valid → row numbers
     sample: bool  # the bundled stand-in, not real data
 
     @property

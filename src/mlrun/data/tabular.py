@@ -131,18 +131,18 @@ class Tabular:
             **self._target_scaling(values[train], kind),
         )
         rows = self.read(table, contract, spec, files["train"])
-        held = rows.take(valid.tolist())
+        held = rows.take(valid)
         others = None if test is None else self.read(test, contract, spec, files["test"])
         return Dataset(
             spec=spec,
             preprocess=build_preprocess(contract),
             contract=contract,
-            train=rows.take(train.tolist()),
+            train=rows.take(train),
             valid=held,
             test=others if others is not None and others.targets is not None else None,
             predict=held if others is None else others,
             files=dict(files),
-            split={"train": train.tolist(), "valid": valid.tolist()},
+            split={"train": train, "valid": valid},
             sample=sample,
         )
 

@@ -16,6 +16,7 @@ from mlrun.data.spec import REGRESSION, Spec
 
 TRAIN, VALID, BEST = "#4c72b0", "#dd8452", "#555555"
 MOST_NAMED = 10  # members that are told apart in a plot
+MOST_DRAWN = 20_000  # points; more of them hide each other
 MOST_LABELLED = 20  # classes whose names and counts still fit into the confusion matrix
 
 
@@ -93,6 +94,10 @@ def _prediction_vs_truth(
 ) -> None:
     figure = Figure(figsize=(5, 5))
     axes = figure.add_subplot()
+    shown = slice(None, None, -(-len(truth) // MOST_DRAWN))
+    if len(truth[shown]) < len(truth):
+        rows = f"{len(truth[shown]):,} of {len(truth):,} {rows}"
+    truth, predictions = truth[shown], predictions[shown]
     low = float(min(truth.min(), predictions.min()))
     high = float(max(truth.max(), predictions.max()))
     axes.plot([low, high], [low, high], color=BEST, linestyle=":", label="perfect")

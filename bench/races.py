@@ -110,6 +110,16 @@ WHOLE = Race(
     unit=(1 / 27_000, "s"),
     note="The notebook runs 60 epochs; its epochs but not its start are counted fifty-fold.",
 )
+PHASES = Race(
+    "phases",
+    "Where its time goes",
+    "covid",
+    [Entry("phases", "phases", 3000, threads=None)],
+    "the whole",
+    unit=(1 / 26_991, "s"),
+    note="From the process's start. The kernel's thread computes while Python does all else; what "
+    "is waited for is the rest of its work.",
+)
 OTHERS = [
     Race("phone_price", "The phone_price job: 1600 × 20 rows, batches of 64, 20-128-256-4",
          "phone_price", peers(100, 21), NOTEBOOK, [Goal(NATIVE, SCAN, 1)], scored=SCORED),
@@ -187,9 +197,8 @@ START = Race(
         Entry(IMPORTS, "imports.py", options=["task=covid", "debug=smoke"]),
     ],
     HELLO,
-    [Goal(CFG, HELLO, 1 / 1.5), Goal(SMOKE, IMPORTS, 1 / 1.5)],
+    [Goal(CFG, HELLO, 1 / 1.2), Goal(SMOKE, IMPORTS, 1 / 1.25)],
     unit=(1, "s"),
-    note="The issue names no factor for these two; 1.5 is ours.",
 )
 COSTS = Race(
     "costs",
@@ -208,4 +217,4 @@ BUSY = replace(
     goals=[Goal(NATIVE, f"{NATIVE}{QUIET}", 1 / 1.5)],
     busy=True,
 )
-RACES = (COVID, BUSY, *KERNELS, WHOLE, *OTHERS, MEMBERS, START, COSTS)
+RACES = (COVID, BUSY, *KERNELS, WHOLE, PHASES, *OTHERS, MEMBERS, START, COSTS)

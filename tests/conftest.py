@@ -1,16 +1,26 @@
 """Fixtures: an empty working folder, the command line in process, small files."""
 
+import gc
 import gzip
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from mlrun.cli import main
+from mlrun.report import plots
 
+import_module("mlrun.train")  # and with it all that a run imports
+# What is imported stays, and looking through it for garbage again and again takes a fifth of all.
+gc.freeze()
+gc.set_threshold(100_000)
+torch.set_num_threads(1)  # there is a worker on every core
 pytest_plugins = ["tests.reliability"]
 
 
@@ -20,6 +30,18 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLRUN_DATA", raising=False)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture takes as long as all else of a small run: only tests marked `draws` draw them."""
+
+    def empty(_: Any, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    if "draws" not in request.keywords:
+        monkeypatch.setattr(plots, "_save", empty)
 
 
 @dataclass(frozen=True)

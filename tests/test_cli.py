@@ -63,6 +63,7 @@ def test_the_configuration_can_be_printed(mlrun):
 # --- a run ---
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize(
     ("task", "rows", "header", "plot"),
     [

@@ -1,5 +1,6 @@
 """The configuration tree: every option composes, names an allowed class, binds to it."""
 
+import functools
 import inspect
 from collections.abc import Iterator
 from typing import Any
@@ -22,6 +23,7 @@ def hydra_conf() -> Iterator[None]:
         yield
 
 
+@functools.cache
 def config(*overrides: str) -> DictConfig:
     return compose("config", overrides=list(overrides))
 
@@ -76,7 +78,7 @@ def test_an_experiment_may_be_moved_to_another_seed_and_device():
 def test_mlrun_data_moves_every_task(monkeypatch):
     monkeypatch.setenv("MLRUN_DATA", "/elsewhere")
     for task in ("covid", "phone_price", "mnist"):
-        assert config(f"task={task}").data.dir == f"/elsewhere/{task}"
+        assert config.__wrapped__(f"task={task}").data.dir == f"/elsewhere/{task}"
 
 
 @pytest.mark.parametrize(

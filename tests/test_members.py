@@ -43,6 +43,7 @@ def test_a_member_is_the_lone_run_of_its_seed_and_fold(mlrun, task):
     assert_same_run(Path("lone"), Path("many/members/fold_1_seed_1"))
 
 
+@pytest.mark.draws
 def test_the_mean_of_the_members_predicts_and_their_spread_is_told_on_request(mlrun):
     mlrun(*MANY)
     assert [path.name for path in sorted(Path("many/members").iterdir())] == NAMES

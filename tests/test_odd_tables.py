@@ -167,6 +167,7 @@ def test_a_negative_seed_is_not_answered_with_holdout_always_works():
     assert "always works" not in str(caught.value)
 
 
+@pytest.mark.draws
 def test_dollars_and_braces_in_class_names_begin_no_formula(mlrun, write_csv):
     rows = "".join(f"{i},{('$a_$', 'b^{', chr(92) + 'frac')[i % 3]}\n" for i in range(30))
     write_csv("my.csv", f"x,y\n{rows}")

@@ -20,6 +20,7 @@ from mlrun.report.console import Console
 from mlrun.report.plots import draw_curve, draw_predictions
 from mlrun.report.tensorboard import EventFile
 
+pytestmark = pytest.mark.draws
 REGRESSION = Spec("regression", (2,), 1, target="y", header=("id", "y"))
 CLASSES = Spec("classification", (2,), 3, classes=("no", "=1+1", "-2"), target="y")
 ROW = {"epoch": 1, "step": 5, "lr": 0.1, "train/loss": 2.0, "valid/loss": 1.5, "seconds": 0.1}

@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console as RichConsole
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
 from mlrun.data.spec import Spec
 from mlrun.errors import MlrunError
@@ -18,7 +21,7 @@ from mlrun.predictions import write_predictions
 from mlrun.report import plots
 from mlrun.report.console import Console
 from mlrun.report.plots import draw_curve, draw_predictions
-from mlrun.report.tensorboard import EventFile
+from mlrun.report.tensorboard import EventFile, checksums
 
 pytestmark = pytest.mark.draws
 REGRESSION = Spec("regression", (2,), 1, target="y", header=("id", "y"))
@@ -36,6 +39,11 @@ def test_tensorboards_own_reader_finds_the_losses(workdir):
     assert set(reader.Tags()["scalars"]) == {"Loss/train", "Loss/valid", "lr"}
     assert [(e.step, e.value) for e in reader.Scalars("Loss/valid")] == [(1, 1.5), (2, 0.75)]
     assert "_hparams_/session_start_info" in reader.PluginTagToContent("hparams")
+
+
+@given(st.lists(st.binary(max_size=40), max_size=9))
+def test_records_have_the_checksums_that_tensorboard_computes(records):
+    assert checksums(records) == [masked_crc32c(record) for record in records]
 
 
 def png(path: Path) -> bool:

@@ -33,6 +33,9 @@ from mlrun.errors import Diverged, MlrunError, did_you_mean, one_line
 from mlrun.run_folder import claim, claim_exactly
 from mlrun.secrecy import hide_in_text
 
+# OmegaConf reads YAML with yaml.SafeLoader; this one is the same, in C.
+yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 class OwnConf(SearchPathPlugin):
     """The user's ./conf comes after ours: it adds options and shadows none."""

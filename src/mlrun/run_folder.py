@@ -16,8 +16,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filelock import FileLock, Timeout
-
 from mlrun.errors import MlrunError, did_you_mean
 from mlrun.secrecy import redact, secrets
 
@@ -131,6 +129,8 @@ def locked(run: RunFolder) -> Iterator[None]:
     Raises:
         MlrunError: another process holds it.
     """
+    from filelock import FileLock, Timeout  # commands that only tell do without
+
     lock = FileLock(run.path / ".lock", blocking=False)
     try:
         lock.acquire()

@@ -91,10 +91,10 @@ KERNELS = [
         [Goal(OURS, LIMIT, 1 / 1.3)] if job == "covid" else [],
     )
     for job, epochs in (
-        ("covid", 300),
-        ("phone_price", 100),
-        ("mnist_mlp_32", 5),
-        ("mnist_mlp_128", 5),
+        ("covid", 50),
+        ("phone_price", 20),
+        ("mnist_mlp_32", 2),
+        ("mnist_mlp_128", 2),
     )
 ]
 WHOLE = Race(
@@ -166,8 +166,8 @@ MEMBERS = Race(
                 (1, 50, 5),
                 (8, 50, 5),
                 (64, 50, 5),
-                (256, 20, 2),
-                (1024, 6, 1),  # minutes, for 1024 folders
+                (256, 50, 2),
+                (1024, 50, 1),  # a minute, for 1024 folders
             )
         ),
     ],

@@ -120,12 +120,15 @@ class _Copy:
 
 def _without_tensors(value: Any, found: list[torch.Tensor]) -> Any:
     """A copy of plain values; tensors are collected, and a mark left in their place."""
+    kind = type(value)
+    if kind is dict or kind is OrderedDict:
+        return {key: _without_tensors(entry, found) for key, entry in value.items()}
+    if kind is list:
+        return [_without_tensors(entry, found) for entry in value]
     if isinstance(value, torch.Tensor):
         found.append(value)
         return torch.Tensor
-    if type(value) in (dict, OrderedDict):
-        return {key: _without_tensors(entry, found) for key, entry in value.items()}
-    return [_without_tensors(v, found) for v in value] if type(value) is list else value
+    return value
 
 
 def _with_tensors(value: Any, tensors: Iterator[torch.Tensor]) -> Any:

@@ -22,7 +22,7 @@ class CompiledKernel(BuildHookInterface[Any]):
         folder.mkdir(exist_ok=True)
         x86 = platform.machine() in ("x86_64", "AMD64")
         try:
-            for variant in ["x86-64-v3"] * x86 + ["baseline"]:
+            for variant in [*compiler.MARCH] if x86 else ["baseline"]:
                 library = folder / f"kernel-{variant}.so"
                 compiler.compile_to(library, variant)
                 build_data["force_include"][str(library)] = f"mlrun/native/{library.name}"

@@ -1,5 +1,6 @@
 """A pytest plugin: the kernel compiled so that it ends with a report at the first wrong access."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ def _sanitized_kernel():
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         checked = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1")
         patch.setattr(compiler, "FLAGS", (*compiler.FLAGS, *checked))
+        patch.setattr(library, "variant", lambda: os.environ["SANITIZED"])
         patch.setattr(platformdirs, "user_cache_path", lambda _: Path(folder))
         library.load.cache_clear()
         yield

@@ -8,7 +8,11 @@ from pathlib import Path
 
 SOURCE = Path(__file__).with_name("kernel.cpp")
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fPIC", "-shared", "-pthread", "-Wno-psabi")
-MARCH = {"x86-64-v3": ("-march=x86-64-v3",), "baseline": ()}
+MARCH = {
+    "x86-64-v4": ("-march=x86-64-v4", "-mprefer-vector-width=512"),
+    "x86-64-v3": ("-march=x86-64-v3",),
+    "baseline": (),
+}
 SECONDS = 120  # a compiler that takes longer hangs
 
 

@@ -12,11 +12,11 @@
 // with S_l = f'(Z_l) * M_l, computed together with H_l. The gradients of the penalties
 // l1 |w| + l2 w^2 are added, the result is clipped, and one pass over the parameters updates them.
 //
-// The layout. Outputs are grouped in panels of 16 columns (two vectors of 8 floats). Packed weights
-// are stored panel by panel, 16 columns of row k next to each other, so that a tile of 6 rows x
-// 16 columns of the product stays in 12 registers while k runs: each step loads 16 weights and
-// multiplies them with one number of each row. The weights' gradients use the same tile with rows
-// and k exchanged. Rows are reached through pointers, so a shuffled batch is never copied. Columns
+// The layout. Outputs are grouped in panels of 16 columns (one vector of 16 floats, or two of 8).
+// Packed weights are stored panel by panel, 16 columns of row k next to each other, so that a tile of
+// 12 rows (or 6) x 16 columns of the product stays in 12 registers while k runs: each step loads 16
+// weights and multiplies them with one number of each row. The weights' gradients use the same tile
+// with rows and k exchanged. Rows are reached through pointers, so a shuffled batch is never copied. Columns
 // beyond the last output are padding: their weights start at zero, get no gradient and stay zero.
 //
 // The bits. Every sum runs in one fixed order, whatever the tile, the place of a row in its batch,
@@ -105,9 +105,14 @@ struct Forward {
 
 namespace {
 
+#ifdef __AVX512F__
+constexpr int LANES = 16;
+#else
 constexpr int LANES = 8;
-constexpr int PANEL = 2 * LANES;
-constexpr int TILE = 6;         // rows: 12 sums, 2 weights and 1 broadcast fill 15 of 16 registers
+#endif
+constexpr int PANEL = 16;
+constexpr int VECTORS = PANEL / LANES;
+constexpr int TILE = 12 / VECTORS;  // rows: 12 sums, the weights and a broadcast fill 15 registers
 constexpr int64_t ROWS_AT_ONCE = 256;  // when only outputs are wanted
 
 using Vector = float __attribute__((vector_size(4 * LANES)));
@@ -121,13 +126,20 @@ Vector load(const float* place) {
 
 void store(float* place, Vector vector) { std::memcpy(place, &vector, sizeof vector); }
 
-Vector all(float x) { return Vector{x, x, x, x, x, x, x, x}; }
+Vector all(float x) { return x - Vector{}; }
 
-Bits all_bits(uint32_t x) { return Bits{x, x, x, x, x, x, x, x}; }
+Bits all_bits(uint32_t x) { return x - Bits{}; }
+
+// first, first + 1 …
+Bits counted_from(uint32_t first) {
+  Bits numbers;
+  for (int lane = 0; lane < LANES; lane++) numbers[lane] = first + lane;
+  return numbers;
+}
 
 size_t padded(int64_t columns) { return static_cast<size_t>(columns + PANEL - 1) / PANEL * PANEL; }
 
-// body(size, start) for tiles of 6 rows, then for what is left; size is known to the compiler.
+// body(size, start) for whole tiles, then for what is left; size is known to the compiler.
 template <int SIZE = TILE, typename Body>
 void in_tiles(size_t count, const Body& body, size_t start = 0) {
   for (; start + SIZE <= count; start += SIZE) body(std::integral_constant<int, SIZE>(), start);
@@ -255,7 +267,7 @@ struct Dropout {
   }
 
   Vector mask(uint32_t row_key, size_t column) const {
-    Bits columns = all_bits(static_cast<uint32_t>(column)) + Bits{0, 1, 2, 3, 4, 5, 6, 7};
+    Bits columns = counted_from(static_cast<uint32_t>(column));
     Bits random = mixed(columns * 0x9e3779b9u + row_key);
     return random < all_bits(dropped_below) ? all(0.0f) : all(kept);
   }
@@ -267,59 +279,47 @@ using RowPointers = std::vector<const float*>;
 
 // One tile of H W + b: ROWS rows and the 16 columns of a panel.
 template <int ROWS>
-void product_tile(const float* const* rows, size_t inner, const float* panel, Vector left,
-                  Vector right, float* out, size_t stride) {
-  Vector sums[ROWS][2];
-  for (int i = 0; i < ROWS; i++) sums[i][0] = left, sums[i][1] = right;
+void product_tile(const float* const* rows, size_t inner, const float* panel, const float* bias,
+                  float* out, size_t stride) {
+  Vector sums[ROWS][VECTORS];
+  for (int v = 0; v < VECTORS; v++)
+    for (int i = 0; i < ROWS; i++) sums[i][v] = bias ? load(bias + v * LANES) : all(0.0f);
   for (size_t k = 0; k < inner; k++) {
-    Vector first = load(panel + k * PANEL), second = load(panel + k * PANEL + LANES);
-#pragma GCC unroll 6
-    for (int i = 0; i < ROWS; i++) {
-      Vector input = all(rows[i][k]);
-      sums[i][0] += input * first;
-      sums[i][1] += input * second;
-    }
+    Vector weights[VECTORS];
+    for (int v = 0; v < VECTORS; v++) weights[v] = load(panel + k * PANEL + v * LANES);
+#pragma GCC unroll 12
+    for (int i = 0; i < ROWS; i++)
+      for (int v = 0; v < VECTORS; v++) sums[i][v] += all(rows[i][k]) * weights[v];
   }
-  for (int i = 0; i < ROWS; i++) {
-    store(out + i * stride, sums[i][0]);
-    store(out + i * stride + LANES, sums[i][1]);
-  }
+  for (int i = 0; i < ROWS; i++)
+    for (int v = 0; v < VECTORS; v++) store(out + i * stride + v * LANES, sums[i][v]);
 }
 
 // out = rows x weights + bias, for `count` rows of `inner` numbers and `width` packed columns.
 void product(const float* const* rows, size_t count, size_t inner, const float* weights,
              const float* bias, size_t width, float* out) {
-  for (size_t column = 0; column < width; column += PANEL) {
-    const float* panel = weights + column * inner;
-    Vector left = bias ? load(bias + column) : all(0.0f);
-    Vector right = bias ? load(bias + column + LANES) : all(0.0f);
+  for (size_t column = 0; column < width; column += PANEL)
     in_tiles(count, [&](auto size, size_t start) {
-      product_tile<size>(rows + start, inner, panel, left, right, out + start * width + column,
-                         width);
+      product_tile<size>(rows + start, inner, weights + column * inner,
+                         bias ? bias + column : nullptr, out + start * width + column, width);
     });
-  }
 }
 
 // One tile of H^T D: SIZE of the inputs, from `input` on, and the 16 columns of a panel.
 template <int SIZE>
 void gradient_tile(const float* const* rows, size_t count, size_t input, const float* delta,
                    size_t stride, float* out) {
-  Vector sums[SIZE][2];
-  for (int i = 0; i < SIZE; i++) sums[i][0] = sums[i][1] = all(0.0f);
+  Vector sums[SIZE][VECTORS] = {};
   for (size_t r = 0; r < count; r++) {
     const float* inputs = rows[r] + input;
-    Vector left = load(delta + r * stride), right = load(delta + r * stride + LANES);
-#pragma GCC unroll 6
-    for (int i = 0; i < SIZE; i++) {
-      Vector number = all(inputs[i]);
-      sums[i][0] += number * left;
-      sums[i][1] += number * right;
-    }
+    Vector deltas[VECTORS];
+    for (int v = 0; v < VECTORS; v++) deltas[v] = load(delta + r * stride + v * LANES);
+#pragma GCC unroll 12
+    for (int i = 0; i < SIZE; i++)
+      for (int v = 0; v < VECTORS; v++) sums[i][v] += all(inputs[i]) * deltas[v];
   }
-  for (int i = 0; i < SIZE; i++) {
-    store(out + i * PANEL, sums[i][0]);
-    store(out + i * PANEL + LANES, sums[i][1]);
-  }
+  for (int i = 0; i < SIZE; i++)
+    for (int v = 0; v < VECTORS; v++) store(out + i * PANEL + v * LANES, sums[i][v]);
 }
 
 // dW = rows^T x delta, packed as the weights are.
@@ -602,11 +602,10 @@ void clip_values(const Plan& plan, Numbers& gradients) {
 }
 
 double norm_of(const Numbers& gradients) {
-  Vector sums[4] = {all(0.0f), all(0.0f), all(0.0f), all(0.0f)};
-  for (size_t i = 0; i < gradients.size(); i += PANEL) {
-    Vector left = load(&gradients[i]), right = load(&gradients[i + LANES]);
-    sums[i / PANEL % 2] += left * left;
-    sums[2 + i / PANEL % 2] += right * right;
+  Vector sums[2] = {};
+  for (size_t i = 0; i < gradients.size(); i += LANES) {
+    const Vector some = load(&gradients[i]);
+    sums[i / LANES % 2] += some * some;
   }
   double sum = 0;
   for (const Vector& vector : sums)

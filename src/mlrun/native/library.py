@@ -40,9 +40,11 @@ def load() -> ctypes.CDLL:
 
 
 def variant() -> str:
-    """Which instructions the library may use: x86-64-v3 (AVX2 and FMA) or any of the machine."""
-    fast = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
-    return "x86-64-v3" if fast and platform.machine() in ("x86_64", "AMD64") else "baseline"
+    """Which instructions the library may use: those of AVX-512, of AVX2, or any of the machine."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return "baseline"
+    return {"AVX512": "x86-64-v4", "AVX2": "x86-64-v3"}.get(capability, "baseline")
 
 
 def _key() -> str:

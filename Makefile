@@ -58,7 +58,7 @@ bench: .venv-bench/.installed ## race against other tools (half an hour, in a ve
 bench-quick: .venv-bench/.installed ## the covid part of it, one heat each
 	.venv-bench/bin/python bench/run.py --only covid,kernel,whole --heats 1
 
-large-file: .venv/.installed ## the memory a CSV of a gigabyte takes
+large-file: .venv/.installed ## the memory and the time a CSV of a gigabyte takes
 	$(BIN)/python bench/large_file.py
 
 docs: .venv/.installed ## write docs/configuration.md anew from conf/

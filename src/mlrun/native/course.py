@@ -79,8 +79,9 @@ class Course:
 
     @property
     def memory(self) -> int:
-        """Bytes of its parameters and moments."""
-        return 4 * self._own.numbers.numel()
+        """Bytes of an epoch: the state and the outputs it ends with, the order of its rows."""
+        outputs = len(self._valid) * self.network.sizes[-1]
+        return 4 * (self._own.numbers.numel() + outputs) + 8 * len(self.member.train.inputs)
 
     @property
     def ready(self) -> bool:

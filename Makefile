@@ -52,7 +52,7 @@ results: .venv/.installed ## train every row of the README's table on the real d
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt -e .
 	@touch $@
 
-bench: .venv-bench/.installed ## race against other tools (half an hour, in a venv of its own); writes docs/benchmarks.md
+bench: .venv-bench/.installed ## race against other tools (over an hour, in a venv of its own); writes docs/benchmarks.md
 	.venv-bench/bin/python bench/run.py
 
 bench-quick: .venv-bench/.installed ## the covid part of it, one heat each

@@ -9,7 +9,7 @@ from mlrun.errors import MlrunError, did_you_mean
 log = logging.getLogger(__name__)
 
 DEFAULT_DATA = Path("data")  # paths.data when nobody says otherwise
-DATA_SUFFIXES = {".csv", ".gz", ".parquet", ".tsv", ".txt", ".zip"}
+DATA_SUFFIXES = {".csv", ".gz", ".parquet", ".pq", ".tsv", ".txt", ".zip"}
 
 
 def wants_sample(folder: Path, sample: str | None) -> bool:

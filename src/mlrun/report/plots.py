@@ -35,7 +35,7 @@ def draw_curve(
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.subplots_adjust(left=0.11, right=0.97, bottom=0.13, top=0.91)
+    figure.subplots_adjust(left=0.14, right=0.97, bottom=0.13, top=0.91)
     _save(figure, folder / "learning_curve.png")
 
 
@@ -56,7 +56,7 @@ def draw_curves(
     axes.grid(alpha=0.3)
     if few:
         axes.legend()
-    figure.subplots_adjust(left=0.11, right=0.97, bottom=0.13, top=0.91)
+    figure.subplots_adjust(left=0.14, right=0.97, bottom=0.13, top=0.91)
     _save(figure, folder / "learning_curve.png")
 
 

@@ -215,9 +215,18 @@ def test_a_member_among_others_on_two_threads_has_the_bits_of_its_lone_run():
     )
     for seed, one in enumerate(alone):
         train(Native(), member(one, seed=seed))
-    train(Native(threads=2), *(member(one, seed=seed) for seed, one in enumerate(together)))
+    train(Native(), *(member(one, seed=seed) for seed, one in enumerate(together)))
     for one, other in zip(alone, together, strict=True):
         assert_alike(one, other, tolerance=0.0)
+
+
+def test_steps_shared_by_threads_have_the_bits_of_one_thread(monkeypatch):
+    alone, shared = (learner(sizes=(300, 400), dropout=0.2, optimizer="adam") for _ in range(2))
+    for cores, trained in ((1, alone), (4, shared)):
+        monkeypatch.setattr("mlrun.native.engine.usable_cores", lambda cores=cores: cores)
+        one = member(trained, rows=200, batch_size=64, clip_norm=0.1, l1=0.01)
+        train(Native(), one, epochs=3)
+    assert_alike(alone, shared, tolerance=0.0)
 
 
 def test_an_epoch_in_several_calls_has_the_bits_of_one_call(monkeypatch):
@@ -403,7 +412,7 @@ def test_memory_that_runs_out_is_told():
         plan=ctypes.pointer(plan), inputs=numbers.data_ptr(), rows=1, outputs=numbers.data_ptr()
     )
     with pytest.raises(MemoryError):
-        calls.forward([job], threads=1)
+        calls.forward(job)
 
 
 @pytest.mark.slow
@@ -411,18 +420,28 @@ def test_memory_that_runs_out_is_told():
 def test_the_kernel_does_nothing_undefined_and_stays_within_its_memory(variant):
     if [*compiler.MARCH].index(variant) < [*compiler.MARCH].index(library.variant()):
         pytest.skip("this processor has no such instructions")
-    runtime = [library_of_the_compiler(name) for name in ("libasan.so", "libstdc++.so.6")]
-    if not all(Path(path).is_absolute() for path in runtime):
+    chosen = "odd_shapes or outputs_are or large_and or every_setting or every_loss or dropout"
+    assert_sanitizers_find_nothing("address,undefined", "libasan.so", variant, f"{chosen} or ahead")
+
+
+@pytest.mark.slow
+def test_the_kernels_threads_do_not_touch_what_others_are_at():
+    chosen = "shared_by_threads or among_others or ahead or stops_early"
+    assert_sanitizers_find_nothing("thread", "libtsan.so", library.variant(), chosen)
+
+
+def assert_sanitizers_find_nothing(kinds: str, runtime: str, variant: str, chosen: str) -> None:
+    libraries = [library_of_the_compiler(name) for name in (runtime, "libstdc++.so.6")]
+    if not all(Path(path).is_absolute() for path in libraries):
         pytest.skip("the compiler has no sanitizers")
-    chosen = (
-        "odd_shapes or outputs_are or large_and or every_setting or every_loss or dropout or ahead"
-    )
     words = [sys.executable, "-m", "pytest", "-q", "-p", "tests.sanitized", __file__, "-k", chosen]
     checked = {
-        "LD_PRELOAD": " ".join(runtime),
+        "LD_PRELOAD": " ".join(libraries),
         "ASAN_OPTIONS": "detect_leaks=0",
+        "TSAN_OPTIONS": "halt_on_error=1",
         "PYTHONPATH": str(TOP),
         "SANITIZED": variant,
+        "SANITIZERS": kinds,
     }
     found = subprocess.run(words, capture_output=True, text=True, env=os.environ | checked)
     assert found.returncode == 0, found.stdout + found.stderr

@@ -37,16 +37,18 @@ def our_epochs(job: Heat) -> Callable[[], float]:
     ready = prepared(job.job, job.folder)
     member = ready.member(ready.features(), Progress())
     member = replace(member, trainer=replace(member.trainer, epochs=10**9, eval_every=10**9))
-    course = Course(member)
+    course = Course(member, threads=1)
+    crew = calls.Crew(0, alive=course)
 
     def epochs() -> float:
         member.progress.epoch += 1
         course.begin_epoch()
         work = course.epochs(TOGETHER)
         begun = time.perf_counter()
-        calls.Working([work], threads=0, alive=course).finish()
+        crew.add(work)
+        crew.wait(work)
         spent = time.perf_counter() - begun
-        course.take_in(work)
+        course.take_in()
         member.progress.epoch -= 1
         for _ in range(TOGETHER):
             member.progress.epoch += 1

@@ -21,7 +21,7 @@ PHASES = {
     ("mlrun.train", "build_learner"): "model, loss, optimizer, scheduler",
     ("mlrun.train", "write_beginning"): "the run folder's first files",
     ("mlrun.train", "learn"): "training: all else",
-    ("mlrun.native.calls.Working", "finish"): "training: waiting for the kernel's threads",
+    ("mlrun.native.calls.Crew", "wait"): "training: waiting for the kernel's threads",
     ("mlrun.native.course.Course", "epochs"): "training: order and rates of the epochs to come",
     ("mlrun.loop", "_end_epoch"): "training: scores",
     ("mlrun.record.Record", "epoch"): "training: metrics.csv, TensorBoard, checkpoints",

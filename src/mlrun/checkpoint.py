@@ -118,11 +118,19 @@ class _Copy:
         return whole
 
 
+_PLAIN = frozenset((int, float, str, bool, type(None)))
+
+
 def _without_tensors(value: Any, found: list[torch.Tensor]) -> Any:
     """A copy of plain values; tensors are collected, and a mark left in their place."""
     kind = type(value)
+    if kind in _PLAIN:
+        return value
     if kind is dict or kind is OrderedDict:
-        return {key: _without_tensors(entry, found) for key, entry in value.items()}
+        return {
+            key: entry if type(entry) in _PLAIN else _without_tensors(entry, found)
+            for key, entry in value.items()
+        }
     if kind is list:
         return [_without_tensors(entry, found) for entry in value]
     if isinstance(value, torch.Tensor):

@@ -11,6 +11,7 @@ from mlrun.errors import MlrunError
 # Multiply-adds per step under which a second thread costs more than it gives. Waking a thread
 # that shares its core takes milliseconds, so small work stays on one.
 ONE_THREAD_BELOW = 100_000_000
+_64_BITS = 2**64 - 1
 
 
 def choose_device(name: str) -> torch.device:
@@ -44,9 +45,12 @@ def _mps_or_cpu() -> str:
 
 def choose_threads(multiply_adds: int) -> int:
     """CPU threads for steps of so many multiply-adds; by the work alone, so runs repeat."""
-    if multiply_adds < ONE_THREAD_BELOW:
-        return 1
-    usable = getattr(os, "sched_getaffinity", None)  # Linux: the cores this process may use
+    return 1 if multiply_adds < ONE_THREAD_BELOW else usable_cores()
+
+
+def usable_cores() -> int:
+    """Those this process may use, where the system says so (Linux); else all there are."""
+    usable = getattr(os, "sched_getaffinity", None)
     return len(usable(0)) if usable else os.cpu_count() or 1
 
 
@@ -72,6 +76,15 @@ def reseed(seed: int, device: torch.device) -> None:
         getattr(torch, device.type).manual_seed(seed)
 
 
-def counter_seed(seed: int, epoch: int) -> int:
-    """A seed for one epoch of one run: any epoch can be repeated without those before it."""
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
+def counter_seed(*counters: int) -> int:
+    """63 bits that follow from the counters, as seed and epoch: any epoch can be repeated alone.
+
+    SplitMix64's mixing after each (Steele, Lea and Flood, OOPSLA 2014).
+    """
+    mixed = 0
+    for counter in counters:
+        mixed = (mixed ^ counter) + 0x9E3779B97F4A7C15 & _64_BITS
+        mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & _64_BITS
+        mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB & _64_BITS
+        mixed ^= mixed >> 31
+    return mixed >> 1

@@ -5,7 +5,6 @@ has what they say together: pred.csv, scores, plots.
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -29,7 +28,6 @@ from mlrun.interrupt import interruptible
 from mlrun.loop import Row, finished, fit
 from mlrun.memory import memory_told
 from mlrun.metrics import shown
-from mlrun.native.engine import Native
 from mlrun.predictions import write_predictions
 from mlrun.record import Record, recorded
 from mlrun.report.console import Console
@@ -273,13 +271,12 @@ def _memory(tasks: Sequence[Task]) -> float:
 
 def _engine(members: Sequence[Member], engine: Engine) -> Engine:
     """For several members what the engine is for one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if engine.name == "native":
-        return Native(threads=min(cores or 1, len(members)))
-    if len(members) > 1 and (reason := why_not(members)):
+    if engine.name == "native" or len(members) == 1:
+        return engine
+    if reason := why_not(members):
         log.info("the members are trained one after another, not stacked: %s", reason)
         return engine
-    return Stacked() if len(members) > 1 else engine
+    return Stacked()
 
 
 def _learn(tasks: Sequence[Task], console: Console) -> dict[str, list[Row]]:

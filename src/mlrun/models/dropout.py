@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mlrun.device import counter_seed
+
 _LOW = 0xFFFFFFFF
 
 
@@ -57,9 +59,8 @@ def _mixed(x: Tensor) -> Tensor:
 
 
 def epoch_keys(seed: int, epoch: int, count: int) -> list[int]:
-    """A 64-bit key for each of `count` dropout layers of one epoch of one run."""
-    words = np.random.SeedSequence([seed, epoch, 1]).generate_state(max(count, 1), np.uint64)
-    return [int(word) for word in words[:count]]
+    """A key for each of `count` dropout layers of one epoch of one run."""
+    return [counter_seed(seed, epoch, layer) for layer in range(count)]
 
 
 def begin_epoch(model: nn.Module, seed: int, epoch: int) -> None:

@@ -2,8 +2,7 @@
 
 import ctypes
 import weakref
-from collections.abc import Sequence
-from ctypes import POINTER, c_double, c_int64, c_uint64, c_void_p
+from ctypes import POINTER, byref, c_double, c_int64, c_uint64, c_void_p
 from typing import Any
 
 from mlrun.native.library import load
@@ -70,6 +69,8 @@ class Training(ctypes.Structure):
         ("valid_rows", c_int64),
         ("epochs", POINTER(Epoch)),
         ("count", c_int64),
+        ("threads", c_int64),
+        ("status", c_int64),
     )
 
 
@@ -82,52 +83,58 @@ class Forward(ctypes.Structure):
         ("inputs", c_void_p),
         ("rows", c_int64),
         ("outputs", c_void_p),
+        ("threads", c_int64),
+        ("status", c_int64),
     )
 
 
-class Working:
-    """Networks in training, each by one thread, while the caller does something else.
+class Crew:
+    """Threads that train networks while the caller does something else.
 
     Args:
-        jobs: updated in place; not to be looked at before the end.
-        threads: that begin at once; `finish` is one more.
-        alive: what owns the memory that the jobs refer to.
+        threads: beside the caller's own, which lends a hand while it waits.
+        alive: what owns the memory that the jobs will refer to.
     """
 
-    def __init__(self, jobs: Sequence[Training], *, threads: int, alive: Any) -> None:
-        places = _places(jobs)
-        begin = load().mlrun_train
-        begin.restype = c_void_p
-        crew = begin(places, c_int64(len(jobs)), c_int64(threads))
+    def __init__(self, threads: int, alive: Any) -> None:
+        library = load()
+        library.mlrun_hire.restype = c_void_p
+        crew = library.mlrun_hire(c_int64(threads))
+        _check(crew is None)
+        self._crew = c_void_p(crew)
         # Whatever happens, memory that threads write to stays until they have finished.
-        self._finish = weakref.finalize(self, _finish, crew, (jobs, alive))
+        weakref.finalize(self, _dismiss, self._crew, alive)
 
-    def finish(self) -> None:
-        """Lend a hand until all is done.
+    def add(self, job: Training) -> None:
+        """Let it be done; it is updated in place, and not to be looked at before the end.
 
         Raises:
-            MemoryError: there was not enough for one of them.
+            MemoryError: there was not enough.
         """
-        _check(self._finish())
+        _check(load().mlrun_add(self._crew, byref(job)))
+
+    def wait(self, job: Training) -> None:
+        """Lend a hand until it is done.
+
+        Raises:
+            MemoryError: there was not enough for it.
+        """
+        _check(load().mlrun_wait(self._crew, byref(job)))
 
 
-def _finish(crew: int | None, alive: Any) -> int:
-    return 1 if crew is None else int(load().mlrun_finish(c_void_p(crew)))
+def _dismiss(crew: c_void_p, alive: Any) -> None:
+    load().mlrun_dismiss(crew)
 
 
-def forward(jobs: Sequence[Forward], *, threads: int) -> None:
-    """Fill every job's outputs, each job on one thread.
+def forward(job: Forward) -> None:
+    """Fill the outputs.
 
     Raises:
-        MemoryError: there was not enough for one of them.
+        MemoryError: there was not enough.
     """
-    _check(load().mlrun_forward(_places(jobs), c_int64(len(jobs)), c_int64(threads)))
+    _check(load().mlrun_forward(byref(job)))
 
 
-def _places(jobs: Sequence[ctypes.Structure]) -> ctypes.Array[c_void_p]:
-    return (c_void_p * len(jobs))(*map(ctypes.addressof, jobs))
-
-
-def _check(failed: int | None) -> None:
+def _check(failed: int) -> None:
     if failed:
         raise MemoryError("can't allocate memory for the native engine")

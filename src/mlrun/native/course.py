@@ -36,6 +36,8 @@ from mlrun.models.dropout import epoch_keys
 from mlrun.native import calls
 from mlrun.native.network import Network, kept_moments, network_of, training_plan
 
+A_THREAD = 3_000_000  # multiplications of a step; with fewer, one thread more does not pay
+
 
 class Rates(NamedTuple):
     """Each step's learning rate, and its momentum or Adam's first beta."""
@@ -57,13 +59,16 @@ class Course:
 
     Args:
         member: its optimizer gets its state here, if it has none yet.
+        threads: at most so many share a step.
     """
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: Member, threads: int) -> None:
         learner = member.learner
         self.member, self.network = member, network_of(learner.model)
         self.plan = training_plan(self.network, learner, member.trainer)
         self.sizes = [sum(s) for s in step_sizes(len(member.train.inputs), member.trainer)]
+        step = 3 * self.network.multiply_adds * max(self.sizes)
+        self._threads = max(1, min(threads, step // A_THREAD))
         self._own, self._counters = _own_state(self.network, learner)
         self._valid = member.valid.inputs.contiguous()
         self._rates = Rates([], [])
@@ -71,6 +76,7 @@ class Course:
         self._ahead: deque[_Epoch] = deque()  # computed, the next one first
         self._under_way: list[_Epoch] = []
         self._start = self._own  # of what is under way; must live as long
+        self.job: calls.Training | None = None  # for the kernel to do
 
     @property
     def work(self) -> int:
@@ -129,8 +135,10 @@ class Course:
         work = 3 * self.network.multiply_adds * max(self.sizes)
         return self._job(most=max(1, multiplications // work))
 
-    def take_in(self, job: calls.Training) -> None:
-        """Note what became of the epochs of a job."""
+    def take_in(self) -> None:
+        """Note what became of the epochs of the job."""
+        job, self.job = self.job, None
+        assert job
         for number in range(job.count):
             epoch = self._under_way[0]
             epoch.take_in(job.epochs[number])
@@ -168,7 +176,7 @@ class Course:
         for number, epoch in enumerate(self._under_way):
             before = steps_before + number * len(self.sizes)
             epoch.describe(epochs[number], steps_before=before, most=most)
-        return calls.Training(
+        self.job = calls.Training(
             plan=ctypes.pointer(self.plan),
             state=self._start.numbers.data_ptr(),
             inputs=self.member.train.inputs.data_ptr(),
@@ -177,7 +185,9 @@ class Course:
             valid_rows=len(self._valid),
             epochs=epochs,
             count=len(epochs),
+            threads=self._threads,
         )
+        return self.job
 
 
 class _Epoch:

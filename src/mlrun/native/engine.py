@@ -1,7 +1,8 @@
 """The native engine: multilayer perceptrons on the CPU, their epochs computed by the kernel.
 
 torch's tensors are the truth; checkpoints, schedules and everything else know nothing of the
-kernel. While Python writes down an epoch, the kernel's threads compute those after it.
+kernel. While Python writes down an epoch, the kernel's threads compute those after it; large steps
+they share.
 """
 
 import ctypes
@@ -11,7 +12,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from mlrun.device import choose_threads
+from mlrun.device import choose_threads, usable_cores
 from mlrun.engine import Epoch, Member
 from mlrun.errors import Diverged
 from mlrun.native import calls
@@ -25,44 +26,41 @@ A_CALL = 8_000_000_000  # multiplications: a quarter of a second, after which Ct
 
 
 class Native:
-    """MLPs and linear models by the kernel.
-
-    Args:
-        threads: members trained at the same time; one member has one thread.
-    """
+    """MLPs and linear models by the kernel."""
 
     name = "native"
 
-    def __init__(self, threads: int = 1) -> None:
-        self._threads = threads
+    def __init__(self) -> None:
         self._courses: dict[int, Course] = {}
-        self._working: calls.Working | None = None
-        self._jobs: list[tuple[Course, calls.Training]] = []
+        self._crew: calls.Crew | None = None
+        self._threads = usable_cores()
 
     def begin(self, members: Sequence[Member]) -> None:
         """Note where the members' tensors are, and give a fresh optimizer its state."""
-        self._working, self._jobs = None, []
-        self._courses = {id(member): Course(member) for member in members}
+        self._courses = {id(member): Course(member, self._threads) for member in members}
+        self._crew = calls.Crew(max(1, self._threads - 1), alive=self._courses)
 
     def train_epoch(
         self, members: Sequence[Member], stop: Callable[[], None]
     ) -> list[Epoch | Diverged]:
         """One pass over each member's training rows, unless it is computed already."""
         courses = [self._courses[id(member)] for member in members]
-        misled = [course for course in courses if not course.begin_epoch()]
-        if misled:
-            self._finish()
-        for course in misled:
-            course.forget()
         at_once = self._epochs_at_once(courses)
-        while late := [course for course in courses if not course.ready]:
-            if not self._jobs:
-                self._begin(late, at_once)
-            self._finish()
-            stop()
-        coming = [course for course in courses if course.left > 0]
-        if at_once and coming and not self._jobs:
-            self._begin(coming, at_once)
+        share = A_CALL // 4 // len(courses)
+        for course in courses:
+            if not course.begin_epoch():
+                self._finish(course)
+                course.forget()
+            if not (course.ready or course.job):
+                self._begin(course.epochs(at_once) if at_once else course.steps(share))
+        for course in courses:
+            while not course.ready:
+                self._finish(course)
+                if not course.ready:
+                    self._begin(course.steps(share))
+                stop()
+            if at_once and course.left > 0 and not course.job:
+                self._begin(course.epochs(at_once))
         return [course.take() for course in courses]
 
     def _epochs_at_once(self, courses: Sequence[Course]) -> int:
@@ -71,24 +69,20 @@ class Native:
         memory = sum(course.memory for course in courses)
         if work > A_CALL * self._threads or memory > MEMORY_AHEAD:
             return 0
-        return max(1, min(EPOCHS_AHEAD, WORK_AHEAD // work, MEMORY_AHEAD // memory))
+        # Towards the end fewer: what is computed last, Python writes down beside idle threads.
+        most = min(EPOCHS_AHEAD, -(-max(course.left for course in courses) // 3))
+        return max(1, min(most, WORK_AHEAD // work, MEMORY_AHEAD // memory))
 
-    def _begin(self, courses: Sequence[Course], at_once: int) -> None:
-        """Set threads to work on the next epochs, or on the next steps of the one to come."""
-        share = A_CALL // 4 // len(courses)
-        jobs = [course.epochs(at_once) if at_once else course.steps(share) for course in courses]
-        self._jobs = list(zip(courses, jobs, strict=True))
-        self._working = calls.Working(
-            jobs, threads=max(1, self._threads - 1), alive=(courses, self._courses)
-        )
+    def _begin(self, job: calls.Training) -> None:
+        assert self._crew
+        self._crew.add(job)
 
-    def _finish(self) -> None:
-        """Wait for the threads, and take in what they have done."""
-        if self._working is not None:
-            self._working.finish()
-        for course, job in self._jobs:
-            course.take_in(job)
-        self._working, self._jobs = None, []
+    def _finish(self, course: Course) -> None:
+        """Wait for what is under way, if anything is, and take it in."""
+        if course.job:
+            assert self._crew
+            self._crew.wait(course.job)
+            course.take_in()
 
 
 def outputs_by_kernel(model: nn.Module, inputs: Tensor) -> Tensor:
@@ -100,19 +94,15 @@ def outputs_by_kernel(model: nn.Module, inputs: Tensor) -> Tensor:
     inputs = inputs.flatten(1).contiguous()
     outputs = torch.empty(len(inputs), network.sizes[-1])
     state = torch.cat([parameter.detach().flatten() for parameter in network.parameters])
-    threads = choose_threads(network.multiply_adds * len(inputs))
-    rows = -(-len(inputs) // threads)
-    jobs = [
-        calls.Forward(
-            plan=ctypes.pointer(plan),
-            state=state.data_ptr(),
-            inputs=part.data_ptr(),
-            rows=len(part),
-            outputs=outputs[start:].data_ptr(),
-        )
-        for start, part in zip(range(0, len(inputs), rows), torch.split(inputs, rows), strict=True)
-    ]
-    calls.forward(jobs, threads=threads)
+    job = calls.Forward(
+        plan=ctypes.pointer(plan),
+        state=state.data_ptr(),
+        inputs=inputs.data_ptr(),
+        rows=len(inputs),
+        outputs=outputs.data_ptr(),
+        threads=choose_threads(network.multiply_adds * len(inputs)),
+    )
+    calls.forward(job)
     return outputs
 
 

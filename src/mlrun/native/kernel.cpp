@@ -21,7 +21,13 @@
 //
 // The bits. Every sum runs in one fixed order, whatever the tile, the place of a row in its batch,
 // or the thread: a row's outputs do not depend on its neighbours, and a network trained among
-// others equals, bit for bit, the same network trained alone. Compile without -ffast-math.
+// others, or by several threads, equals bit for bit the same network trained alone by one. Compile
+// without -ffast-math.
+//
+// The threads. A crew's threads take jobs from a queue, each from its beginning to its end. Large
+// steps are shared: the thread that has the job cuts a product, or a pass over the parameters, into
+// shares, and those that have nothing else to do take some of them. It never waits for who has not
+// come, only for shares that were taken.
 //
 // The interface is plain C, for ctypes. A state is what torch has, one number after another: of
 // each layer the weights (outputs x inputs) and the biases, then in the same order the optimizer's
@@ -30,9 +36,12 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <condition_variable>
 #include <cstdint>
 #include <cstring>
+#include <deque>
 #include <limits>
+#include <mutex>
 #include <new>
 #include <thread>
 #include <type_traits>
@@ -91,6 +100,8 @@ struct Training {
   int64_t valid_rows;
   Epoch* epochs;
   int64_t count;
+  int64_t threads;  // at most so many share a step
+  int64_t status;   // the crew's own
 };
 
 // Rows through a network, without dropout.
@@ -99,7 +110,9 @@ struct Forward {
   const float* state;   // its moments are not looked at
   const float* inputs;  // rows x sizes[0]
   int64_t rows;
-  float* outputs;  // rows x outputs
+  float* outputs;   // rows x outputs
+  int64_t threads;  // at most so many share it
+  int64_t status;   // the crew's own
 };
 }
 
@@ -114,6 +127,10 @@ constexpr int PANEL = 16;
 constexpr int VECTORS = PANEL / LANES;
 constexpr int TILE = 12 / VECTORS;  // rows: 12 sums, the weights and a broadcast fill 15 registers
 constexpr int64_t ROWS_AT_ONCE = 256;  // when only outputs are wanted
+constexpr size_t CHUNK = 4096;         // parameters whose squares are summed on their own
+constexpr size_t WORTH_SHARING = 400'000;  // multiply-adds or the like: some 10 microseconds
+constexpr int SHARES = 3;                  // for each thread: they do not always come at once
+constexpr int PATIENCE = 2'000;            // looks, before the core is left to others
 
 using Vector = float __attribute__((vector_size(4 * LANES)));
 using Bits = uint32_t __attribute__((vector_size(4 * LANES)));
@@ -145,6 +162,84 @@ void in_tiles(size_t count, const Body& body, size_t start = 0) {
   for (; start + SIZE <= count; start += SIZE) body(std::integral_constant<int, SIZE>(), start);
   if constexpr (SIZE > 1) in_tiles<SIZE - 1>(count, body, start);
 }
+
+// --- sharing a step among threads -------------------------------------------------------------
+
+void pause(int& looks) {
+  if (++looks > PATIENCE) return std::this_thread::yield();
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+// One thread's work, and those who help it.
+class Team {
+ public:
+  explicit Team(int64_t threads) : threads_(threads) {}
+
+  // Call body(from, to) for parts that make up 0 … count; back when all is done.
+  template <typename Body>
+  void share(size_t count, size_t work, const Body& body) {
+    if (threads_ < 2 || count < 2 || work < WORTH_SHARING) return body(size_t{0}, count);
+    body_ = &body;
+    call_ = [](const void* body, size_t from, size_t to) {
+      (*static_cast<const Body*>(body))(from, to);
+    };
+    count_ = count;
+    shares_ = std::min<size_t>(count, SHARES * threads_);
+    done_.store(0, std::memory_order_relaxed);
+    open_.store(++round_ << 32 | shares_, std::memory_order_release);
+    while (take_one()) {
+    }
+    for (int looks = 0; done_.load(std::memory_order_acquire) < shares_;) pause(looks);
+  }
+
+  // Whether another helper is wanted; then it must help.
+  bool welcome() {
+    if (helpers_ + 1 >= threads_) return false;
+    helpers_++;
+    return true;
+  }
+
+  // Take shares until the work is over or there is other work.
+  void help(const std::atomic<bool>& other_work) {
+    for (int looks = 0; !over_ && !other_work;) {
+      if (take_one())
+        looks = 0;
+      else
+        pause(looks);
+    }
+    helpers_--;
+  }
+
+  // Nobody may join any more.
+  void dismiss() {
+    over_ = true;
+    for (int looks = 0; helpers_ > 0;) pause(looks);
+  }
+
+ private:
+  bool take_one() {
+    uint64_t open = open_.load(std::memory_order_acquire);
+    do {
+      if (!(open & 0xffffffffu)) return false;
+    } while (!open_.compare_exchange_weak(open, open - 1, std::memory_order_acquire));
+    const size_t share = (open & 0xffffffffu) - 1;
+    call_(body_, count_ * share / shares_, count_ * (share + 1) / shares_);
+    done_.fetch_add(1, std::memory_order_release);
+    return true;
+  }
+
+  const int64_t threads_;
+  uint64_t round_ = 0;  // with it, a share of one round is never taken for one of the next
+  const void* body_ = nullptr;
+  void (*call_)(const void*, size_t, size_t) = nullptr;
+  size_t count_ = 0, shares_ = 0;
+  std::atomic<uint64_t> open_{0};  // the round, and how many of its shares are left
+  std::atomic<size_t> done_{0};
+  std::atomic<int64_t> helpers_{0};
+  std::atomic<bool> over_{false};
+};
 
 // --- vectorised functions -------------------------------------------------------------------
 
@@ -295,14 +390,29 @@ void product_tile(const float* const* rows, size_t inner, const float* panel, co
     for (int v = 0; v < VECTORS; v++) store(out + i * stride + v * LANES, sums[i][v]);
 }
 
+// body(size, start, column) for every tile of `count` rows (or inputs) and every panel of `width`
+// columns, `depth` multiply-adds each.
+template <typename Body>
+void each_tile(Team& team, size_t count, size_t width, size_t depth, const Body& body) {
+  const size_t tiles = (count + TILE - 1) / TILE, panels = width / PANEL;
+  team.share(tiles * panels, count * width * depth, [&](size_t from, size_t to) {
+    for (size_t panel = from / tiles; panel * tiles < to; panel++) {
+      const size_t first = panel * tiles < from ? from - panel * tiles : 0;
+      const size_t last = std::min(tiles, to - panel * tiles);
+      in_tiles(
+          std::min(count, last * TILE),
+          [&](auto size, size_t start) { body(size, start, panel * PANEL); }, first * TILE);
+    }
+  });
+}
+
 // out = rows x weights + bias, for `count` rows of `inner` numbers and `width` packed columns.
-void product(const float* const* rows, size_t count, size_t inner, const float* weights,
-             const float* bias, size_t width, float* out) {
-  for (size_t column = 0; column < width; column += PANEL)
-    in_tiles(count, [&](auto size, size_t start) {
-      product_tile<size>(rows + start, inner, weights + column * inner,
-                         bias ? bias + column : nullptr, out + start * width + column, width);
-    });
+void product(Team& team, const float* const* rows, size_t count, size_t inner,
+             const float* weights, const float* bias, size_t width, float* out) {
+  each_tile(team, count, width, inner, [&](auto size, size_t start, size_t column) {
+    product_tile<size>(rows + start, inner, weights + column * inner,
+                       bias ? bias + column : nullptr, out + start * width + column, width);
+  });
 }
 
 // One tile of H^T D: SIZE of the inputs, from `input` on, and the 16 columns of a panel.
@@ -323,14 +433,12 @@ void gradient_tile(const float* const* rows, size_t count, size_t input, const f
 }
 
 // dW = rows^T x delta, packed as the weights are.
-void weight_gradient(const float* const* rows, size_t count, size_t inputs, const float* delta,
-                     size_t width, float* out) {
-  for (size_t column = 0; column < width; column += PANEL) {
-    float* panel = out + column * inputs;
-    in_tiles(inputs, [&](auto size, size_t start) {
-      gradient_tile<size>(rows, count, start, delta + column, width, panel + start * PANEL);
-    });
-  }
+void weight_gradient(Team& team, const float* const* rows, size_t count, size_t inputs,
+                     const float* delta, size_t width, float* out) {
+  each_tile(team, inputs, width, count, [&](auto size, size_t start, size_t column) {
+    gradient_tile<size>(rows, count, start, delta + column, width,
+                        out + column * inputs + start * PANEL);
+  });
 }
 
 void column_sums(const float* delta, size_t count, size_t width, float* out) {
@@ -398,7 +506,8 @@ struct Network {
 // The numbers of one batch on their way through the network.
 class Batch {
  public:
-  Batch(const Network& network, size_t most_rows, bool training) : network_(network) {
+  Batch(const Network& network, size_t most_rows, bool training, Team& team)
+      : network_(network), team_(team) {
     for (const Layer& layer : network.layers) {
       values_.emplace_back(most_rows * layer.width);
       slopes_.emplace_back(training ? most_rows * layer.width : 0);
@@ -420,7 +529,7 @@ class Batch {
   void forward(const float* parameters, const uint64_t* keys, uint64_t first_row) {
     for (size_t l = 0; l < network_.layers.size(); l++) {
       const Layer& layer = network_.layers[l];
-      product(rows_into(l), count_, layer.inputs, parameters + layer.weights,
+      product(team_, rows_into(l), count_, layer.inputs, parameters + layer.weights,
               parameters + layer.biases, layer.width, values_[l].data());
       if (l + 1 < network_.layers.size()) apply_activation(l, keys, first_row);
     }
@@ -431,7 +540,7 @@ class Batch {
     for (size_t l = network_.layers.size(); l-- > 0;) {
       const Layer& layer = network_.layers[l];
       const float* delta = deltas_[l].data();
-      weight_gradient(rows_into(l), count_, layer.inputs, delta, layer.width,
+      weight_gradient(team_, rows_into(l), count_, layer.inputs, delta, layer.width,
                       gradients + layer.weights);
       column_sums(delta, count_, layer.width, gradients + layer.biases);
       if (l > 0) hand_down(l, parameters);
@@ -457,6 +566,7 @@ class Batch {
   void hand_down(size_t l, const float* parameters);
 
   const Network& network_;
+  Team& team_;
   size_t count_ = 0;
   std::vector<std::vector<float>> values_, slopes_, deltas_, transposed_;
   RowPointers inputs_, pointers_;
@@ -468,16 +578,18 @@ void Batch::apply_activation(size_t l, const uint64_t* keys, uint64_t first_row)
   const size_t width = network_.layers[l].width;
   const bool drops = keys && plan.dropout > 0;
   const Dropout dropout(drops ? keys[l] : 0, plan.dropout);
-  for (size_t r = 0; r < count_; r++) {
-    const uint32_t row_key = drops ? dropout.row_key(first_row + r) : 0;
-    for (size_t column = 0; column < width; column += LANES) {
-      float* place = values_[l].data() + r * width + column;
-      Activated f = activate(plan.activation, load(place));
-      const Vector mask = drops ? dropout.mask(row_key, column) : all(1.0f);
-      store(place, f.value * mask);
-      if (keys) store(slopes_[l].data() + r * width + column, f.slope * mask);
+  team_.share(count_, 16 * count_ * width, [&](size_t from, size_t to) {
+    for (size_t r = from; r < to; r++) {
+      const uint32_t row_key = drops ? dropout.row_key(first_row + r) : 0;
+      for (size_t column = 0; column < width; column += LANES) {
+        float* place = values_[l].data() + r * width + column;
+        Activated f = activate(plan.activation, load(place));
+        const Vector mask = drops ? dropout.mask(row_key, column) : all(1.0f);
+        store(place, f.value * mask);
+        if (keys) store(slopes_[l].data() + r * width + column, f.slope * mask);
+      }
     }
-  }
+  });
 }
 
 // D_(l-1) = (D_l W_l^T) * S_(l-1), with the weights packed anew the other way round.
@@ -485,15 +597,19 @@ void Batch::hand_down(size_t l, const float* parameters) {
   const Layer& layer = network_.layers[l];
   const size_t width = network_.layers[l - 1].width;
   float* transposed = transposed_[l].data();
-  for (size_t j = 0; j < layer.outputs; j++)
-    for (size_t k = 0; k < layer.inputs; k++)
-      transposed[k / PANEL * PANEL * layer.outputs + j * PANEL + k % PANEL] =
-          parameters[layer.place(k, j)];
-  product(rows_of(deltas_[l], layer.width), count_, layer.outputs, transposed, nullptr, width,
-          deltas_[l - 1].data());
+  team_.share(layer.outputs, 16 * layer.inputs * layer.outputs, [&](size_t from, size_t to) {
+    for (size_t j = from; j < to; j++)
+      for (size_t k = 0; k < layer.inputs; k++)
+        transposed[k / PANEL * PANEL * layer.outputs + j * PANEL + k % PANEL] =
+            parameters[layer.place(k, j)];
+  });
+  product(team_, rows_of(deltas_[l], layer.width), count_, layer.outputs, transposed, nullptr,
+          width, deltas_[l - 1].data());
   float* delta = deltas_[l - 1].data();
   const float* slope = slopes_[l - 1].data();
-  for (size_t i = 0; i < count_ * width; i++) delta[i] *= slope[i];
+  team_.share(count_ * width, count_ * width, [&](size_t from, size_t to) {
+    for (size_t i = from; i < to; i++) delta[i] *= slope[i];
+  });
 }
 
 // --- losses: of one row, as torch defines them, with their gradient times `scale` -------------
@@ -585,38 +701,41 @@ double batch_loss(const Plan& plan, Batch& batch, const void* targets, const int
 
 using Numbers = std::vector<float>;
 
-void add_penalties(const Network& network, const Numbers& parameters, Numbers& gradients) {
+// Each of these takes the parameters from … to alone.
+void add_penalties(const Network& network, const Numbers& parameters, Numbers& gradients,
+                   size_t from, size_t to) {
   const float l1 = static_cast<float>(network.plan.l1), l2 = static_cast<float>(network.plan.l2);
   if (l1 == 0 && l2 == 0) return;
   for (const Layer& layer : network.layers)
-    for (size_t i = layer.weights; i < layer.biases; i++) {
+    for (size_t i = std::max(from, layer.weights); i < std::min(to, layer.biases); i++) {
       const float w = parameters[i], sign = w > 0 ? 1.0f : w < 0 ? -1.0f : 0.0f;
       gradients[i] += l1 * sign + 2 * l2 * w;
     }
 }
 
-void clip_values(const Plan& plan, Numbers& gradients) {
+void clip_values(const Plan& plan, Numbers& gradients, size_t from, size_t to) {
   if (plan.clip_value == 0) return;
   const float most = static_cast<float>(plan.clip_value);
-  for (float& g : gradients) g = g > most ? most : g < -most ? -most : g;
+  for (size_t i = from; i < to; i++)
+    gradients[i] = gradients[i] > most ? most : gradients[i] < -most ? -most : gradients[i];
 }
 
-double norm_of(const Numbers& gradients) {
+double squares(const Numbers& gradients, size_t from, size_t to) {
   Vector sums[2] = {};
-  for (size_t i = 0; i < gradients.size(); i += LANES) {
+  for (size_t i = from; i < to; i += LANES) {
     const Vector some = load(&gradients[i]);
     sums[i / LANES % 2] += some * some;
   }
   double sum = 0;
   for (const Vector& vector : sums)
     for (int lane = 0; lane < LANES; lane++) sum += vector[lane];
-  return std::sqrt(sum);
+  return sum;
 }
 
-void clip_norm(const Plan& plan, double norm, Numbers& gradients) {
+void clip_norm(const Plan& plan, double norm, Numbers& gradients, size_t from, size_t to) {
   if (plan.clip_norm == 0) return;
   const float factor = static_cast<float>(std::min(1.0, plan.clip_norm / (norm + 1e-6)));
-  for (float& g : gradients) g *= factor;
+  for (size_t i = from; i < to; i++) gradients[i] *= factor;
 }
 
 // --- optimizers: torch's formulas, one pass over all parameters -------------------------------
@@ -697,8 +816,6 @@ void update(const Plan& plan, const State& state, double rate, double momentum, 
 
 // --- the calls --------------------------------------------------------------------------------
 
-float* data_or_null(Numbers& numbers) { return numbers.empty() ? nullptr : numbers.data(); }
-
 // The outputs of consecutive rows, so many at a time as the batch has room for.
 void outputs_of(const Network& network, const Numbers& parameters, const float* inputs,
                 int64_t rows, Batch& batch, float* outputs) {
@@ -712,9 +829,9 @@ void outputs_of(const Network& network, const Numbers& parameters, const float* 
   }
 }
 
-void forward(Forward& job) {
+void forward(Forward& job, Team& team) {
   const Network network(*job.plan);
-  Batch batch(network, std::min(job.rows, ROWS_AT_ONCE), false);
+  Batch batch(network, std::min(job.rows, ROWS_AT_ONCE), false, team);
   outputs_of(network, network.packed(job.state, 0), job.inputs, job.rows, batch, job.outputs);
 }
 
@@ -728,15 +845,17 @@ int64_t most_rows(const Training& job) {
 // A network in training: everything packed.
 class Trainee {
  public:
-  explicit Trainee(const Training& job)
+  Trainee(const Training& job, Team& team)
       : job_(job),
+        team_(team),
         network_(*job.plan),
         parameters_(network_.packed(job.state, 0)),
         gradients_(network_.parameters),
         first_(network_.packed(job.state, 1)),
         second_(network_.packed(job.state, 2)),
-        batch_(network_, most_rows(job), true),
-        scored_(network_, std::min(job.valid_rows, ROWS_AT_ONCE), false) {}
+        squares_((network_.parameters + CHUNK - 1) / CHUNK),
+        batch_(network_, most_rows(job), true, team),
+        scored_(network_, std::min(job.valid_rows, ROWS_AT_ONCE), false, team) {}
 
   void train(Epoch& epoch) {
     const int64_t* order = epoch.order;
@@ -762,28 +881,55 @@ class Trainee {
     batch_.forward(parameters_.data(), epoch.keys, epoch.rows_before + (order - epoch.order));
     const double loss = batch_loss(plan, batch_, job_.targets, order, count);
     batch_.backward(parameters_.data(), gradients_.data());
-    add_penalties(network_, parameters_, gradients_);
-    clip_values(plan, gradients_);
-    epoch.step_norm = norm_of(gradients_);
+    epoch.step_norm = finish_gradients();
     epoch.step_loss = loss / count;
     if (!std::isfinite(epoch.step_loss + epoch.step_norm)) return false;
-    clip_norm(plan, epoch.step_norm, gradients_);
-    const State state = {parameters_.data(), data_or_null(first_), data_or_null(second_),
-                         gradients_.data(), network_.parameters};
-    update(plan, state, epoch.rates[epoch.done], epoch.momenta[epoch.done],
-           epoch.steps_before + epoch.done + 1);
+    each_chunk([&](size_t from, size_t to) {
+      clip_norm(plan, epoch.step_norm, gradients_, from, to);
+      update(plan, part(from, to), epoch.rates[epoch.done], epoch.momenta[epoch.done],
+             epoch.steps_before + epoch.done + 1);
+    });
     epoch.loss += loss;
     return true;
   }
 
+  // Penalties and clipping; the norm.
+  double finish_gradients() {
+    each_chunk([&](size_t from, size_t to) {
+      add_penalties(network_, parameters_, gradients_, from, to);
+      clip_values(network_.plan, gradients_, from, to);
+      for (size_t start = from; start < to; start += CHUNK)
+        squares_[start / CHUNK] = squares(gradients_, start, std::min(start + CHUNK, to));
+    });
+    double sum = 0;
+    for (double some : squares_) sum += some;
+    return std::sqrt(sum);
+  }
+
+  // body(from, to) for all parameters; every part begins with a chunk.
+  template <typename Body>
+  void each_chunk(const Body& body) {
+    const size_t count = network_.parameters;
+    team_.share(squares_.size(), 4 * count, [&](size_t from, size_t to) {
+      body(from * CHUNK, std::min(to * CHUNK, count));
+    });
+  }
+
+  State part(size_t from, size_t to) {
+    return {parameters_.data() + from, first_.empty() ? nullptr : first_.data() + from,
+            second_.empty() ? nullptr : second_.data() + from, gradients_.data() + from, to - from};
+  }
+
   const Training& job_;
+  Team& team_;
   const Network network_;
   Numbers parameters_, gradients_, first_, second_;
+  std::vector<double> squares_;  // of the gradients, summed chunk by chunk
   Batch batch_, scored_;
 };
 
-void train(Training& job) {
-  Trainee trainee(job);
+void train(Training& job, Team& team) {
+  Trainee trainee(job, team);
   for (int64_t e = 0; e < job.count; e++) {
     trainee.train(job.epochs[e]);
     trainee.hand_over(job.epochs[e]);
@@ -791,40 +937,115 @@ void train(Training& job) {
   }
 }
 
-// Jobs and the threads that do them, each job by one thread from its beginning to its end.
+enum Status { QUEUED, UNDER_WAY, DONE, NO_MEMORY };
+
+// Threads, and the jobs that they do, first come first served.
 template <typename Job>
 class Crew {
  public:
-  // So many threads begin at once; whoever waits for the end lends a hand.
-  Crew(Job* const* jobs, int64_t count, int64_t threads, void (*body)(Job&))
-      : jobs_(jobs, jobs + count), body_(body) {
+  Crew(int64_t threads, void (*body)(Job&, Team&)) : body_(body) {
     try {
       for (int64_t i = 0; i < threads; i++) threads_.emplace_back([this] { work(); });
     } catch (const std::exception&) {
-      // No more threads to be had: those there are do the work.
+      // No more threads to be had: whoever waits for a job does it.
     }
   }
 
-  // 1 if memory ran out.
-  int32_t finish() {
-    work();
+  // What is under way is finished, what is queued is not begun.
+  ~Crew() {
+    {
+      const std::lock_guard<std::mutex> guard(mutex_);
+      over_ = busy_ = true;
+    }
+    changed_.notify_all();
     for (std::thread& thread : threads_) thread.join();
-    return failed_;
+  }
+
+  void add(Job& job) {
+    {
+      const std::lock_guard<std::mutex> guard(mutex_);
+      job.status = QUEUED;
+      queue_.push_back(&job);
+      busy_ = true;
+    }
+    changed_.notify_all();
+  }
+
+  // Do the job, or something else until it is done; whether there was memory enough.
+  bool wait(Job& job) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    const auto place = std::find(queue_.begin(), queue_.end(), &job);
+    if (place != queue_.end()) std::rotate(queue_.begin(), place, place + 1);
+    while (job.status < DONE) lend_a_hand(lock);
+    return job.status == DONE;
   }
 
  private:
+  struct Running {
+    Job* job;
+    Team* team;
+  };
+
   void work() {
-    for (size_t i = next_++; i < jobs_.size(); i = next_++) try {
-        body_(*jobs_[i]);
-      } catch (const std::bad_alloc&) {
-        failed_ = 1;
-      }
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (!over_) lend_a_hand(lock);
   }
 
-  std::vector<Job*> jobs_;
-  void (*body_)(Job&);
-  std::atomic<size_t> next_{0};
-  std::atomic<int32_t> failed_{0};
+  // Do the next job, or help with one, or wait until there is something to do.
+  void lend_a_hand(std::unique_lock<std::mutex>& lock) {
+    busy_ = !queue_.empty();
+    if (busy_) {
+      Job& job = *queue_.front();
+      queue_.pop_front();
+      carry_out(job, lock);
+    } else if (!help(lock)) {
+      changed_.wait(lock);
+    }
+  }
+
+  void carry_out(Job& job, std::unique_lock<std::mutex>& lock) {
+    Team team(job.threads);
+    job.status = UNDER_WAY;
+    int64_t status = DONE;
+    try {
+      running_.push_back({&job, &team});
+      if (job.threads > 1) changed_.notify_all();
+      lock.unlock();
+      body_(job, team);
+    } catch (const std::bad_alloc&) {
+      status = NO_MEMORY;
+    }
+    if (!lock.owns_lock()) lock.lock();
+    running_.erase(std::remove_if(running_.begin(), running_.end(),
+                                  [&](const Running& other) { return other.job == &job; }),
+                   running_.end());
+    lock.unlock();
+    team.dismiss();
+    lock.lock();
+    job.status = status;
+    changed_.notify_all();
+  }
+
+  // Whether somebody wanted help and got it.
+  bool help(std::unique_lock<std::mutex>& lock) {
+    for (const Running& running : running_) {
+      Team& team = *running.team;
+      if (!team.welcome()) continue;
+      lock.unlock();
+      team.help(busy_);
+      lock.lock();
+      return true;
+    }
+    return false;
+  }
+
+  void (*body_)(Job&, Team&);
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Job*> queue_;
+  std::vector<Running> running_;
+  bool over_ = false;
+  std::atomic<bool> busy_{false};  // there are jobs in the queue
   std::vector<std::thread> threads_;
 };
 
@@ -832,26 +1053,38 @@ class Crew {
 
 extern "C" {
 
-// Begin, and go on with something else; the jobs must stay where they are until the end. Null if
-// memory ran out.
-void* mlrun_train(Training* const* jobs, int64_t count, int64_t threads) {
+// A crew of so many threads beside those that wait. Null if memory ran out.
+void* mlrun_hire(int64_t threads) {
   try {
-    return new Crew<Training>(jobs, count, threads, train);
+    return new Crew<Training>(threads, train);
   } catch (const std::bad_alloc&) {
     return nullptr;
   }
 }
 
-int32_t mlrun_finish(void* crew) {
-  auto* working = static_cast<Crew<Training>*>(crew);
-  const int32_t failed = working->finish();
-  delete working;
-  return failed;
+// The job must stay where it is until it is waited for, or the crew is dismissed. 1 if memory ran
+// out, like below.
+int32_t mlrun_add(void* crew, Training* job) {
+  try {
+    static_cast<Crew<Training>*>(crew)->add(*job);
+    return 0;
+  } catch (const std::bad_alloc&) {
+    return 1;
+  }
 }
 
-int32_t mlrun_forward(Forward* const* jobs, int64_t count, int64_t threads) {
+int32_t mlrun_wait(void* crew, Training* job) {
+  return !static_cast<Crew<Training>*>(crew)->wait(*job);
+}
+
+// What is under way is finished first.
+void mlrun_dismiss(void* crew) { delete static_cast<Crew<Training>*>(crew); }
+
+int32_t mlrun_forward(Forward* job) {
   try {
-    return Crew<Forward>(jobs, count, std::min(threads, count) - 1, forward).finish();
+    Crew<Forward> crew(job->threads - 1, forward);
+    crew.add(*job);
+    return !crew.wait(*job);
   } catch (const std::bad_alloc&) {
     return 1;
   }

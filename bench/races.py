@@ -120,6 +120,15 @@ PHASES = Race(
     note="From the process's start. The kernel's thread computes while Python does all else; what "
     "is waited for is the rest of its work.",
 )
+MEMBERS_PHASES = replace(
+    PHASES,
+    part="phases_of_members",
+    title="Where the time of 64 members goes, 50 epochs each",
+    entries=[Entry("phases", "phases", 50, ["--members=64"], threads=None)],
+    unit=(1 / 441, "s"),
+    note="While Python does all else, a thread computes epochs of other members; in the time that "
+    "is waited, both cores do.",
+)
 OTHERS = [
     Race("phone_price", "The phone_price job: 1600 × 20 rows, batches of 64, 20-128-256-4",
          "phone_price", peers(100, 21), NOTEBOOK, [Goal(NATIVE, SCAN, 1)], scored=SCORED),
@@ -217,4 +226,4 @@ BUSY = replace(
     goals=[Goal(NATIVE, f"{NATIVE}{QUIET}", 1 / 1.5)],
     busy=True,
 )
-RACES = (COVID, BUSY, *KERNELS, WHOLE, PHASES, *OTHERS, MEMBERS, START, COSTS)
+RACES = (COVID, BUSY, *KERNELS, WHOLE, PHASES, *OTHERS, MEMBERS, MEMBERS_PHASES, START, COSTS)

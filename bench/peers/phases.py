@@ -3,6 +3,7 @@
 Functions get a stopwatch each; one that calls another is charged for the rest only.
 """
 
+import gc
 import importlib
 import os
 import tempfile
@@ -28,6 +29,14 @@ PHASES = {
     ("mlrun.record.Record", "__exit__"): "training: the last files",
     ("mlrun.train", "score"): "scores of the best weights, pred.csv",
     ("mlrun.report.plots", "_save"): "plots",
+}
+OF_MEMBERS = {
+    ("mlrun.members", "_prepare"): "data, and the members' models",
+    ("mlrun.members", "write_beginning"): "the run folder's first files",
+    ("mlrun.members", "_begin"): "the members' first files",
+    ("mlrun.members", "_learn"): "training: all else",
+    ("mlrun.members", "score"): "scores of the best weights, pred.csv",
+    ("mlrun.native.engine.Native", "begin"): "training: the members' plans",
 }
 
 
@@ -76,16 +85,19 @@ def owner_of(path: str) -> Any:
 
 def main() -> None:
     """Train with mlrun, and say what took how long."""
-    watch, job = Stopwatch(), heat()
-    importlib.import_module("mlrun.train")
+    watch, job = Stopwatch(), heat("members")
+    gc.disable()  # as the command does before it imports anything
+    importlib.import_module("mlrun.members")
     watch.switch()
     watch.spent["Python's imports"] = watch.spent.pop("all else")
-    for (path, name), phase in PHASES.items():
+    members = job.options.members
+    for (path, name), phase in (PHASES | (OF_MEMBERS if members else {})).items():
         owner = owner_of(path)
         setattr(owner, name, watch.around(getattr(owner, name), phase))
     run = Path(tempfile.mkdtemp(), "run")
     words = job.job.overrides(job.folder / "data")
     mlrun = importlib.import_module("mlrun.cli").main
+    words += [f"seeds={members}"] if members else []
     mlrun([*words, f"trainer.epochs={job.epochs}", f"hydra.run.dir={run}"])
     watch.switch()
     for phase, seconds in (watch.spent | {"the whole": sum(watch.spent.values())}).items():

@@ -164,6 +164,7 @@ def _imported(module: str, *, own: bool) -> ModuleType:
 _CALLS = ("_target_", "()", "class", "factory", "custom_search_space")
 _HYDRAS_OWN = re.compile(
     r"hydra\._internal\.core_plugins\.\w+\.Basic(Launcher|Sweeper)"
+    r"|hydra_plugins\.mlrun_sweep\.\w+"
     r"|hydra_plugins\.hydra_(joblib|submitit|ray|rq)_launcher\.\w+\.\w+"
     r"|hydra_plugins\.hydra_(optuna|ax|nevergrad)_sweeper\.\w+\.\w+"
     r"|optuna\.samplers\.[A-Z]\w+"

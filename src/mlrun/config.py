@@ -59,6 +59,13 @@ class Checkpoint:
 
 
 @dataclass
+class Sweep:
+    """How the jobs of a sweep are carried out."""
+
+    fail_fast: bool = MISSING
+
+
+@dataclass
 class Settings:
     """The fixed parts of a run's configuration."""
 
@@ -70,6 +77,7 @@ class Settings:
     quiet: bool = MISSING
     paths: Paths = field(default_factory=Paths)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    sweep: Sweep = field(default_factory=Sweep)
     trainer: Trainer = field(default_factory=Trainer)
 
 

@@ -12,6 +12,10 @@ class Diverged(Exception):
     """The loss is no longer a finite number; the last good weights are kept; exit code 1."""
 
 
+class JobsFailed(Exception):
+    """Some jobs of a sweep failed, which has been told; exit code 1."""
+
+
 def one_line(message: object) -> str:
     """The message for the terminal: what a file or a name smuggled in moves no cursor there."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(message))

@@ -5,10 +5,9 @@ import math
 import os
 import re
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,8 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from mlrun.allowlist import allow_words, allowed_now, allowing, check_hydra
 from mlrun.catalogue import CONF, GROUPS, options, own_conf
 from mlrun.config import Schema, register
-from mlrun.errors import Diverged, MlrunError, did_you_mean, one_line
+from mlrun.errors import JobsFailed, MlrunError, did_you_mean
+from mlrun.interrupt import Interrupted
 from mlrun.run_folder import claim, claim_exactly
 from mlrun.secrecy import hide_in_text
 
@@ -97,18 +97,17 @@ def run_hydra(arguments: Sequence[str]) -> int:
         _without_secrets(command) if printing else command()
     except SystemExit as error:  # argparse and --help leave this way
         return 2 if error.code else 0
-    except BrokenPipeError:
+    except (BrokenPipeError, Interrupted, MlrunError):
         raise
+    except JobsFailed:
+        return 1
     except Exception as error:
-        if not outcome.failed:  # no job has failed, so the configuration has
-            raise MlrunError(explain(error)) from error
+        raise MlrunError(explain(error)) from error
     finally:
         sys.argv = before
     if outcome.error is not None:
         raise outcome.error
-    for line in outcome.failed:
-        print(f"error: {one_line(line)}", file=sys.stderr)  # noqa: T201
-    return 1 if outcome.failed else 0
+    return 0
 
 
 def _without_secrets(command: Callable[[], Any]) -> None:
@@ -131,25 +130,24 @@ def _check_flags(arguments: Sequence[str]) -> None:
 
 @dataclass
 class Outcome:
-    """What became of the jobs, kept past Hydra, which would print its own account of it."""
+    """What became of a run, kept past Hydra, which would print its own account of it."""
 
-    error: BaseException | None = None  # of a single run
-    failed: list[str] = field(default_factory=list)  # one line per failed job of a sweep
+    error: BaseException | None = None
 
 
 def _job(config: DictConfig, arguments: Sequence[str], outcome: Outcome) -> float:
-    """One run; in a sweep its folder is its number and its error is told at once."""
+    """One run, or one job of a sweep that is not carried out by our own launcher."""
     from mlrun.train import train
 
-    state = HydraConfig.get()
-    sweeping = state.mode == RunMode.MULTIRUN
+    state: Any = HydraConfig.get()
+    if state.mode == RunMode.MULTIRUN:
+        from mlrun.sweep.worker import work
+
+        return work(config, state, ["mlrun", *arguments])
     # Here, where it is still explained if one of them is not set.
     name, run_dir = f"{config.task}_{state.runtime.choices['model']}", state.run.dir
 
     def make_folder() -> Path:
-        if sweeping:
-            number, subdir = str(state.job.num), state.sweep.subdir
-            return _claim_named(Path(state.sweep.dir, number if subdir == "." else subdir))
         if run_dir != ".":
             return _claim_named(Path(run_dir))
         return claim(config.paths.outputs, name)
@@ -158,15 +156,8 @@ def _job(config: DictConfig, arguments: Sequence[str], outcome: Outcome) -> floa
     try:
         return train(config, make_folder, command=["mlrun", *arguments], overrides=overrides)
     except Exception as error:
-        if not sweeping:
-            outcome.error = error
-            return math.nan
-        outcome.failed.append(f"job {state.job.num} ({' '.join(overrides)}) failed: {error}")
-        if not isinstance(error, MlrunError | Diverged):
-            traceback.print_exc()
-        if state.runtime.choices["hydra/launcher"] == "basic":
-            return math.nan
-        raise  # in another process: its launcher must learn of it
+        outcome.error = error
+        return math.nan
 
 
 def _claim_named(path: Path) -> Path:

@@ -7,50 +7,35 @@ has what they say together: pred.csv, scores, plots.
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 from mlrun.allowlist import allow_words, allowed_now
-from mlrun.checkpoint import State
 from mlrun.committee import FOLDER, combined, scores_of
 from mlrun.config import Settings, settings_of
 from mlrun.data.spec import Dataset
-from mlrun.engine import Engine, Member, Progress
+from mlrun.engine import Progress
 from mlrun.errors import Diverged, MlrunError
-from mlrun.interrupt import interruptible
-from mlrun.loop import Row, finished, fit
-from mlrun.memory import memory_told
+from mlrun.loop import Row, finished
 from mlrun.metrics import shown
 from mlrun.predictions import write_predictions
-from mlrun.record import Record, recorded
+from mlrun.record import recorded
 from mlrun.report.console import Console
 from mlrun.report.plots import draw_curves
 from mlrun.resume import Stopped, changed, configuration, read_stopped, rebuild, tidy_up
 from mlrun.run_data import load_run_data
 from mlrun.run_folder import RunFolder, claim_exactly, locked, open_run, remove_leftovers
 from mlrun.saved_config import for_the_record
-from mlrun.stack import Stacked, why_not
-from mlrun.train import (
-    Job,
-    announce,
-    begin_training,
-    prepare,
-    score,
-    sibling,
-    write_beginning,
-    write_first_record,
-)
+from mlrun.together import Task, in_groups, train_together
+from mlrun.train import Job, announce, prepare, sibling, write_beginning, write_first_record
 
 log = logging.getLogger(__name__)
-
-MOST_NATIVE = 16  # members at a time; more, and a processor's cache no longer holds what they need
 
 # data.split.method → the same with folds
 FOLDED = {
@@ -61,16 +46,6 @@ FOLDED = {
     "group": "group_kfold",
     **{name: name for name in ("kfold", "stratified_kfold", "auto_kfold", "group_kfold")},
 }
-
-
-@dataclass(frozen=True)
-class Task:
-    """A member to train, and where it is written down."""
-
-    run: RunFolder
-    job: Job
-    progress: Progress
-    resumed: State | None
 
 
 @dataclass(frozen=True)
@@ -165,18 +140,35 @@ def carry_out_together(run: RunFolder, tasks: Sequence[Task], console: Console) 
     """Train from where each member stands, then score and predict together; the run's status."""
     begun = time.perf_counter()
     log.info("%d members: %s", len(tasks), ", ".join(task.run.path.name for task in tasks))
-    histories: dict[str, list[Row]] = {}
-    for group in _groups(tasks):
-        histories |= _learn(group, console)
+    for group in in_groups(tasks):
+        trainer = group[0].job.settings.trainer
+        console.begin_progress(trainer.epochs, trainer.monitor)
+        train_together(group, show=partial(_show, console), ended=_whole_or_diverged)
         console.end_progress()
     whole = [task for task in tasks if task.run.record["status"] != "diverged"]
     if not whole:
         raise Diverged(f"all members did: {tasks[0].run.record['error']}")
-    lines = _conclude(run, whole, histories)
+    run.note(best_score=fmean([task.progress.best_score for task in whole]))
+    lines = _conclude(run, whole)
     done = all(finished(task.progress, task.job.settings.trainer) for task in whole)
     title = f"{'done' if done else 'out of time'} in {time.perf_counter() - begun:.1f} s"
     console.result(lines, title=title, folder=run.path)
     return "done" if done else "interrupted"
+
+
+def _show(console: Console, results: Sequence[tuple[Task, Row]]) -> None:
+    """One line for all: the means over the members still in training."""
+    if results:
+        rows = [row for _, row in results]
+        names = [name for name in rows[0] if all(name in row for row in rows)]
+        row = {name: fmean([row[name] for row in rows]) for name in names}
+        best = fmean([task.progress.best_score for task, _ in results])
+        console.epoch(row | {"epoch": rows[0]["epoch"]}, 0, best)
+
+
+def _whole_or_diverged(_: Task, error: Exception | None) -> None:
+    if error is not None and not isinstance(error, Diverged):
+        raise error
 
 
 def _begin(run: RunFolder, member: RunFolder, job: Job, command: Sequence[str]) -> None:
@@ -243,105 +235,7 @@ def _begin_again(run: RunFolder, task: Task, stopped: Stopped | None) -> None:
     task.run.update(status="running", resumed_after=task.progress.epoch, config=config)
 
 
-def _groups(tasks: Sequence[Task]) -> Iterator[list[Task]]:
-    """As many at a time as fit into `trainer.member_memory`, and into a processor's cache."""
-    limit = tasks[0].job.settings.trainer.member_memory * 1e9
-    most = MOST_NATIVE if tasks[0].job.engine.name == "native" else len(tasks)
-    group: list[Task] = []
-    for task in tasks:
-        if group and (len(group) == most or _memory([*group, task]) > limit):
-            yield group
-            group = []
-        group.append(task)
-    yield group
-
-
-def _memory(tasks: Sequence[Task]) -> float:
-    """Bytes that members in training take: each one's weights ten times over, data once a split.
-
-    Ten times: weights, gradients, two moments, the packed copies of all four, the last and the
-    best checkpoint.
-    """
-    datasets = [task.job.dataset for task in _one_of_each_split(tasks)]
-    rows = sum((len(d.train) + len(d.valid)) * np.prod(d.spec.in_shape) for d in datasets)
-    models = (task.job.learner.model for task in tasks)
-    weights = sum(p.numel() for model in models for p in model.parameters())
-    return float(4 * rows + 10 * 4 * weights)
-
-
-def _engine(members: Sequence[Member], engine: Engine) -> Engine:
-    """For several members what the engine is for one."""
-    if engine.name == "native" or len(members) == 1:
-        return engine
-    if reason := why_not(members):
-        log.info("the members are trained one after another, not stacked: %s", reason)
-        return engine
-    return Stacked()
-
-
-def _learn(tasks: Sequence[Task], console: Console) -> dict[str, list[Row]]:
-    """Train a group; each member ends with its best epoch's weights, scored and written down."""
-    first, trainer = tasks[0].job, tasks[0].job.settings.trainer
-    features = {id(task.job.dataset): task.job.features() for task in _one_of_each_split(tasks)}
-    members = {}
-    for task in tasks:
-        member = task.job.member(features[id(task.job.dataset)], task.progress)
-        members[id(member)] = (task, member)
-    begin_training()
-    console.begin_progress(trainer.epochs, trainer.monitor)
-    with (
-        memory_told(first.learner, next(iter(members.values()))[1].train, trainer),
-        interruptible() as stop_if_asked,
-        ExitStack() as stack,
-    ):
-        for task in tasks:
-            stack.enter_context(locked(task.run))
-        outcomes = {key: stack.enter_context(recorded(t.run)) for key, (t, _) in members.items()}
-        records = {
-            key: stack.enter_context(
-                Record(t.run, t.job.recorded, t.job.dataset, t.job.settings, resumed=t.resumed)
-            )
-            for key, (t, _) in members.items()
-        }
-        together = [member for _, member in members.values()]
-        for results in fit(
-            together, _engine(together, first.engine), first.trained.outputs_of, stop=stop_if_asked
-        ):
-            for member, row in results:
-                task, _ = members[id(member)]
-                if isinstance(row, Diverged):
-                    outcomes[id(member)].status = "diverged"
-                    task.run.note(error=str(row))
-                    log.warning("%s diverged: %s", task.run.path.name, row)
-                else:
-                    records[id(member)].epoch(task.job.learner, task.progress, row)
-            _show(console, [(m, row) for m, row in results if isinstance(row, dict)])
-        for key, (task, _) in members.items():
-            if outcomes[key].status != "diverged":
-                records[key].finish(task.job.learner, task.progress)
-                score(task.run, task.job)
-                if not finished(task.progress, task.job.settings.trainer):
-                    outcomes[key].status = "interrupted"
-    return {t.run.path.name: records[key].history for key, (t, _) in members.items()}
-
-
-def _one_of_each_split(tasks: Sequence[Task]) -> list[Task]:
-    return list({id(task.job.dataset): task for task in tasks}.values())
-
-
-def _show(console: Console, results: Sequence[tuple[Any, Row]]) -> None:
-    """One line for all: the means over the members still in training."""
-    if results:
-        rows = [row for _, row in results]
-        names = [name for name in rows[0] if all(name in row for row in rows)]
-        row = {name: fmean([row[name] for row in rows]) for name in names}
-        best = fmean([member.progress.best_score for member, _ in results])
-        console.epoch(row | {"epoch": rows[0]["epoch"]}, 0, best)
-
-
-def _conclude(
-    run: RunFolder, tasks: Sequence[Task], histories: dict[str, list[Row]]
-) -> list[tuple[str, str]]:
+def _conclude(run: RunFolder, tasks: Sequence[Task]) -> list[tuple[str, str]]:
     """Scores, pred.csv and plots of the members together; what the user reads of them."""
     members = [task.job.trained for task in tasks]
     datasets = [task.job.dataset for task in tasks]
@@ -352,6 +246,7 @@ def _conclude(
     rows = [dataset.predict for dataset in datasets]
     said = [member.outputs(part) for member, part in zip(members, rows, strict=True)]
     write_predictions(run.predictions, spec, rows[0].ids, combined(members, said).predictions)
+    histories = {task.run.path.name: task.history for task in tasks}
     draw_curves(run.plots, histories, title=f"{run.path.name}: validation loss")
     own = allow_words(allowed_now())
     lines = [("members", f"{len(tasks)}, mean ± standard deviation of their scores:")]

@@ -188,7 +188,8 @@ class Record:
     def finish(self, learner: Learner, progress: Progress) -> None:
         """Training ended by itself: give the model its best weights."""
         self._checkpoints.load_best(learner)
-        self._run.note(epochs=progress.epoch, best_epoch=progress.best_epoch)
+        best = {"best_epoch": progress.best_epoch, "best_score": progress.best_score}
+        self._run.note(epochs=progress.epoch, **best)
 
 
 def _columns(kind: str) -> list[str]:

@@ -24,7 +24,7 @@ from mlrun.loop import finished
 from mlrun.record import recorded
 from mlrun.report.console import Console
 from mlrun.run_data import load_run_data
-from mlrun.run_folder import RunFolder, locked, open_run, read_json, remove_leftovers
+from mlrun.run_folder import RunFolder, is_sweep, locked, open_run, read_json, remove_leftovers
 from mlrun.saved_config import for_the_record, from_the_record
 from mlrun.train import Job, carry_out, prepare
 from mlrun.trained import blamed_on, check_plan, check_weights
@@ -66,6 +66,13 @@ def resume(folder: str, overrides: Sequence[str] = (), *, data: str | None = Non
         MlrunError: no run to resume, another process is at it, its data has changed, or a change
             that could not be honoured exactly.
     """
+    if is_sweep(Path(folder)):
+        from mlrun.sweep.resume import resume_sweep
+
+        if overrides:
+            raise MlrunError(f"{folder} is a sweep, whose jobs stay as they are: no {overrides[0]}")
+        resume_sweep(Path(folder), data=data)
+        return
     run = open_run(_newest_unfinished(Path(folder)))
     if is_committee(run):
         from mlrun.members import resume_members

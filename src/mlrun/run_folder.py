@@ -171,6 +171,11 @@ def open_run(path: str | Path) -> RunFolder:
     return RunFolder(folder, record)
 
 
+def is_sweep(path: Path) -> bool:
+    """Whether this is a sweep's folder."""
+    return (path / "sweep.json").is_file()
+
+
 def _refuse_links(folder: Path) -> None:
     """A run folder holds files and folders only; a link could lead reading or writing elsewhere."""
     for parent, folders, files in os.walk(folder):
@@ -188,16 +193,33 @@ def read_json(path: Path) -> Any:
         MlrunError: there is none.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise MlrunError(f"{path} is damaged: {error}") from None
+
+
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        MlrunError: there is none.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise MlrunError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise MlrunError(f"{path} is damaged: {error}") from None
 
 
 def as_json(value: Any) -> bytes:
     """Readable JSON; numbers that are not finite become null, and no secret is in it."""
     return (json.dumps(_writable(value, secrets()), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def as_line(value: Any) -> bytes:
+    """`as_json` on one line."""
+    return (json.dumps(_writable(value, secrets()), ensure_ascii=False) + "\n").encode()
 
 
 def _writable(value: Any, hidden: Sequence[str]) -> Any:

@@ -47,6 +47,33 @@ def check_lookups(config: DictConfig) -> None:
             raise MlrunError(f"{key}={text}: a text from outside is not recorded: write it out")
 
 
+def places(config: DictConfig) -> dict[str, str]:
+    """Where the data is, as it was asked for: the keys that refer to other places."""
+    found = _leaves(OmegaConf.to_container(config))
+    return {k: v for k, v in found if k.startswith(_PLACES) and "${" in str(v)}
+
+
+def put_in_place(values: dict[str, Any], places: Mapping[str, str], folder: str) -> dict[str, Any]:
+    """Recorded values with their places as they are now.
+
+    Args:
+        values: as `for_the_record` gave them.
+        places: of the same configuration.
+        folder: where data is; what `paths.data` said if that was written out.
+
+    Raises:
+        MlrunError: a place that came from elsewhere.
+    """
+    folder = folder if values["paths"]["data"] == HIDDEN else values["paths"]["data"]
+    config = OmegaConf.create(values)
+    for key, text in places.items():
+        place = folder if key == "paths.data" else text.replace("${paths.data}", folder)
+        if "${" in place and key.startswith("data."):
+            raise MlrunError(f"{key}={text}: came from outside and is not recorded")
+        OmegaConf.update(config, key, place)
+    return OmegaConf.to_container(config)  # type: ignore[return-value]
+
+
 def left_out(values: Mapping[str, Any]) -> list[str]:
     """The keys without whose values a recorded configuration cannot be built again."""
     return [k for k, v in _leaves(values) if v == HIDDEN and not k.startswith(_PLACES)]

@@ -4,7 +4,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from logging.handlers import MemoryHandler
 from pathlib import Path
 from types import TracebackType
@@ -64,12 +65,7 @@ class Console:
         Raises:
             MlrunError: it cannot be written.
         """
-        try:
-            file = logging.FileHandler(path, encoding="utf-8")
-        except OSError as error:
-            raise MlrunError(f"cannot write {path}: {error.strerror}") from None
-        file.setFormatter(_Redacted("%(asctime)s %(levelname)-7s %(message)s"))
-        self._file.setTarget(file)
+        self._file.setTarget(_log_file(path))
         self._file.flushLevel = logging.DEBUG
         self._file.flush()
 
@@ -152,10 +148,49 @@ class Console:
         done = row["epoch"] - (self._first or 1) + 1
         left = (time.monotonic() - self._started) / done * (self._epochs - row["epoch"])
         width = len(str(self._epochs))
-        parts = [f"epoch {row['epoch']:>{width}}/{self._epochs}", f"eta {_duration(left)}"]
+        parts = [f"epoch {row['epoch']:>{width}}/{self._epochs}", f"eta {duration(left)}"]
         if best_epoch:
             parts.append(f"best {self._monitor} {best_score:.4g} (epoch {best_epoch})")
         return "  ".join([*parts, *(f"{name} {row[name]:.4g}" for name in scores)])
+
+
+@contextmanager
+def logged_to(path: Path) -> Iterator[None]:
+    """What is logged in this block goes to this file, and nowhere else.
+
+    Raises:
+        MlrunError: it cannot be written.
+    """
+    before, level = log.handlers, log.level
+    file = _log_file(path)
+    log.handlers, log.propagate = [file], False
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.handlers = before
+        log.setLevel(level)
+        file.close()
+
+
+def _log_file(path: Path) -> logging.FileHandler:
+    try:
+        file = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise MlrunError(f"cannot write {path}: {error.strerror}") from None
+    file.setFormatter(_Redacted("%(asctime)s %(levelname)-7s %(message)s"))
+    return file
+
+
+def epoch_lines(history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A run's epochs, one line for each 5 % of them."""
+    every = max(1, len(history) // LINES)
+    width = len(str(len(history)))
+    for row in history:
+        if row["epoch"] == 1 or row["epoch"] % every == 0 or row is history[-1]:
+            scores = [name for name in row if name.startswith(("train/", "valid/"))]
+            shown = "  ".join(f"{name} {row[name]:.4g}" for name in scores)
+            yield f"epoch {row['epoch']:>{width}}/{len(history)}  {shown}"
 
 
 class _Redacted(logging.Formatter):
@@ -183,12 +218,18 @@ class _Screen(logging.Handler):
             self._out.print(text)
 
 
+def say(text: str) -> None:
+    """A line for the user."""
+    RichConsole(highlight=False, soft_wrap=True).print(text)
+
+
 def mute_stdout() -> None:
     """Whoever read our output has gone (`mlrun … | head`): a run goes on without a listener."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as 0:12 or 1:02:03."""
     minutes, rest = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,110 @@
+"""What the user sees of a sweep while it runs: one live line, or a line now and then."""
+
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from mlrun.metrics import higher_is_better
+from mlrun.report.console import LINES, REFRESH_SECONDS, duration, mute_stdout
+from mlrun.sweep.journal import DONE, FAILED, RUNNING
+from mlrun.sweep.points import Point
+
+
+class SweepProgress:
+    """Jobs done, failed and running, the best score so far, the time left.
+
+    Args:
+        points: all that are to be done.
+        quiet: print nothing.
+    """
+
+    def __init__(self, points: Sequence[Point], *, quiet: bool) -> None:
+        self.out = RichConsole(highlight=False, soft_wrap=True, quiet=quiet)
+        self.out.on_broken_pipe = mute_stdout  # type: ignore[method-assign]  # rich would exit
+        self._status: dict[int, str] = {}
+        self._jobs = len(points)
+        self._epochs = sum(point.settings.trainer.epochs for point in points)
+        self._seen = dict.fromkeys((point.number for point in points), 0)
+        self._best: tuple[float, Point] | None = None
+        self._started = self._shown = time.monotonic()
+        self._lines = 0
+        columns = (BarColumn(12), TextColumn("{task.description}"))
+        self._live = Progress(*columns, console=self.out, auto_refresh=False)
+        self._task: TaskID = self._live.add_task("", total=self._epochs)
+
+    def __enter__(self) -> "SweepProgress":
+        if self.out.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.out.is_terminal:
+            self._refresh()
+            self._live.stop()
+        elif self._lines < LINES or error is None:
+            self.out.print(self._line())
+
+    def epoch(self, numbers: Sequence[int]) -> None:
+        """These jobs are an epoch further."""
+        for number in numbers:
+            self._seen[number] += 1
+        if self.out.is_terminal and time.monotonic() - self._shown > REFRESH_SECONDS:
+            self._refresh()
+
+    def job(self, point: Point, status: str, facts: Mapping[str, Any]) -> None:
+        """A job has begun or ended."""
+        self._status[point.number] = status
+        if status == RUNNING:
+            return
+        self._seen[point.number] = point.settings.trainer.epochs
+        score = facts.get("score")
+        if status == DONE and isinstance(score, float):
+            self._keep_best(score, point)
+        ended = self._count(DONE) + self._count(FAILED)
+        if not self.out.is_terminal and ended * LINES // self._jobs > self._lines:
+            self._lines = ended * LINES // self._jobs
+            self.out.print(self._line())
+
+    def _keep_best(self, score: float, point: Point) -> None:
+        trainer = point.settings.trainer
+        sign = -1 if higher_is_better(trainer.monitor, trainer.mode) else 1
+        if self._best is None or sign * score < sign * self._best[0]:
+            self._best = score, point
+
+    def _count(self, status: str) -> int:
+        return sum(found == status for found in self._status.values())
+
+    def _refresh(self) -> None:
+        self._shown = time.monotonic()
+        self._live.update(
+            self._task, completed=self._share * self._epochs, description=self._line()
+        )
+        self._live.refresh()
+
+    @property
+    def _share(self) -> float:
+        return sum(self._seen.values()) / max(1, self._epochs)
+
+    def _line(self) -> str:
+        ended = self._count(DONE) + self._count(FAILED)
+        parts = [f"{ended}/{self._jobs} jobs"]
+        if failed := self._count(FAILED):
+            parts.append(f"{failed} failed")
+        if running := self._count(RUNNING):
+            parts.append(f"{running} running")
+        if self._best is not None:
+            score, point = self._best
+            parts.append(f"best {point.settings.trainer.monitor} {score:.4g} (job {point.number})")
+        spent, share = time.monotonic() - self._started, self._share
+        if 0 < share < 1:
+            parts.append(f"eta {duration(spent / share * (1 - share))}")
+        return "  ".join(parts)

@@ -1,0 +1,81 @@
+"""What the user reads when a sweep ends: a table, what failed, what to type next."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console as RichConsole
+from rich.table import Table
+
+from mlrun.allowlist import allow_words, allowed_now
+from mlrun.errors import one_line
+from mlrun.sweep.folder import Sweep
+from mlrun.sweep.journal import FAILED, Entry
+from mlrun.sweep.summary import SURE, Setting, difference
+
+TOP = 10
+WIDTH = 80
+
+
+def show_end(sweep: Sweep, ranking: Sequence[Setting], *, quiet: bool) -> None:
+    """The top settings, the best run and its commands, then every failure.
+
+    With `quiet` the sweep folder alone.
+    """
+    out = RichConsole(highlight=False, soft_wrap=True)
+    if quiet:
+        out.print(str(sweep.path))
+        return
+    for task in dict.fromkeys(setting.task for setting in ranking):
+        _show_task([setting for setting in ranking if setting.task == task], sweep.path, out)
+    failed = [entry for entry in sweep.journal.read().values() if entry.status == FAILED]
+    _show_failures(failed, sweep.path, out)
+    out.print(f"summary      {sweep.path / 'summary.csv'}")
+    out.print(f"sweep folder {sweep.path}")
+
+
+def _show_task(ranking: Sequence[Setting], folder: Path, out: RichConsole) -> None:
+    best = ranking[0]
+    repeated = any(len(setting.scores) > 1 for setting in ranking)
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    table.add_column("#", justify="right")
+    table.add_column(best.monitor, justify="right", no_wrap=True)
+    if repeated:
+        table.add_column("±", justify="right", no_wrap=True)
+        table.add_column("seeds", justify="right")
+    table.add_column("job", justify="right")
+    table.add_column("overrides", overflow="fold")
+    for place, setting in enumerate(ranking[:TOP], start=1):
+        spread = "" if setting.deviation is None else f"{setting.deviation:.3g}"
+        of_seeds = [spread, str(len(setting.scores))] if repeated else []
+        words = one_line(" ".join(setting.overrides)) or f"task={setting.task}"
+        numbers = [str(place), f"{setting.mean:.5g}", *of_seeds, str(setting.best_job.job)]
+        table.add_row(*numbers, words)
+    out.print(table, soft_wrap=False, width=WIDTH)
+    if len(ranking) > TOP:
+        out.print(f"… and {len(ranking) - TOP} more in summary.csv")
+    if len(ranking) > 1:
+        _show_difference(ranking[0], ranking[1], out)
+    run = folder / best.best_job.folder
+    own = allow_words(allowed_now())
+    out.print(f"best run     {run}")
+    out.print(f"again        {shlex.join(['mlrun', 'rerun', str(run), *own])}")
+    out.print(f"new rows     {shlex.join(['mlrun', 'predict', str(run)])} --input FILE")
+
+
+def _show_difference(first: Setting, second: Setting, out: RichConsole) -> None:
+    found = difference(first, second)
+    if found is None:
+        return
+    test, chance = found
+    verdict = "differ" if chance < SURE else "are not distinguishable"
+    out.print(f"first and second {verdict} ({test}: p = {chance:.2g})")
+
+
+def _show_failures(failed: Sequence[Entry], folder: Path, out: RichConsole) -> None:
+    if failed:
+        out.print(f"{len(failed)} failed:")
+    for entry in failed:
+        words = one_line(" ".join(entry.overrides))
+        out.print(f"  job {entry.job} ({words}): {one_line(entry.error)}")
+        out.print(f"    {folder / entry.folder / 'run.log'}")

@@ -1,0 +1,1 @@
+"""Sweeps: many runs from one command, in a folder that can be resumed and read."""

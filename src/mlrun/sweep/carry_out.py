@@ -1,0 +1,217 @@
+"""The jobs of a sweep, in this process: prepared, grouped, trained together, each written down."""
+
+import io
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlrun.engine import Progress
+from mlrun.errors import Diverged, MlrunError
+from mlrun.interrupt import Interrupted
+from mlrun.loop import Row
+from mlrun.members import resume_members
+from mlrun.record import write_for_people
+from mlrun.report.console import Console, epoch_lines, logged_to
+from mlrun.report.sweep_progress import SweepProgress
+from mlrun.resume import read_stopped, rebuild, tidy_up
+from mlrun.run_folder import FORMAT, RunFolder, open_run
+from mlrun.saved_config import for_the_record
+from mlrun.sweep.folder import Sweep
+from mlrun.sweep.journal import DONE, FAILED, RUNNING
+from mlrun.sweep.points import Point
+from mlrun.sweep.prepared import Prepared
+from mlrun.together import Task, in_groups, train_together
+from mlrun.train import Job, announce, train, write_first_record
+
+log = logging.getLogger(__name__)
+
+
+class FailedFast(MlrunError):
+    """A job failed, and `sweep.fail_fast` is set."""
+
+
+@dataclass
+class Jobs:
+    """Carries out the jobs of a sweep, and journals what becomes of each.
+
+    Args:
+        sweep: its folder.
+        command: the command line, for the jobs' records.
+        progress: told of all.
+        fail_fast: whether the first failure ends the sweep.
+    """
+
+    sweep: Sweep
+    command: Sequence[str]
+    progress: SweepProgress
+    fail_fast: bool
+    _prepared: Prepared = field(default_factory=Prepared)
+    _points: dict[Path, Point] = field(default_factory=dict)
+
+    def carry_out(self, points: Sequence[Point]) -> None:
+        """Train every point, from where its folder stands; as many together as the engine takes.
+
+        Raises:
+            FailedFast: a job failed, and that is to end the sweep.
+            Interrupted: Ctrl-C or SIGTERM.
+        """
+        self._points = {self.sweep.path / point.folder: point for point in points}
+        of_several = [p for p in points if p.settings.seeds or p.settings.folds]
+        tasks = self._begun(point for point in points if point not in of_several)
+        for group in in_groups(tasks, alike=alike):
+            self._train(group)
+        for point in of_several:
+            self._train_members(point)
+
+    # --- a job's beginning ---
+
+    def _begun(self, points: Iterable[Point]) -> Iterator[Task]:
+        for point in points:
+            run = RunFolder(self.sweep.path / point.folder)
+            run.path.mkdir(parents=True, exist_ok=True)
+            self._note(run, RUNNING)
+            try:
+                with logged_to(run.log):
+                    task = self._task(run, point)
+            except Exception as error:  # whatever it is: the other jobs go on
+                self._fail(run, error)
+            else:
+                if task is None:
+                    self._succeed(open_run(run.path))
+                else:
+                    yield task
+
+    def _task(self, run: RunFolder, point: Point) -> Task | None:
+        """What is to be trained; none if it was before its end could be journalled."""
+        if (run.path / "run.json").is_file():
+            run = open_run(run.path)
+            if run.record["status"] == "done":
+                return None
+            if run.record["status"] == "diverged":
+                raise Diverged(run.entry("error", str))
+            return _stopped(run, self._prepared)
+        job = self._prepared.job(point)
+        announce(Console(quiet=True), job)
+        write_for_people(run, point.config, point.overrides)
+        made_of = self._prepared.made_of(job.dataset)
+        write_first_record(run, job, job.recorded, command=self.command, made_of=made_of)
+        return Task(run, job, Progress(), None)
+
+    # --- its training ---
+
+    def _train(self, group: Sequence[Task]) -> None:
+        """Together; if that fails, one by one, so that one job's fault is not another's."""
+        left = {id(task): task for task in group}
+
+        def ended(task: Task, error: Exception | None) -> None:
+            del left[id(task)]
+            self._end(task, error)
+
+        try:
+            train_together(group, show=self._show, ended=ended)
+        except (Interrupted, FailedFast):
+            raise
+        except Exception as error:
+            if len(group) == 1:
+                self._fail(group[0].run, error)
+                return
+            for task in left.values():
+                self._train_again(task.run)
+
+    def _show(self, results: Sequence[tuple[Task, Row]]) -> None:
+        self.progress.epoch([self._points[task.run.path].number for task, _ in results])
+
+    def _train_again(self, run: RunFolder) -> None:
+        try:
+            with logged_to(run.log):
+                task = _stopped(open_run(run.path), self._prepared)
+        except Exception as error:
+            self._fail(run, error)
+        else:
+            self._train([task])
+
+    def _train_members(self, point: Point) -> None:
+        """A job that is several members already."""
+        run = RunFolder(self.sweep.path / point.folder)
+        self._note(run, RUNNING)
+        try:
+            with redirect_stdout(io.StringIO()):
+                if (run.path / "run.json").is_file():
+                    resume_members(open_run(run.path), (), data=None)
+                else:
+                    make, words = _maker(run.path), point.overrides
+                    train(point.config, make, command=self.command, overrides=words)
+        except Interrupted:
+            raise
+        except Exception as error:
+            self._fail(run, error)
+        else:
+            self._succeed(open_run(run.path))
+
+    # --- its end ---
+
+    def _end(self, task: Task, error: Exception | None) -> None:
+        with logged_to(task.run.log):
+            for line in epoch_lines(task.history):
+                log.info("%s", line)
+        if error is None:
+            self._succeed(task.run)
+        else:
+            self._fail(task.run, error)
+
+    def _succeed(self, run: RunFolder) -> None:
+        record = run.record
+        facts = {name: record.get(name) for name in ("best_epoch", "epochs")}
+        self._note(run, DONE, score=record.get("best_score"), **facts)
+
+    def _fail(self, run: RunFolder, error: Exception) -> None:
+        reason = str(error) or type(error).__name__
+        known = isinstance(error, MlrunError | Diverged)
+        if not run.record:
+            point = self._points[run.path]
+            run.update(format=FORMAT, status="failed", error=reason, seed=point.settings.seed)
+            write_for_people(run, point.config, point.overrides)
+        with logged_to(run.log):
+            log.error("failed: %s", reason, exc_info=None if known else error)
+        self._note(run, FAILED, error=reason)
+        if self.fail_fast:
+            raise FailedFast(f"{self._points[run.path].name}: {reason}")
+
+    def _note(self, run: RunFolder, status: str, **facts: object) -> None:
+        point = self._points[run.path]
+        self.sweep.journal.add({"job": point.number, "status": status, **facts})
+        self.progress.job(point, status, facts)
+
+
+def alike(first: Task, other: Task) -> bool:
+    """Whether two jobs may be trained together: in the kernel all, in a stack all seeds of one."""
+    if first.job.engine.name == other.job.engine.name == "native":
+        return True
+    return stackable(first.job) == stackable(other.job)
+
+
+def stackable(job: Job) -> dict[str, Any]:
+    """What must be the same in jobs that are stacked: all but the seed and the split."""
+    data = {key: value for key, value in job.recorded["data"].items() if key != "split"}
+    return job.recorded | {"seed": None, "data": data, "device": str(job.trained.device)}
+
+
+def _stopped(run: RunFolder, prepared: Prepared) -> Task:
+    """A job as it stopped, to go on with."""
+    stopped = read_stopped(run, ())
+    job = rebuild(stopped, None, prepared.read)
+    tidy_up(stopped)
+    asked = for_the_record(stopped.config)
+    run.update(status="running", resumed_after=stopped.progress.epoch, config=asked)
+    return Task(run, job, stopped.progress, stopped.state)
+
+
+def _maker(path: Path) -> Callable[[], Path]:
+    def make() -> Path:
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    return make

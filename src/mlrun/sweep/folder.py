@@ -1,0 +1,144 @@
+"""The sweep folder: sweep.json says what the sweep is, journal.jsonl what became of its jobs."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mlrun.config import settings_of
+from mlrun.errors import MlrunError
+from mlrun.interrupt import Interrupted
+from mlrun.run_folder import (
+    RunFolder,
+    as_json,
+    claim,
+    claim_exactly,
+    locked,
+    read_json,
+    write_atomically,
+)
+from mlrun.saved_config import for_the_record, from_the_record, places, put_in_place
+from mlrun.secrecy import hide_in_words
+from mlrun.sweep.journal import QUEUED, Entry, Journal
+from mlrun.sweep.points import Point, swept
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep's folder."""
+
+    path: Path
+    record: dict[str, Any]  # sweep.json
+
+    @property
+    def journal(self) -> Journal:
+        """Its journal."""
+        return Journal(self.path)
+
+    def update(self, **entries: Any) -> None:
+        """Set entries of sweep.json and write it anew."""
+        self.record.update(entries)
+        write_atomically(self.path / "sweep.json", as_json(self.record))
+
+
+def claim_sweep(points: Sequence[Point], outputs: str, wanted: str | None) -> Path:
+    """A new folder: the one the user named, or one named after the time and the tasks."""
+    if wanted is not None and _is_just_made(Path(wanted)):
+        return Path(wanted)
+    if wanted is not None:
+        return claim_exactly(Path(wanted).parent, Path(wanted).name)
+    tasks = dict.fromkeys(point.settings.task for point in points)
+    return claim(outputs, f"{'_'.join(tasks)}_sweep")
+
+
+def _is_just_made(path: Path) -> bool:
+    """Hydra's own sweepers make the folder, and put this one file there."""
+    return path.is_dir() and [entry.name for entry in path.iterdir()] == ["multirun.yaml"]
+
+
+def begin(path: Path, points: Sequence[Point], *, command: Sequence[str], **facts: Any) -> Sweep:
+    """Freeze the points: from here on the sweep is what its folder says."""
+    sweep = Sweep(path, {})
+    queue(sweep.journal, points)
+    sweep.update(
+        format=FORMAT,
+        status="running",
+        started=_now(),
+        command=shlex.join(hide_in_words(command)),
+        jobs=len(points),
+        swept=swept(points),
+        **facts,
+    )
+    return sweep
+
+
+def queue(journal: Journal, points: Sequence[Point]) -> None:
+    """Note points that are to be jobs."""
+    journal.add(*map(_queued, points))
+
+
+def _queued(point: Point) -> dict[str, Any]:
+    return {
+        "job": point.number,
+        "status": QUEUED,
+        "overrides": hide_in_words(point.overrides),
+        "folder": point.folder,
+        "config": for_the_record(point.config),
+        "places": places(point.config),
+    }
+
+
+def open_sweep(path: Path) -> Sweep:
+    """The sweep in a folder.
+
+    Raises:
+        MlrunError: there is none, or it is of another format.
+    """
+    file = path / "sweep.json"
+    record = read_json(file)
+    if not isinstance(record, Mapping) or record.get("format") != FORMAT:
+        raise MlrunError(f"{file}: not of format {FORMAT}, the one this mlrun reads")
+    return Sweep(path, dict(record))
+
+
+def thawed(entry: Entry, source: Path, folder: str) -> Point:
+    """The point of a journal's entry, as it was frozen.
+
+    Args:
+        entry: of the journal.
+        source: the journal.
+        folder: where data is, if that came from the environment.
+
+    Raises:
+        MlrunError: its configuration is damaged, refused, or lacks what was a secret.
+    """
+    if not isinstance(entry.config, dict) or not isinstance(entry.places, dict):
+        raise MlrunError(f"{source} is damaged: job {entry.job} has no configuration")
+    config = from_the_record(put_in_place(entry.config, entry.places, folder), source)
+    return Point(entry.job, entry.overrides, entry.folder, config, settings_of(config))
+
+
+@contextmanager
+def at_work(sweep: Sweep) -> Iterator[None]:
+    """Keep other processes out, and note how it ended.
+
+    Raises:
+        MlrunError: another process is at it.
+    """
+    with locked(RunFolder(sweep.path)):
+        try:
+            yield
+        except BaseException as error:
+            stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+            sweep.update(status="interrupted" if stopped else "failed", ended=_now())
+            raise
+        sweep.update(status="done", ended=_now())
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,99 @@
+"""journal.jsonl: what a sweep's jobs are and what became of them, one line for each event.
+
+Lines are only ever added, each batch by one write, under a lock that all processes of a sweep on
+one file system share. A line that a crash cut off is dropped by the next writer.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from mlrun.errors import MlrunError
+from mlrun.run_folder import as_line, read_text
+
+QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of a job: its last event, and what the ones before said."""
+
+    job: int
+    status: str  # queued | running | done | failed
+    overrides: tuple[str, ...] = ()
+    config: Mapping[str, Any] | None = None  # without secrets and places
+    places: Mapping[str, str] | None = None  # as they were asked for
+    folder: str = ""  # inside the sweep's
+    score: float | None = None  # of the best epoch, as monitored
+    best_epoch: int | None = None
+    epochs: int | None = None
+    error: str = ""
+
+
+_NAMES = {field.name for field in fields(Entry)}
+
+
+class Journal:
+    """The journal of one sweep folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "journal.jsonl"
+        self._lock = FileLock(folder / ".journal.lock")
+
+    def add(self, *events: Mapping[str, Any]) -> None:
+        """Append events, all or none of them; `job` and `status` and what there is to say."""
+        lines = b"".join(as_line(event) for event in events)
+        with self._lock, self._open() as file:
+            os.write(file, lines)
+            os.fsync(file)
+
+    @contextmanager
+    def _open(self) -> Iterator[int]:
+        """For appending, a line that was cut off removed."""
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            end = os.lseek(file, 0, os.SEEK_END)
+            written = os.pread(file, end, 0) if end and os.pread(file, 1, end - 1) != b"\n" else b""
+            if written:
+                end = written.rfind(b"\n") + 1
+                os.ftruncate(file, end)
+            os.lseek(file, end, os.SEEK_SET)
+            yield file
+        finally:
+            os.close(file)
+
+    def read(self) -> dict[int, Entry]:
+        """Job → what is known of it, in the order of their numbers.
+
+        Raises:
+            MlrunError: the journal is missing or damaged.
+        """
+        known: dict[int, dict[str, Any]] = {}
+        for event in self._events():
+            known.setdefault(event["job"], {}).update(event)
+        return {job: _entry(known[job], self.path) for job in sorted(known)}
+
+    def _events(self) -> Iterable[dict[str, Any]]:
+        text = read_text(self.path)
+        whole = text[: text.rfind("\n") + 1]
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                event = json.loads(line)
+            except (ValueError, RecursionError):
+                event = None
+            if not isinstance(event, dict) or type(event.get("job")) is not int:
+                raise MlrunError(f"{self.path} is damaged in line {number}")
+            yield event
+
+
+def _entry(known: Mapping[str, Any], path: Path) -> Entry:
+    said = {name: value for name, value in known.items() if name in _NAMES}
+    if said.get("status") not in (QUEUED, RUNNING, DONE, FAILED):
+        raise MlrunError(f"{path} is damaged: job {known['job']} has no status")
+    return Entry(**said | {"overrides": tuple(said.get("overrides", ()))})

@@ -1,0 +1,62 @@
+"""Jobs of a sweep made ready: what several share is read, fitted and looked up once."""
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+
+from mlrun.data.spec import Dataset
+from mlrun.report.provenance import made_of
+from mlrun.sweep.points import Point
+from mlrun.train import Job, prepare, sibling
+
+T = TypeVar("T")
+KEPT = 16  # datasets, and jobs whose other seeds may come
+
+
+class Prepared:
+    """Makes jobs of points."""
+
+    def __init__(self) -> None:
+        self.read: dict[str, Dataset] = {}  # of jobs that are resumed
+        self._datasets: OrderedDict[str, Dataset] = OrderedDict()
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._made_of: OrderedDict[int, tuple[Dataset, Mapping[str, Any]]] = OrderedDict()
+
+    def job(self, point: Point) -> Job:
+        """The point's job.
+
+        Raises:
+            MlrunError: what is wrong with its data or model.
+        """
+        raw: Any = OmegaConf.to_container(point.config)
+        but_for_the_seed = json.dumps(raw | {"seed": None})
+        if "${seed}" in but_for_the_seed:
+            return self._prepare(point)
+        known = but_for_the_seed in self._jobs
+        first = _kept(self._jobs, but_for_the_seed, lambda: self._prepare(point))
+        return sibling(first, point.config, point.settings.seed) if known else first
+
+    def made_of(self, dataset: Dataset) -> Mapping[str, Any]:
+        """What a run of it says of data, versions, git."""
+        key = id(dataset)  # its own as long as it is kept, too
+        return _kept(self._made_of, key, lambda: (dataset, made_of(dataset.files)))[1]
+
+    def _prepare(self, point: Point) -> Job:
+        resolved: Any = OmegaConf.to_container(point.config, resolve=True)
+        data = json.dumps(resolved["data"])
+        job = prepare(point.config, point.settings, self._datasets.get(data))
+        _kept(self._datasets, data, lambda: job.dataset)
+        return job
+
+
+def _kept(cache: OrderedDict[Any, T], key: Any, make: Callable[[], T]) -> T:
+    """From the cache, or made and put there; the oldest entry goes when there are too many."""
+    if key not in cache:
+        cache[key] = make()
+        if len(cache) > KEPT:
+            cache.popitem(last=False)
+    cache.move_to_end(key)
+    return cache[key]

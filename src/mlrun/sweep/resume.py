@@ -1,0 +1,36 @@
+"""resume SWEEP: what is not done of a sweep, as it was frozen when the sweep began."""
+
+import os
+from pathlib import Path
+
+from mlrun.data.files import DEFAULT_DATA
+from mlrun.report.console import say
+from mlrun.sweep.folder import at_work, open_sweep, thawed
+from mlrun.sweep.journal import QUEUED, RUNNING
+from mlrun.sweep.launch import carry_out, concluded
+
+
+def resume_sweep(path: Path, *, data: str | None) -> None:
+    """Run what is queued, go on with what was running; what is done or failed stays.
+
+    Args:
+        path: the sweep folder.
+        data: where its data files are now, if not where they were.
+
+    Raises:
+        MlrunError: another process is at it, or it cannot be read.
+        JobsFailed: jobs did.
+        Interrupted: Ctrl-C or SIGTERM.
+    """
+    sweep = open_sweep(path)
+    with at_work(sweep):
+        entries = sweep.journal.read()
+        folder = data or os.environ.get("MLRUN_DATA") or str(DEFAULT_DATA)
+        left = [entry for entry in entries.values() if entry.status in (QUEUED, RUNNING)]
+        points = [thawed(entry, sweep.journal.path, folder) for entry in left]
+        if not points:
+            say(f"nothing left to do: all {len(entries)} jobs have ended")
+        with concluded(sweep, quiet=bool(points) and points[0].settings.quiet):
+            if points:
+                sweep.update(status="running")
+                carry_out(sweep, points)

@@ -1,0 +1,137 @@
+"""What a sweep comes to: summary.csv, the ranking in sweep.json, the table on the screen.
+
+Seeds are repetitions, not parameters: where `seed` is swept, jobs that differ in nothing else make
+one setting, ranked by the mean of their scores.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from mlrun.metrics import higher_is_better
+from mlrun.run_folder import csv_rows, write_atomically
+from mlrun.sweep.folder import Sweep
+from mlrun.sweep.journal import DONE, Entry
+
+SURE = 0.05  # a difference is called one when chance alone would make it less often than this
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Jobs that differ in their seeds only."""
+
+    overrides: tuple[str, ...]  # of the keys that are swept, without the seed
+    task: str
+    monitor: str
+    higher: bool  # is better
+    jobs: tuple[Entry, ...]
+
+    @property
+    def scores(self) -> dict[int, float]:
+        """Seed → score, of the jobs that are done."""
+        done = [job for job in self.jobs if job.status == DONE and job.score is not None]
+        return {seed_of(job): job.score for job in done if job.score is not None}
+
+    @property
+    def mean(self) -> float:
+        """Of the scores; there must be some."""
+        return fmean(self.scores.values())
+
+    @property
+    def deviation(self) -> float | None:
+        """Of the scores, as of a sample; None of a single one."""
+        return stdev(self.scores.values()) if len(self.scores) > 1 else None
+
+    @property
+    def best_job(self) -> Entry:
+        """The job with the best score."""
+        sign = -1 if self.higher else 1
+        done = [job for job in self.jobs if job.status == DONE and job.score is not None]
+        return min(done, key=lambda job: (sign * (job.score or 0.0), job.job))
+
+
+def seed_of(job: Entry) -> int:
+    """The seed of a job."""
+    return int((job.config or {})["seed"])
+
+
+def settings_of(entries: Sequence[Entry], swept: Sequence[str]) -> list[Setting]:
+    """The settings of a sweep, in the order of their first jobs."""
+    found: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in entries:
+        found.setdefault(_but_for_the_seed(entry, swept), []).append(entry)
+    return [_setting(overrides, jobs) for overrides, jobs in found.items()]
+
+
+def _but_for_the_seed(entry: Entry, swept: Sequence[str]) -> tuple[str, ...]:
+    pairs = [(word.partition("=")[0], word) for word in entry.overrides]
+    return tuple(word for key, word in pairs if key in swept and key != "seed")
+
+
+def _setting(overrides: tuple[str, ...], jobs: Sequence[Entry]) -> Setting:
+    config: Mapping[str, Any] = jobs[0].config or {}
+    trainer = config["trainer"]
+    higher = higher_is_better(trainer["monitor"], trainer["mode"])
+    return Setting(overrides, config["task"], trainer["monitor"], higher, tuple(jobs))
+
+
+def ranked(settings: Sequence[Setting]) -> list[Setting]:
+    """Those with a score, the best mean first; tasks one after another."""
+    scored = [setting for setting in settings if setting.scores]
+    tasks = list(dict.fromkeys(setting.task for setting in settings))
+    return sorted(scored, key=lambda s: (tasks.index(s.task), -s.mean if s.higher else s.mean))
+
+
+def difference(first: Setting, second: Setting) -> tuple[str, float] | None:
+    """Which test, and how often chance alone would make so large a difference of the means.
+
+    The paired t-test over the seeds that both have, else Welch's; None with too few repetitions.
+    """
+    from scipy import stats
+
+    both = sorted({*first.scores} & {*second.scores})
+    if len(both) > 1:
+        pairs = [[s.scores[seed] for seed in both] for s in (first, second)]
+        if pairs[0] == pairs[1]:
+            return f"paired t-test over {len(both)} seeds", 1.0
+        return f"paired t-test over {len(both)} seeds", float(stats.ttest_rel(*pairs).pvalue)
+    values = [list(setting.scores.values()) for setting in (first, second)]
+    if min(map(len, values)) < 2:
+        return None
+    return "Welch's t-test", float(stats.ttest_ind(*values, equal_var=False).pvalue)
+
+
+def write_summary(sweep: Sweep) -> list[Setting]:
+    """summary.csv, and the ranking in sweep.json; the ranking."""
+    entries = [*sweep.journal.read().values()]
+    swept = sweep.record["swept"]
+    write_atomically(sweep.path / "summary.csv", csv_rows(_rows(entries, swept)).encode())
+    best = ranked(settings_of(entries, swept))
+    states = {entry.job: entry.status for entry in entries}
+    counts = {status: [*states.values()].count(status) for status in sorted({*states.values()})}
+    sweep.update(counts=counts, ranking=[_told(setting) for setting in best])
+    return best
+
+
+def _rows(entries: Sequence[Entry], swept: Sequence[str]) -> Iterator[list[Any]]:
+    yield ["job", "status", "score", "best_epoch", "epochs", *swept, "folder", "error"]
+    for entry in entries:
+        values = dict(word.partition("=")[::2] for word in entry.overrides)
+        numbers = [entry.score, entry.best_epoch, entry.epochs]
+        own = [values.get(key, "") for key in swept]
+        plain = ["" if value is None else value for value in numbers]
+        yield [entry.job, entry.status, *plain, *own, entry.folder, entry.error]
+
+
+def _told(setting: Setting) -> dict[str, Any]:
+    return {
+        "overrides": list(setting.overrides),
+        "task": setting.task,
+        "monitor": setting.monitor,
+        "mean": setting.mean,
+        "deviation": setting.deviation,
+        "count": len(setting.scores),
+        "jobs": [job.job for job in setting.jobs],
+        "best_job": setting.best_job.job,
+    }

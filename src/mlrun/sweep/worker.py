@@ -1,0 +1,55 @@
+"""A job that a launcher of Hydra's has brought to this process, perhaps among many at once."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from filelock import FileLock
+from omegaconf import DictConfig
+
+from mlrun.config import settings_of
+from mlrun.errors import MlrunError
+from mlrun.report.sweep_progress import SweepProgress
+from mlrun.run_folder import is_sweep
+from mlrun.sweep.carry_out import Jobs
+from mlrun.sweep.folder import Sweep, begin, open_sweep, queue, thawed
+from mlrun.sweep.journal import DONE
+from mlrun.sweep.points import Point
+
+
+def work(config: DictConfig, hydra: DictConfig, command: Sequence[str]) -> float:
+    """Carry out one job of a sweep; its best score, NaN if it failed.
+
+    Args:
+        config: composed here; what was frozen when the sweep began counts, if it was.
+        hydra: Hydra's own configuration of the job.
+        command: the command line.
+
+    Raises:
+        MlrunError: it failed, and the sweeper is not ours, so that it must learn of it.
+    """
+    number, folder = int(hydra.job.num), Path(hydra.runtime.output_dir).name
+    words = tuple(hydra.overrides.task)
+    point = Point(number, words, folder, config, settings_of(config))
+    sweep = _joined(Path(hydra.sweep.dir), point, command)
+    entry = sweep.journal.read()[number]
+    point = thawed(entry, sweep.journal.path, point.settings.paths.data)
+    with SweepProgress([point], quiet=True) as progress:
+        Jobs(sweep, command, progress, fail_fast=False).carry_out([point])
+    entry = sweep.journal.read()[number]
+    if entry.status == DONE:
+        return math.nan if entry.score is None else entry.score
+    if hydra.runtime.choices["hydra/sweeper"] == "mlrun":
+        return math.nan
+    raise MlrunError(entry.error)
+
+
+def _joined(path: Path, point: Point, command: Sequence[str]) -> Sweep:
+    """The sweep that the job belongs to; begun here if its sweeper knows nothing of journals."""
+    with FileLock(path / ".begin.lock"):
+        if not is_sweep(path):
+            return begin(path, [point], command=command)
+        sweep = open_sweep(path)
+        if point.number not in sweep.journal.read():
+            queue(sweep.journal, [point])
+        return sweep

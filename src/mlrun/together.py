@@ -1,0 +1,163 @@
+"""Several runs trained side by side: members of one run, or jobs of a sweep."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mlrun.checkpoint import State
+from mlrun.engine import Engine, Member, Progress
+from mlrun.errors import Diverged
+from mlrun.interrupt import interruptible
+from mlrun.loop import Row, finished, fit
+from mlrun.memory import memory_told
+from mlrun.record import Outcome, Record, recorded
+from mlrun.run_folder import RunFolder, locked
+from mlrun.stack import Stacked, why_not
+from mlrun.train import Job, begin_training, score
+
+log = logging.getLogger(__name__)
+
+MOST_NATIVE = 16  # at a time; more, and a processor's cache no longer holds what they need
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run to train, from where it stands, and where it is written down."""
+
+    run: RunFolder
+    job: Job
+    progress: Progress
+    resumed: State | None
+    history: list[Row] = field(default_factory=list)  # filled when its training ends
+
+
+def in_groups(
+    tasks: Iterable[Task], *, alike: Callable[[Task, Task], bool] = lambda *_: True
+) -> Iterator[list[Task]]:
+    """As many at a time as fit into `trainer.member_memory`, and into a processor's cache.
+
+    Args:
+        tasks: taken only when their turn comes.
+        alike: whether two may be trained together.
+    """
+    group: list[Task] = []
+    for task in tasks:
+        if group and not (alike(group[0], task) and _fits(group, task)):
+            yield group
+            group = []
+        group.append(task)
+    if group:
+        yield group
+
+
+def _fits(group: Sequence[Task], task: Task) -> bool:
+    most = MOST_NATIVE if task.job.engine.name == "native" else len(group) + 1
+    limit = task.job.settings.trainer.member_memory * 1e9
+    return len(group) < most and _memory([*group, task]) <= limit
+
+
+def _memory(tasks: Sequence[Task]) -> float:
+    """Bytes that members in training take: each one's weights ten times over, data once a split.
+
+    Ten times: weights, gradients, two moments, the packed copies of all four, the last and the
+    best checkpoint.
+    """
+    datasets = [task.job.dataset for task in _one_of_each_split(tasks)]
+    rows = sum((len(d.train) + len(d.valid)) * np.prod(d.spec.in_shape) for d in datasets)
+    models = (task.job.learner.model for task in tasks)
+    weights = sum(p.numel() for model in models for p in model.parameters())
+    return float(4 * rows + 10 * 4 * weights)
+
+
+def _one_of_each_split(tasks: Sequence[Task]) -> list[Task]:
+    return list({id(task.job.dataset): task for task in tasks}.values())
+
+
+def train_together(
+    tasks: Sequence[Task],
+    *,
+    show: Callable[[Sequence[tuple[Task, Row]]], None],
+    ended: Callable[[Task, Exception | None], None],
+) -> None:
+    """Train a group; each ends with its best epoch's weights, scored and written down.
+
+    Args:
+        tasks: of one group.
+        show: told after each epoch of those still in training.
+        ended: told of each task that ends, and of the error if one ended it; may raise.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM.
+    """
+    first, trainer = tasks[0].job, tasks[0].job.settings.trainer
+    features = {id(task.job.dataset): task.job.features() for task in _one_of_each_split(tasks)}
+    members = [task.job.member(features[id(task.job.dataset)], task.progress) for task in tasks]
+    begin_training()
+    with (
+        memory_told(first.learner, members[0].train, trainer),
+        interruptible() as stop_if_asked,
+        ExitStack() as stack,
+    ):
+        by_member = {id(member): task for member, task in zip(members, tasks, strict=True)}
+        under_way = {key: _UnderWay(task, stack) for key, task in by_member.items()}
+        engine, outputs = _engine(members, first.engine), first.trained.outputs_of
+        for results in fit(members, engine, outputs, stop=stop_if_asked):
+            for member, row in results:
+                one = under_way[id(member)]
+                one.epoch(row)
+                if isinstance(row, Diverged) or finished(member.progress, member.trainer):
+                    ended(one.task, under_way.pop(id(member)).end())
+            show([(by_member[id(m)], row) for m, row in results if isinstance(row, dict)])
+        for one in under_way.values():  # out of time
+            ended(one.task, one.end())
+
+
+class _UnderWay:
+    """A task in training, with its files open."""
+
+    def __init__(self, task: Task, outer: ExitStack) -> None:
+        self.task, self._diverged = task, ""
+        self._open = outer.enter_context(ExitStack())
+        run, job = task.run, task.job
+        self._open.enter_context(locked(run))
+        self._outcome: Outcome = self._open.enter_context(recorded(run))
+        self._record = self._open.enter_context(
+            Record(run, job.recorded, job.dataset, job.settings, resumed=task.resumed)
+        )
+
+    def epoch(self, row: Row | Diverged) -> None:
+        """Write an epoch down."""
+        if isinstance(row, Diverged):
+            self._outcome.status, self._diverged = "diverged", str(row)
+            self.task.run.note(error=str(row))
+            log.warning("%s diverged: %s", self.task.run.path.name, row)
+        else:
+            self._record.epoch(self.task.job.learner, self.task.progress, row)
+
+    def end(self) -> Exception | None:
+        """Score the best weights and close the files; what went wrong."""
+        task = self.task
+        try:
+            with self._open:
+                if not self._diverged:
+                    self._record.finish(task.job.learner, task.progress)
+                    score(task.run, task.job)
+                    if not finished(task.progress, task.job.settings.trainer):
+                        self._outcome.status = "interrupted"
+                task.history.extend(self._record.history)
+        except Exception as error:
+            return error
+        return Diverged(self._diverged) if self._diverged else None
+
+
+def _engine(members: Sequence[Member], engine: Engine) -> Engine:
+    """For several members what the engine is for one."""
+    if engine.name == "native" or len(members) == 1:
+        return engine
+    if reason := why_not(members):
+        log.info("the members are trained one after another, not stacked: %s", reason)
+        return engine
+    return Stacked()

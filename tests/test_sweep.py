@@ -1,0 +1,364 @@
+"""Sweeps: jobs that are lone runs, a journal that survives, failures told, one table at the end."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from mlrun import record
+from mlrun.errors import MlrunError
+from mlrun.run_folder import locked, open_run
+from mlrun.sweep.journal import DONE, FAILED, QUEUED, RUNNING, Entry, Journal
+from mlrun.sweep.points import Composer
+from mlrun.sweep.summary import difference, ranked, settings_of
+from tests.test_resume import Crash, assert_same_run
+
+SMALL = ("debug=smoke", "trainer.epochs=4", "quiet=true")
+NAMED = "hydra.sweep.dir=sweep"
+
+
+def table(path: Path | str = "sweep/summary.csv") -> list[dict[str, str]]:
+    with Path(path).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def statuses(folder: str = "sweep") -> list[str]:
+    return [entry.status for entry in Journal(Path(folder)).read().values()]
+
+
+# --- the jobs ---
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        ("task=covid", "model.dropout=0.2"),
+        ("task=phone_price", "model.activation=prelu"),
+        pytest.param(("task=mnist", "model=cnn", "model.channels=[2,4]"), marks=pytest.mark.slow),
+    ],
+    ids=["native", "stacked", "one by one"],
+)
+def test_a_job_is_the_lone_run_of_its_overrides(mlrun, of):
+    swept = ("optimizer.lr=0.001,0.01", "seed=1,2,3,4")
+    assert mlrun("-m", *of, *swept, *SMALL, NAMED).code == 0
+    lone = ("optimizer.lr=0.01", "seed=3", "hydra.run.dir=lone")
+    assert mlrun(*of, *SMALL, *lone).code == 0
+    assert [row["score"] for row in table()].count("") == 0
+    if "model.activation=prelu" not in of:  # a stack's numbers are equal to rounding
+        assert_same_run(Path("lone"), Path("sweep/6"))
+
+
+def test_a_job_is_a_run_folder_like_any(mlrun):
+    mlrun("-m", "optimizer.lr=0.001,0.01", *SMALL, NAMED)
+    assert mlrun("evaluate", "sweep/1").code == 0
+    assert mlrun("rerun", "sweep/1").code == 0
+    assert mlrun("resume", "sweep/1", "trainer.epochs=6").code == 0
+    assert open_run("sweep/0").record["command"].startswith("mlrun -m optimizer.lr=0.001,0.01")
+
+
+def test_hidden_sizes_engines_tasks_and_members_may_be_swept_at_once(mlrun):
+    swept = ("task=covid,phone_price", "model.hidden=[4],[4,4]", "trainer.engine=auto,autograd")
+    assert mlrun("-m", *swept, *SMALL, NAMED).code == 0
+    assert statuses() == [DONE] * 8
+    assert mlrun("-m", "seeds=2", "folds=2,3", *SMALL, "hydra.sweep.dir=of_members").code == 0
+    assert [row["score"] != "" for row in table("of_members/summary.csv")] == [True, True]
+
+
+# --- what is composed ---
+
+WORDS = [
+    ("task=mnist", "model=cnn", "optimizer=sgd", "optimizer.lr=0.5"),
+    ("model.hidden=[3,4]", "trainer.patience=null", "data.features={top:3}"),
+    ("task=phone_price", "scheduler=cosine", "trainer.epochs=7", "debug=overfit"),
+    ("experiment=covid_linear", "seed=4", "+optimizer.amsgrad=true", "~optimizer.weight_decay"),
+    ("optimizer.lr=1e-3", "scheduler=exponential", "scheduler.gamma=0.9"),
+]
+
+
+@pytest.mark.parametrize("words", WORDS, ids=" ".join)
+def test_a_point_is_composed_as_hydra_composes_it(words, mlrun, monkeypatch):
+    composed: dict[str, Any] = {}
+
+    def look(self: Composer, jobs: Any, first: int) -> Any:
+        loader, master = self._loader, self._master
+        composed["ours"] = OmegaConf.to_container(self.compose(words))
+        theirs: Any = OmegaConf.to_container(loader.load_sweep_config(master, list(words)))
+        composed["theirs"] = {key: theirs[key] for key in theirs if key != "hydra"}
+        raise MlrunError("seen")
+
+    monkeypatch.setattr(Composer, "points", look)
+    mlrun("-m", "seed=1,2")
+    assert composed["ours"] == composed["theirs"]
+
+
+# --- failures ---
+
+
+def test_failures_of_every_kind_stop_no_other_and_are_told_in_the_end_and_in_their_logs(mlrun):
+    words = ("model.hidden=[4],[0]", "optimizer=sgd", "optimizer.lr=0.01,1e30", "trainer.epochs=4")
+    answer = mlrun("-m", *words, "trainer.clip_norm=null", "debug=smoke", NAMED)
+    assert answer.code == 1
+    assert statuses() == [DONE, FAILED, FAILED, FAILED]
+    assert "3 failed" in answer.out
+    for job in (1, 2, 3):
+        error = table()[job]["error"]
+        assert error.replace("\n", " ")[:40] in answer.out
+        assert error[:40] in Path(f"sweep/{job}/run.log").read_text()
+        assert open_run(f"sweep/{job}").record["status"] in ("failed", "diverged")
+
+
+def test_a_fault_of_ours_in_one_job_leaves_the_others_of_its_group_whole(mlrun, monkeypatch):
+    write_down = record.Record.epoch
+
+    def fail(self: Any, learner: Any, progress: Any, row: Any) -> None:
+        if self._run.path.name == "1" and progress.epoch == 3:
+            raise ZeroDivisionError("in the third epoch")
+        write_down(self, learner, progress, row)
+
+    mlrun("-m", "seed=1,2,3", *SMALL, "hydra.sweep.dir=whole")
+    monkeypatch.setattr(record.Record, "epoch", fail)
+    assert mlrun("-m", "seed=1,2,3", *SMALL, NAMED).code == 1
+    assert statuses() == [DONE, FAILED, DONE]
+    assert "Traceback" in Path("sweep/1/run.log").read_text()
+    for job in ("0", "2"):
+        assert_same_run(Path("whole", job), Path("sweep", job))
+
+
+def test_the_first_failure_ends_the_sweep_on_request(mlrun):
+    swept = ("loss=cross_entropy,mse", "sweep.fail_fast=true")
+    answer = mlrun("-m", *swept, *SMALL, NAMED)
+    assert answer.code == 2
+    assert "CrossEntropyLoss" in answer.err
+    assert statuses() == [FAILED, QUEUED]
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("model=mlp,mpl", "Did you mean 'mlp'?"),
+        ("optimizer.lrr=1,2", "Did you mean 'lr'?"),
+        ("trainer.epochs=3,0", "job 1 (trainer.epochs=0): trainer.epochs=0: must be at least 1"),
+    ],
+)
+def test_a_mistake_is_refused_before_anything_is_made(mlrun, word, told):
+    answer = mlrun("-m", word)
+    assert answer.code == 2
+    assert told in answer.err
+    assert not Path("outputs").exists()
+
+
+# --- resume ---
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_sweep_that_crashed_ends_like_the_one_that_never_did(mlrun, monkeypatch, epoch):
+    words = (
+        "-m",
+        "optimizer.lr=0.001,0.01",
+        "seed=range(10)",
+        *SMALL,
+        "checkpoint.every_seconds=0",
+    )
+    assert mlrun(*words, "hydra.sweep.dir=whole").code == 0
+    with monkeypatch.context() as patched:
+        write_down = record.Record.epoch
+
+        def die(self: Any, learner: Any, progress: Any, row: Any) -> None:
+            write_down(self, learner, progress, row)
+            if self._run.path.name == "17" and progress.epoch == epoch:
+                raise Crash
+
+        patched.setattr(record.Record, "epoch", die)
+        patched.setattr(record.Record, "__exit__", crashed(record.Record.__exit__))
+        with pytest.raises(Crash):
+            mlrun(*words, NAMED)
+    assert statuses() == [DONE] * 16 + [RUNNING] * 4
+    assert mlrun("resume", "sweep").code == 0
+    assert Path("sweep/summary.csv").read_bytes() == Path("whole/summary.csv").read_bytes()
+    for job in map(str, range(20)):
+        assert_same_run(Path("whole", job), Path("sweep", job))
+
+
+def crashed(end: Any) -> Any:
+    """The end of a record, of which nothing runs after a crash."""
+
+    def ended(self: Any, kind: Any, *others: Any) -> None:
+        if kind is Crash:
+            self._events.close()
+        else:
+            end(self, kind, *others)
+
+    return ended
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_three_times_ends_like_the_one_that_never_was(mlrun):
+    words = ("-m", "optimizer.lr=0.001,0.01", "seed=range(12)", "trainer.epochs=60", "quiet=true")
+    assert mlrun(*words, "hydra.sweep.dir=whole").code == 0
+    command = [sys.executable, "-m", "mlrun"]
+    for arguments in ([*words, NAMED], ["resume", "sweep"], ["resume", "sweep"]):
+        process = subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL)
+        before = count(DONE)
+        while process.poll() is None and count(DONE) < before + 2:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert count(DONE) < 24
+    assert mlrun("resume", "sweep").code == 0
+    assert Path("sweep/summary.csv").read_bytes() == Path("whole/summary.csv").read_bytes()
+    for job in ("0", "11", "23"):
+        assert_same_run(Path("whole", job), Path("sweep", job))
+    assert "nothing left to do: all 24 jobs have ended" in mlrun("resume", "sweep").out
+
+
+def count(status: str) -> int:
+    return statuses().count(status) if Path("sweep/journal.jsonl").is_file() else 0
+
+
+def test_a_sweep_goes_on_as_it_was_frozen_whatever_the_files_say_now(mlrun, write_csv):
+    option = write_csv("conf/optimizer/mine.yaml", "defaults: [sgd]\nlr: 0.01\n")
+    words = ("-m", "optimizer=mine", "seed=1,2", *SMALL, NAMED)
+    mlrun(*words)
+    journal = Path("sweep/journal.jsonl")
+    queued = [line for line in journal.read_text().splitlines() if '"queued"' in line]
+    journal.write_text("\n".join(queued) + "\n")
+    for job in ("0", "1"):
+        (Path("sweep") / job).rename(f"was_{job}")
+    option.write_text("nonsense: [")
+    assert mlrun("resume", "sweep").code == 0
+    assert_same_run(Path("was_1"), Path("sweep/1"))
+
+
+def test_a_second_process_on_the_same_sweep_is_refused(mlrun):
+    mlrun("-m", "seed=1,2", *SMALL, NAMED)
+    from mlrun.run_folder import RunFolder
+
+    with locked(RunFolder(Path("sweep"))):
+        answer = mlrun("resume", "sweep")
+    assert answer.code == 2
+    assert "another process is training in sweep" in answer.err
+
+
+def test_ctrl_c_says_how_to_go_on(mlrun, monkeypatch):
+    write_down = record.Record.epoch
+
+    def stop(self: Any, learner: Any, progress: Any, row: Any) -> None:
+        write_down(self, learner, progress, row)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(record.Record, "epoch", stop)
+        answer = mlrun("-m", "seed=1,2", *SMALL, NAMED)
+    assert answer.code == 130
+    assert "to go on: mlrun resume sweep" in answer.err
+    assert mlrun("resume", "sweep").code == 0
+    assert statuses() == [DONE, DONE]
+
+
+def test_two_sweeps_in_the_same_second_have_two_folders(mlrun):
+    words = [sys.executable, "-m", "mlrun", "-m", "seed=1,2", *SMALL]
+    both = [subprocess.Popen(words, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    assert len([*Path("outputs").glob("*/*/summary.csv")]) == 2
+
+
+# --- the journal ---
+
+
+def test_a_line_that_was_cut_off_is_dropped(workdir):
+    journal = Journal(workdir)
+    journal.add({"job": 0, "status": QUEUED}, {"job": 1, "status": QUEUED})
+    with journal.path.open("a") as file:
+        file.write('{"job": 1, "stat')
+    assert [entry.status for entry in journal.read().values()] == [QUEUED, QUEUED]
+    journal.add({"job": 1, "status": DONE})
+    assert [entry.status for entry in journal.read().values()] == [QUEUED, DONE]
+
+
+@pytest.mark.parametrize("line", ["nonsense", "[]", '{"job": "0"}', '{"job": 0, "status": "odd"}'])
+def test_a_damaged_journal_is_told(workdir, line):
+    journal = Journal(workdir)
+    journal.path.write_text(line + "\n")
+    with pytest.raises(MlrunError, match="is damaged"):
+        journal.read()
+
+
+def _write(folder: Path, first: int) -> None:
+    for job in range(first, first + 50):
+        Journal(folder).add({"job": job, "status": QUEUED}, {"job": job, "status": DONE})
+
+
+def test_eight_processes_write_one_journal(workdir):
+    with ProcessPoolExecutor(8) as pool:
+        list(pool.map(_write, [workdir] * 8, range(0, 400, 50)))
+    assert [entry.status for entry in Journal(workdir).read().values()] == [DONE] * 400
+
+
+# --- the summary ---
+
+
+def entries(scores: dict[str, list[float]]) -> list[Entry]:
+    """A setting's scores, one for each seed."""
+    trainer = {"monitor": "valid/mse", "mode": "auto"}
+    found: list[Entry] = []
+    for lr, values in scores.items():
+        for seed, score in enumerate(values):
+            config = {"seed": seed, "task": "covid", "trainer": trainer}
+            words = (f"optimizer.lr={lr}", f"seed={seed}")
+            found.append(Entry(len(found), DONE, words, config, {}, "", score))
+    return found
+
+
+def test_seeds_are_repetitions_and_ranks_are_by_mean():
+    found = entries({"1": [3.0, 1.0, 5.0], "2": [2.0, 2.0, 2.0]})
+    best, other = ranked(settings_of(found, ["optimizer.lr", "seed"]))
+    assert (best.overrides, best.mean, best.deviation) == (("optimizer.lr=2",), 2.0, 0.0)
+    assert (other.mean, other.deviation, other.best_job.job) == (3.0, 2.0, 1)
+
+
+def test_whether_first_and_second_differ_is_tested_over_the_same_seeds():
+    noise = [0.0, 4.0, 8.0, 2.0, 6.0]
+    alike = entries({"1": noise, "2": [1.0, 3.0, 9.0, 1.0, 6.5]})
+    apart = entries({"1": noise, "2": [1.0, 5.1, 8.9, 3.0, 7.0]})
+    for found, differ in ((alike, False), (apart, True)):
+        test, chance = difference(*settings_of(found, ["optimizer.lr", "seed"])) or ("", 1.0)
+        assert test == "paired t-test over 5 seeds"
+        assert (chance < 0.05) is differ
+
+
+def test_the_table_ranks_names_the_best_run_and_what_to_type(mlrun):
+    answer = mlrun("-m", "optimizer.lr=0.001,0.01", "seed=1,2", "debug=smoke", NAMED)
+    assert answer.code == 0
+    lines = answer.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    told = json.loads(Path("sweep/sweep.json").read_text())
+    first = told["ranking"][0]
+    assert first["count"] == 2
+    assert first["mean"] <= told["ranking"][1]["mean"]
+    best = f"sweep/{first['best_job']}"
+    assert f"best run     {best}" in lines
+    assert f"again        mlrun rerun {best}" in lines
+    assert f"new rows     mlrun predict {best} --input FILE" in lines
+    assert "summary      sweep/summary.csv" in lines
+
+
+# --- Hydra's other launchers and sweepers ---
+
+
+@pytest.mark.parametrize("other", ["hydra/launcher=basic", "hydra/sweeper=basic"])
+def test_other_launchers_and_sweepers_leave_the_same_sweep(mlrun, other):
+    words = ("-m", "optimizer.lr=0.001,0.01", "seed=1,2", *SMALL)
+    assert mlrun(*words, "hydra.sweep.dir=ours").code == 0
+    assert mlrun(*words, other, NAMED).code == 0
+    assert Path("sweep/summary.csv").read_bytes() == Path("ours/summary.csv").read_bytes()
+    for job in map(str, range(4)):
+        assert_same_run(Path("ours", job), Path("sweep", job))

@@ -489,7 +489,8 @@ def test_a_failing_job_stops_no_other_and_is_reported_with_its_number(mlrun):
     assert answer.code == 1
     assert "error: job 1 (loss=cross_entropy debug=smoke) failed: CrossEntropyLoss" in answer.err
     (sweep,) = Path("outputs").glob("*/*_sweep")
-    assert sorted(path.name for path in sweep.iterdir() if path.is_dir()) == ["0", "2"]
+    found = {path.name: record(path)["status"] for path in sweep.iterdir() if path.is_dir()}
+    assert found == {"0": "done", "1": "failed", "2": "done"}
 
 
 def test_a_mistake_in_a_sweep_is_refused_before_any_job(mlrun):

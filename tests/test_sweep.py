@@ -111,7 +111,7 @@ def test_failures_of_every_kind_stop_no_other_and_are_told_in_the_end_and_in_the
     assert "3 failed" in answer.out
     for job in (1, 2, 3):
         error = table()[job]["error"]
-        assert error.replace("\n", " ")[:40] in answer.out
+        assert error.replace("\n", " ")[:40] in answer.err
         assert error[:40] in Path(f"sweep/{job}/run.log").read_text()
         assert open_run(f"sweep/{job}").record["status"] in ("failed", "diverged")
 

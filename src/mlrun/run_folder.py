@@ -157,18 +157,23 @@ def open_run(path: str | Path) -> RunFolder:
     if not folder.is_dir():
         siblings = [p.name for p in folder.parent.iterdir()] if folder.parent.is_dir() else []
         raise MlrunError(f"no run folder {folder}.{did_you_mean(folder.name, siblings)}")
+    if is_sweep(folder):
+        raise MlrunError(f"{folder} is a sweep, not a run{_runs_in(folder)}")
     if not file.is_file() and (folder / ".lock").is_file():
         raise MlrunError(f"{folder}: the run ended before it began to train; start it again")
     if not file.is_file():
-        found = [*folder.glob("*/run.json"), *folder.glob("*/*/run.json")]
-        inside = sorted(str(path.parent.relative_to(folder)) for path in found)
-        choices = f"; there are runs in it: {', '.join(inside[:6])}" if inside else ""
-        raise MlrunError(f"{folder} is not a run folder: it has no run.json{choices}")
+        raise MlrunError(f"{folder} is not a run folder: it has no run.json{_runs_in(folder)}")
     _refuse_links(folder)
     record = read_json(file)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise MlrunError(f"{file}: not of format {FORMAT}, the one this mlrun reads")
     return RunFolder(folder, record)
+
+
+def _runs_in(folder: Path) -> str:
+    found = [*folder.glob("*/run.json"), *folder.glob("*/*/run.json")]
+    inside = sorted(str(path.parent.relative_to(folder)) for path in found)
+    return f"; there are runs in it: {', '.join(inside[:6])}" if inside else ""
 
 
 def is_sweep(path: Path) -> bool:

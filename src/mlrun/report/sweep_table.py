@@ -18,18 +18,18 @@ WIDTH = 80
 
 
 def show_end(sweep: Sweep, ranking: Sequence[Setting], *, quiet: bool) -> None:
-    """The top settings, the best run and its commands, then every failure.
+    """Every failure; the top settings, the best run and its commands.
 
-    With `quiet` the sweep folder alone.
+    With `quiet` the failures and the sweep folder alone.
     """
+    failed = [entry for entry in sweep.journal.read().values() if entry.status == FAILED]
+    _show_failures(failed, sweep.path, RichConsole(highlight=False, soft_wrap=True, stderr=True))
     out = RichConsole(highlight=False, soft_wrap=True)
     if quiet:
         out.print(str(sweep.path))
         return
     for task in dict.fromkeys(setting.task for setting in ranking):
         _show_task([setting for setting in ranking if setting.task == task], sweep.path, out)
-    failed = [entry for entry in sweep.journal.read().values() if entry.status == FAILED]
-    _show_failures(failed, sweep.path, out)
     out.print(f"summary      {sweep.path / 'summary.csv'}")
     out.print(f"sweep folder {sweep.path}")
 
@@ -73,9 +73,7 @@ def _show_difference(first: Setting, second: Setting, out: RichConsole) -> None:
 
 
 def _show_failures(failed: Sequence[Entry], folder: Path, out: RichConsole) -> None:
-    if failed:
-        out.print(f"{len(failed)} failed:")
     for entry in failed:
         words = one_line(" ".join(entry.overrides))
-        out.print(f"  job {entry.job} ({words}): {one_line(entry.error)}")
-        out.print(f"    {folder / entry.folder / 'run.log'}")
+        out.print(f"error: job {entry.job} ({words}) failed: {one_line(entry.error)}")
+        out.print(f"       {folder / entry.folder / 'run.log'}")

@@ -5,7 +5,9 @@ the class they name, in `build.py`. Nothing in here imports torch or pandas. The
 not frozen because Hydra writes overrides into them while it composes.
 """
 
+import json
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -131,15 +133,23 @@ def settings_of(config: DictConfig) -> Settings:
     try:
         resolved: Any = OmegaConf.to_container(config, resolve=True)
         fixed = {name: resolved[name] for name in names}
-        settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Settings), fixed))
+        settings = _typed(json.dumps(fixed))
     except ConfigKeyError as error:
         known = [str(key) for key in error.parent_node] if error.parent_node else []
         where = str(error.full_key)
         raise MlrunError(f"unknown key '{where}'.{did_you_mean(str(error.key), known)}") from error
     except OmegaConfBaseException as error:
         raise MlrunError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from error
-    assert isinstance(settings, Settings)
     _check_ranges(settings)
+    return settings
+
+
+@cache  # most jobs of a sweep differ in something else
+def _typed(fixed: str) -> Settings:
+    """As the dataclasses want it; shared, so not to be changed."""
+    values = json.loads(fixed)
+    settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Settings), values))
+    assert isinstance(settings, Settings)
     return settings
 
 

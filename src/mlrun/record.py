@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf._utils import OmegaConfDumper
 
 from mlrun.checkpoint import Checkpoints, State
 from mlrun.config import Settings
@@ -116,13 +118,26 @@ def begin(
 
 def write_for_people(run: RunFolder, config: DictConfig, overrides: Sequence[str]) -> None:
     """config.yaml and .hydra/: what was asked for, unresolved; never read again."""
-    asked = OmegaConf.create(hide(OmegaConf.to_container(config)))
-    text = redact(OmegaConf.to_yaml(asked)).encode()
+    text = _yaml(hide(OmegaConf.to_container(config)))
     write_atomically(run.config, text)
     (run.path / ".hydra").mkdir(exist_ok=True)
     write_atomically(run.path / ".hydra" / "config.yaml", text)
-    overridden = redact(OmegaConf.to_yaml(OmegaConf.create(hide_in_words(overrides))))
-    write_atomically(run.path / ".hydra" / "overrides.yaml", overridden.encode())
+    write_atomically(run.path / ".hydra" / "overrides.yaml", _yaml(hide_in_words(overrides)))
+
+
+def _yaml(value: Any) -> bytes:
+    """As OmegaConf.to_yaml writes it, in a fraction of the time."""
+    text = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False
+    )
+    return redact(text).encode()
+
+
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """Puts in quotes what would be read as something else than a text."""
+
+
+_Dumper.add_representer(str, OmegaConfDumper.str_representer)
 
 
 class Record:

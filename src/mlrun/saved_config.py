@@ -4,6 +4,7 @@ What is recorded are plain values, every reference resolved, so that opening a r
 looks up nothing, whoever wrote it. Secrets and texts from the environment are left out.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,10 +25,10 @@ _PLACES = ("paths.", "data.dir", "data.train", "data.test")
 def for_the_record(config: DictConfig) -> dict[str, Any]:
     """The configuration as plain values without secrets; a value that is ??? stays so."""
     raw = OmegaConf.to_container(config)
-    without_lookups = OmegaConf.create(_each_text(raw, _stand_in))
-    marked = OmegaConf.to_container(without_lookups, resolve=True)
     resolved = OmegaConf.to_container(config, resolve=True)
-    return _recordable(resolved, marked, "", secrets())  # type: ignore[no-any-return]
+    references = {key: text for key, text in _leaves(raw) if "${" in str(text)}
+    looked_up = _looked_up(json.dumps(references), raw)
+    return _recordable(resolved, looked_up, "", secrets())  # type: ignore[no-any-return]
 
 
 def check_lookups(config: DictConfig) -> None:
@@ -38,12 +39,11 @@ def check_lookups(config: DictConfig) -> None:
     Raises:
         MlrunError: with the setting.
     """
-    raw = dict(_leaves(OmegaConf.to_container(config)))
-    for key, value in _leaves(OmegaConf.to_container(config, resolve=True)):
-        text = raw.get(key)
-        if not isinstance(value, str) or not isinstance(text, str) or not _LOOKUP.search(text):
+    for key, text in _leaves(OmegaConf.to_container(config)):
+        known = is_secret(key) or (key.startswith(_PLACES) and not is_secret(str(text)))
+        if known or not isinstance(text, str) or not _LOOKUP.search(text):
             continue
-        if not (is_secret(key) or (key.startswith(_PLACES) and not is_secret(text))):
+        if isinstance(OmegaConf.select(config, key), str):
             raise MlrunError(f"{key}={text}: a text from outside is not recorded: write it out")
 
 
@@ -115,9 +115,26 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping | list):
         entries = value.items() if isinstance(value, Mapping) else enumerate(value)
         for key, entry in entries:
-            yield from _leaves(entry, f"{name}.{key}" if name else str(key))
+            yield from _leaves(entry, _joined(name, key))
     else:
         yield name, value
+
+
+_found: dict[str, frozenset[str]] = {}  # which keys come from a lookup follows from these alone
+
+
+def _looked_up(references: str, raw: Any) -> frozenset[str]:
+    """The keys whose texts come from a lookup, themselves or through what they refer to.
+
+    Args:
+        references: the keys that refer to something, with their texts.
+        raw: the configuration, unresolved.
+    """
+    if references not in _found:
+        marked = OmegaConf.create(_each_text(raw, _stand_in))
+        leaves = _leaves(OmegaConf.to_container(marked, resolve=True))
+        _found[references] = frozenset(key for key, text in leaves if _STAND_IN in str(text))
+    return _found[references]
 
 
 def _each_text(value: Any, change: Callable[[str], str]) -> Any:
@@ -132,14 +149,15 @@ def _stand_in(text: str) -> str:
     return _STAND_IN if _LOOKUP.search(text) else text
 
 
-def _recordable(value: Any, marked: Any, name: str, hidden: Sequence[str]) -> Any:
-    """`marked` is the same value with a stand-in for whatever was looked up."""
-    if isinstance(value, dict) and isinstance(marked, dict):
-        return {k: _recordable(v, marked.get(k), f"{name}.{k}", hidden) for k, v in value.items()}
-    if isinstance(value, list) and isinstance(marked, list):
-        pairs = zip(value, marked, strict=True)
-        return [_recordable(entry, mark, name, hidden) for entry, mark in pairs]
-    looked_up = isinstance(marked, str) and _STAND_IN in marked
+def _recordable(value: Any, looked_up: frozenset[str], name: str, hidden: Sequence[str]) -> Any:
+    if isinstance(value, dict | list):
+        entries = value.items() if isinstance(value, dict) else enumerate(value)
+        found = {k: _recordable(v, looked_up, _joined(name, k), hidden) for k, v in entries}
+        return found if isinstance(value, dict) else [*found.values()]
     if isinstance(value, bool | int | float | None):
         return value
-    return HIDDEN if looked_up or is_secret(name) else redact(str(value), hidden)
+    return HIDDEN if name in looked_up or is_secret(name) else redact(str(value), hidden)
+
+
+def _joined(name: str, key: Any) -> str:
+    return f"{name}.{key}" if name else str(key)

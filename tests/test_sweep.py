@@ -362,3 +362,25 @@ def test_other_launchers_and_sweepers_leave_the_same_sweep(mlrun, other):
     assert Path("sweep/summary.csv").read_bytes() == Path("ours/summary.csv").read_bytes()
     for job in map(str, range(4)):
         assert_same_run(Path("ours", job), Path("sweep", job))
+
+
+# --- before it begins ---
+
+
+def test_a_dry_run_tells_what_a_sweep_would_be_and_makes_nothing(mlrun):
+    words = ("optimizer.lr=0.001,0.01", "seed=range(3)", "model.dropout=0,2", "debug=smoke")
+    answer = mlrun("-m", *words, "--dry-run")
+    assert answer.code == 2
+    lines = answer.out.splitlines()
+    assert lines[:2] == ["12 jobs", "  optimizer.lr: 0.001, 0.01"]
+    assert "  seed: 0, 1, 2 (repetitions)" in lines
+    assert "1 groups, trained one after another" in lines
+    assert "6 would fail: model.dropout=2: must be at least 0 and below 1" in answer.out
+    assert answer.err == "error: 6 of the 12 jobs would fail\n"
+    assert not Path("outputs").exists()
+
+
+def test_a_dry_run_is_of_a_sweep(mlrun):
+    answer = mlrun("seed=1", "--dry-run")
+    assert answer.code == 2
+    assert "--dry-run goes with -m" in answer.err

@@ -24,11 +24,12 @@ mlrun {__version__}: train a model that a configuration describes.
   mlrun [OVERRIDES]           train; e.g. mlrun task=covid model=mlp optimizer.lr=3e-3
   mlrun seeds=8 folds=5       that many members at once; their mean predicts
   mlrun -m [OVERRIDES]        one run per combination; e.g. mlrun -m task=covid seed=0,1,2
+                              [--dry-run]: what it would be
   mlrun evaluate RUN          score a run folder's model  [--input FILE]
   mlrun predict RUN           write its predictions       [--input FILE] [--members]
   mlrun export RUN --format F one file for another program: onnx, torch_export or safetensors
   mlrun show RUN              what it is, how it went, what a new file must have
-  mlrun resume RUN            go on after a stop or a crash, exactly  [trainer.epochs=N]
+  mlrun resume RUN|SWEEP      go on after a stop or a crash, exactly  [trainer.epochs=N]
   mlrun rerun RUN             train it again: identical, or where and why not
   mlrun ls [GROUP]            what there is to choose from: {", ".join(GROUPS)}
   mlrun --cfg job [OVERRIDES] print the composed configuration and stop

@@ -32,6 +32,7 @@ from mlrun.errors import JobsFailed, MlrunError, did_you_mean
 from mlrun.interrupt import Interrupted
 from mlrun.run_folder import claim, claim_exactly
 from mlrun.secrecy import hide_in_text
+from mlrun.sweep import only_told
 
 # OmegaConf reads YAML with yaml.SafeLoader; this one is the same, in C.
 yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -84,6 +85,7 @@ def run_hydra(arguments: Sequence[str]) -> int:
         with _no_empty_folder(), allowing(allow):
             return _job(config, [*arguments, *allow_words(allow)], outcome)
 
+    arguments = _without_dry_run(arguments)
     _check_flags(arguments)
     flags = [word for word in arguments if word in ("-m", "--multirun")]
     arguments = [*flags, *(word for word in arguments if word not in flags)]  # as argparse wants
@@ -115,6 +117,15 @@ def _without_secrets(command: Callable[[], Any]) -> None:
     with redirect_stdout(io.StringIO()) as text:
         command()
     print(hide_in_text(text.getvalue()), end="")  # noqa: T201
+
+
+def _without_dry_run(arguments: Sequence[str]) -> list[str]:
+    """The arguments without `--dry-run`; whether it was there is noted."""
+    left = [word for word in arguments if word != "--dry-run"]
+    if len(left) < len(arguments) and not {"-m", "--multirun"} & {*left}:
+        raise MlrunError("--dry-run goes with -m; --cfg job shows what one run would be")
+    only_told.set(len(left) < len(arguments))
+    return left
 
 
 def _check_flags(arguments: Sequence[str]) -> None:

@@ -103,7 +103,7 @@ def train_together(
     ):
         by_member = {id(member): task for member, task in zip(members, tasks, strict=True)}
         under_way = {key: _UnderWay(task, stack) for key, task in by_member.items()}
-        engine, outputs = _engine(members, first.engine), first.trained.outputs_of
+        engine, outputs = engine_for(members, first.engine), first.trained.outputs_of
         for results in fit(members, engine, outputs, stop=stop_if_asked):
             for member, row in results:
                 one = under_way[id(member)]
@@ -153,7 +153,7 @@ class _UnderWay:
         return Diverged(self._diverged) if self._diverged else None
 
 
-def _engine(members: Sequence[Member], engine: Engine) -> Engine:
+def engine_for(members: Sequence[Member], engine: Engine) -> Engine:
     """For several members what the engine is for one."""
     if engine.name == "native" or len(members) == 1:
         return engine

@@ -1,1 +1,5 @@
 """Sweeps: many runs from one command, in a folder that can be resumed and read."""
+
+from contextvars import ContextVar
+
+only_told = ContextVar("--dry-run: say what the sweep would be, and make nothing", default=False)

@@ -17,7 +17,9 @@ from mlrun.errors import JobsFailed, MlrunError
 from mlrun.interrupt import Interrupted
 from mlrun.report.sweep_progress import SweepProgress
 from mlrun.report.sweep_table import show_end
+from mlrun.sweep import only_told
 from mlrun.sweep.carry_out import Jobs
+from mlrun.sweep.dry_run import tell
 from mlrun.sweep.folder import Sweep, at_work, begin, claim_sweep, open_sweep, queue
 from mlrun.sweep.journal import DONE, Entry
 from mlrun.sweep.points import Composer, Point
@@ -37,6 +39,9 @@ def sweep(
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
     [jobs] = BasicSweeper.split_arguments(overrides, None)
     points = Composer(loader, config).points(jobs, 0)
+    if only_told.get():
+        tell(points)
+        return
     opened = _new(config, points)
     with concluded(opened, quiet=points[0].settings.quiet), at_work(opened):
         if is_ours(launcher):

@@ -1,0 +1,83 @@
+"""`mlrun -m … --dry-run`: what a sweep would be, found out without making anything."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console as RichConsole
+
+from mlrun.engine import Progress
+from mlrun.errors import MlrunError, one_line
+from mlrun.loop import fit
+from mlrun.report.console import duration, logged_to
+from mlrun.run_folder import RunFolder
+from mlrun.sweep.carry_out import alike
+from mlrun.sweep.points import Point, swept
+from mlrun.sweep.prepared import Prepared
+from mlrun.together import Task, engine_for, in_groups
+
+EPOCHS = 3  # are trained of each kind of job, to see how long they take
+
+
+def tell(points: Sequence[Point]) -> None:
+    """Print how many jobs, what they differ in, their groups, the time they may take.
+
+    Raises:
+        MlrunError: jobs would fail.
+    """
+    out = RichConsole(highlight=False, soft_wrap=True)
+    out.print(f"{len(points)} jobs")
+    for key in swept(points):
+        words = dict.fromkeys(word for point in points for word in point.overrides)
+        values = [word.partition("=")[2] for word in words if word.partition("=")[0] == key]
+        repeated = " (repetitions)" if key == "seed" else ""
+        out.print(f"  {key}: {one_line(', '.join(values))}{repeated}")
+    failures: dict[str, list[int]] = {}
+    groups, seconds = 0, 0.0
+    rates: dict[str, float] = {}
+    with logged_to(Path(os.devnull)):
+        for group in in_groups(_tasks(points, failures), alike=alike):
+            groups += 1
+            kind = f"{group[0].job.engine.name} {group[0].job.recorded['model']['_target_']}"
+            if kind not in rates:
+                rates[kind] = _seconds(group) / (EPOCHS * sum(map(_work, group)))
+            epochs = max(task.job.settings.trainer.epochs for task in group)
+            seconds += rates[kind] * epochs * sum(map(_work, group))
+    out.print(f"{groups} groups, trained one after another")
+    out.print(f"about {duration(seconds)} here, if no job stops early")
+    for reason, jobs in failures.items():
+        named = ", ".join(map(str, jobs[:8])) + (" …" if len(jobs) > 8 else "")
+        out.print(f"{len(jobs)} would fail: {one_line(reason)} (jobs {named})")
+    out.print("nothing was made")
+    if failures:
+        failing = sum(map(len, failures.values()))
+        raise MlrunError(f"{failing} of the {len(points)} jobs would fail")
+
+
+def _tasks(points: Sequence[Point], failures: dict[str, list[int]]) -> Iterator[Task]:
+    prepared = Prepared()
+    for point in points:
+        try:
+            job = prepared.job(point)
+        except Exception as error:
+            failures.setdefault(str(error), []).append(point.number)
+        else:
+            yield Task(RunFolder(Path(point.folder)), job, Progress(), None)
+
+
+def _work(task: Task) -> float:
+    """What an epoch's time grows with, among jobs of a kind."""
+    weights = sum(p.numel() for p in task.job.learner.model.parameters())
+    return float(len(task.job.dataset.train) * weights)
+
+
+def _seconds(group: Sequence[Task]) -> float:
+    """What some epochs of a group take; the first ones are computed to warm up."""
+    features = {id(task.job.dataset): task.job.features() for task in group}
+    members = [task.job.member(features[id(task.job.dataset)], Progress()) for task in group]
+    members = [replace(m, trainer=replace(m.trainer, epochs=2 * EPOCHS)) for m in members]
+    engine, outputs = engine_for(members, group[0].job.engine), group[0].job.trained.outputs_of
+    ends = [time.perf_counter() for _ in fit(members, engine, outputs)]
+    return ends[-1] - ends[min(EPOCHS, len(ends)) - 1] if len(ends) > EPOCHS else ends[-1] - ends[0]

@@ -15,6 +15,7 @@ from typing import IO, Any, NoReturn
 import torch
 from matplotlib.figure import Figure
 
+import mlrun.autograd
 import mlrun.checkpoint
 import mlrun.loop
 import mlrun.report.plots
@@ -22,7 +23,10 @@ import mlrun.report.tensorboard
 import mlrun.resume
 import mlrun.run_folder
 import mlrun.train
+from mlrun.autograd import Autograd
 from mlrun.cli import main
+from mlrun.native.course import Course
+from mlrun.native.engine import Native
 
 Reached = Callable[[], bool]  # whether this is the time to die
 Patch = Callable[[Reached], None]  # makes one place die
@@ -70,6 +74,16 @@ def after(owner: Any, name: str, when: Callable[..., bool] = always) -> Patch:
             return result
 
         setattr(owner, name, patched)
+
+    return patch
+
+
+def either(*patches: Patch) -> Patch:
+    """Any of these places, counted together."""
+
+    def patch(reached: Reached) -> None:
+        for one in patches:
+            one(reached)
 
     return patch
 
@@ -144,10 +158,11 @@ POINTS: dict[str, Patch] = {
     "run.json-renamed": after(Path, "replace", to("run.json")),
     # while it trains
     "before-training": before(mlrun.train, "learn"),
-    "before-an-epoch": before(mlrun.loop, "train_epoch"),
-    "between-gradient-and-step": before(mlrun.loop, "_clip"),
-    "within-an-optimizer-step": before(torch.Tensor, "addcdiv_"),  # some weights moved, some not
-    "while-validating": before(mlrun.loop, "evaluate"),
+    "before-an-epoch": either(before(Native, "train_epoch"), before(Autograd, "train_epoch")),
+    "between-gradient-and-step": before(mlrun.autograd, "_clip"),
+    "before-the-kernels-numbers-are-torchs": before(Course, "take"),
+    "some-of-the-kernels-numbers-are-torchs": before(torch.Tensor, "fill_"),  # not Adam's counters
+    "while-validating": before(mlrun.loop, "_keep_score"),
     # metrics.csv and TensorBoard: they grow
     "half-of-the-first-metrics.csv": half(".metrics.csv.*.tmp"),
     "half-a-row-of-metrics.csv": half("metrics.csv"),

@@ -55,7 +55,7 @@ def die_at(point: str, *arguments: str) -> None:
 
 
 # Fault: each a way to get there. "NAME:3" dies the third time that point of die_at.py is reached;
-# what follows a " > " is where the resumed run dies in its turn.
+# what follows a " > " is where the resumed run dies in its turn; "JOB@" chooses the job.
 CHOSEN = {
     "kill -9 before the first epoch": [
         "run.json-renamed",
@@ -65,8 +65,9 @@ CHOSEN = {
     ],
     "kill -9 within an epoch": [
         "before-an-epoch:4",
-        "between-gradient-and-step:10",
-        "within-an-optimizer-step:61",
+        "mnist_cnn@between-gradient-and-step:10",
+        "covid@before-the-kernels-numbers-are-torchs:4",
+        "phone_price@some-of-the-kernels-numbers-are-torchs:21",
         "while-validating:3",
     ],
     "kill -9 while metrics.csv or TensorBoard's file is written": [
@@ -125,6 +126,7 @@ def chosen() -> Iterator[object]:
             marks = [pytest.mark.fault(fault, SAME)]
             marks += [] if way in FAST else [pytest.mark.slow]
             job = "phone_price" if way in FAST else next(jobs)
+            job, _, way = way.rpartition("@") if "@" in way else (job, "", way)
             yield pytest.param(job, way, marks=marks, id=f"{job}-{way}")
 
 

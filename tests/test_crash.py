@@ -67,7 +67,7 @@ CHOSEN = {
         "before-an-epoch:4",
         "mnist_cnn@between-gradient-and-step:10",
         "covid@before-the-kernels-numbers-are-torchs:4",
-        "phone_price@some-of-the-kernels-numbers-are-torchs:21",
+        "covid@some-of-the-kernels-numbers-are-torchs:9",
         "while-validating:3",
     ],
     "kill -9 while metrics.csv or TensorBoard's file is written": [

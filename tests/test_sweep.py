@@ -90,6 +90,8 @@ def test_a_point_is_composed_as_hydra_composes_it(words, mlrun, monkeypatch):
 
     def look(self: Composer, jobs: Any, first: int) -> Any:
         loader, master = self._loader, self._master
+        assert loader is not None
+        assert master is not None
         composed["ours"] = OmegaConf.to_container(self.compose(words))
         theirs: Any = OmegaConf.to_container(loader.load_sweep_config(master, list(words)))
         composed["theirs"] = {key: theirs[key] for key in theirs if key != "hydra"}
@@ -146,6 +148,7 @@ def test_the_first_failure_ends_the_sweep_on_request(mlrun):
     [
         ("model=mlp,mpl", "Did you mean 'mlp'?"),
         ("optimizer.lrr=1,2", "Did you mean 'lr'?"),
+        ("optimizer.lr=interval(0,1)", "no values; hydra/sweeper=optuna searches it"),
         ("trainer.epochs=3,0", "job 1 (trainer.epochs=0): trainer.epochs=0: must be at least 1"),
     ],
 )
@@ -384,3 +387,90 @@ def test_a_dry_run_is_of_a_sweep(mlrun):
     answer = mlrun("seed=1", "--dry-run")
     assert answer.code == 2
     assert "--dry-run goes with -m" in answer.err
+
+
+# --- searches ---
+
+SEARCH = ("-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=10", "hydra.sweeper.n_jobs=4")
+SPACE = (
+    "optimizer.lr=tag(log,interval(1e-4,1e-1))",
+    "model.hidden=[4],[4,4]",
+    "optimizer=adamw,sgd",
+    "trainer.batch_size=range(64,257,64)",
+    "trainer.accumulate=int(interval(1,3))",
+)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes"])
+def test_a_search_draws_from_its_space(mlrun, sampler):
+    assert mlrun(*SEARCH, f"hydra.sweeper.sampler={sampler}", *SPACE, *SMALL, NAMED).code == 0
+    rows = table()
+    assert len(rows) == 10
+    assert all(1e-4 <= float(row["optimizer.lr"]) <= 1e-1 for row in rows)
+    assert {row["trainer.batch_size"] for row in rows} <= {"64", "128", "192", "256"}
+    assert {row["model.hidden"] for row in rows} == {"[4]", "[4,4]"}
+    assert len({row["optimizer.lr"] for row in rows}) == 10
+
+
+def test_a_grid_search_ends_when_all_is_tried(mlrun):
+    space = ("optimizer.lr=0.001,0.01", "optimizer=adamw,sgd")
+    assert mlrun(*SEARCH, "hydra.sweeper.sampler=grid", *space, *SMALL, NAMED).code == 0
+    found = {(row["optimizer.lr"], row["optimizer"]) for row in table()}
+    assert len(table()) == len(found) == 4
+
+
+def test_failed_trials_do_not_end_a_search(mlrun):
+    space = ("loss=mse,cross_entropy", "optimizer.lr=interval(0.001,0.01)")
+    assert mlrun(*SEARCH, *space, *SMALL, NAMED).code == 1
+    assert len(statuses()) == 10
+    assert {*statuses()} == {DONE, FAILED}
+
+
+@pytest.mark.parametrize("crash", ["while training", "before the first job", "before it is told"])
+def test_a_search_that_crashed_goes_on_as_it_would_have(mlrun, monkeypatch, crash):
+    from mlrun.sweep import search
+
+    assert mlrun(*SEARCH, *SPACE, *SMALL, "hydra.sweep.dir=whole").code == 0
+    write_down = record.Record.epoch
+
+    def die_at_6(self: Any, learner: Any, progress: Any, row: Any) -> None:
+        write_down(self, learner, progress, row)
+        if self._run.path.name == "6" and progress.epoch == 2:
+            raise Crash
+
+    def die_when(method: Any, number: int) -> Any:
+        def died(self: Any, trials: Any, *others: Any) -> Any:
+            if trials == number or (isinstance(trials, dict) and number in trials):
+                raise Crash
+            return method(self, trials, *others)
+
+        return died
+
+    with monkeypatch.context() as patched:
+        if crash == "while training":
+            patched.setattr(record.Record, "epoch", die_at_6)
+        elif crash == "before the first job":
+            patched.setattr(search._Search, "_carry_out", die_when(search._Search._carry_out, 6))
+        else:
+            patched.setattr(search._Search, "_tell", die_when(search._Search._tell, 6))
+        with pytest.raises(Crash):
+            mlrun(*SEARCH, *SPACE, *SMALL, NAMED)
+    assert mlrun("resume", "sweep").code == 0
+    assert Path("sweep/summary.csv").read_bytes() == Path("whole/summary.csv").read_bytes()
+    assert "nothing left" not in mlrun("resume", "sweep").err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "nothing to search: name ranges"),
+        (("optimizer.lr=tag(log,interval(0,1))",), "optimizer.lr=tag(log,interval(0,1)): "),
+        (("hydra.sweeper.sampler=tpa", "seed=1,2"), "hydra.sweeper.sampler=tpa: tpe, random"),
+        (("hydra.sweeper.n_jobs=0", "seed=1,2"), "hydra.sweeper.n_jobs=0: must be at least 1"),
+    ],
+)
+def test_a_search_without_sense_is_refused_before_anything_is_made(mlrun, words, told):
+    answer = mlrun("-m", "hydra/sweeper=optuna", *words)
+    assert answer.code == 2
+    assert told in answer.err
+    assert not Path("outputs").exists()

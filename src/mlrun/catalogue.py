@@ -14,6 +14,7 @@ GROUPS = (
     "trainer",
     "experiment",
     "debug",
+    "hparams",
 )
 _here = Path(__file__).resolve().parent
 # Inside the wheel conf/ lies in the package; in a checkout at the top of the repository.

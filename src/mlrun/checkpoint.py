@@ -105,7 +105,7 @@ class _Copy:
         originals: list[torch.Tensor] = []
         self._taken = _without_tensors(state, originals)
         same = len(originals) == len(self._originals) and all(map(is_, originals, self._originals))
-        if same:
+        if same and originals:
             torch._foreach_copy_(self._copies, originals)
         else:
             self._copies = [tensor.detach().clone() for tensor in originals]

@@ -31,6 +31,16 @@ def for_the_record(config: DictConfig) -> dict[str, Any]:
     return _recordable(resolved, looked_up, "", secrets())  # type: ignore[no-any-return]
 
 
+def with_references(config: DictConfig) -> dict[str, Any]:
+    """`for_the_record`, but what refers to another setting goes on doing so."""
+    values = for_the_record(config)
+    marked = OmegaConf.create(values)
+    for key, text in _leaves(OmegaConf.to_container(config)):
+        if isinstance(text, str) and "${" in text and not _LOOKUP.search(text):
+            OmegaConf.update(marked, key, text)
+    return OmegaConf.to_container(marked)  # type: ignore[return-value]
+
+
 def check_lookups(config: DictConfig) -> None:
     """Refuse texts from the environment where they would be written down.
 
@@ -79,10 +89,15 @@ def left_out(values: Mapping[str, Any]) -> list[str]:
     return [k for k, v in _leaves(values) if v == HIDDEN and not k.startswith(_PLACES)]
 
 
-def from_the_record(values: Any, source: Path) -> DictConfig:
+def from_the_record(values: Any, source: Path, *, references: bool = False) -> DictConfig:
     """The configuration that a run folder holds, once it is known to be plain values.
 
     Hydra's own settings are dropped: they are for the process that trained.
+
+    Args:
+        values: as they were recorded.
+        source: where, for messages.
+        references: whether a value may refer to another one of the same configuration.
 
     Raises:
         MlrunError: something else, a reference, a setting that was left out, a class that may not
@@ -92,7 +107,7 @@ def from_the_record(values: Any, source: Path) -> DictConfig:
         raise MlrunError(f"{source} holds no configuration")
     try:
         for key, value in _leaves(values):
-            _refuse(key, value, source)
+            _refuse(key, value, source, references=references)
         if missing := left_out(values):
             raise MlrunError(
                 f"{source}: {missing[0]} was a secret or came from the environment and is not "
@@ -104,10 +119,11 @@ def from_the_record(values: Any, source: Path) -> DictConfig:
         raise MlrunError(f"{source} holds no configuration: {error}") from None
 
 
-def _refuse(key: str, value: Any, source: Path) -> None:
+def _refuse(key: str, value: Any, source: Path, *, references: bool) -> None:
     if not isinstance(value, str | int | float | bool | None):
         raise MlrunError(f"{source}: {key} is a {type(value).__name__}, no plain value")
-    if isinstance(value, str) and "${" in value:
+    looks_up = isinstance(value, str) and (_LOOKUP.search(value) if references else "${" in value)
+    if looks_up:
         raise MlrunError(f"{source}: {key}={value}: refused; a recorded value looks nothing up")
 
 

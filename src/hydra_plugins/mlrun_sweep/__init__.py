@@ -4,7 +4,7 @@ Hydra imports this at every start: what the two do is in mlrun.sweep and importe
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 @dataclass
 class _SweeperConf:
     _target_: str = "hydra_plugins.mlrun_sweep.MlrunSweeper"
+    params: dict[str, str] = field(default_factory=dict)  # values, beside those that are typed
 
 
 @dataclass
@@ -26,8 +27,20 @@ class _LauncherConf:
     _target_: str = "hydra_plugins.mlrun_sweep.MlrunLauncher"
 
 
-for _group, _node in (("hydra/sweeper", _SweeperConf), ("hydra/launcher", _LauncherConf)):
-    ConfigStore.instance().store(group=_group, name="mlrun", node=_node, provider="mlrun")
+@dataclass
+class _OptunaConf:
+    _target_: str = "hydra_plugins.mlrun_sweep.OptunaSweeper"
+    params: dict[str, str] = field(default_factory=dict)  # ranges, beside those that are typed
+    sampler: str = "tpe"  # tpe | random | grid | cmaes
+    n_trials: int = 64
+    n_jobs: int = 16  # trials that are trained together, before the next ones are chosen
+    seed: int = 0
+
+
+_store = ConfigStore.instance().store
+_store(group="hydra/launcher", name="mlrun", node=_LauncherConf, provider="mlrun")
+_store(group="hydra/sweeper", name="mlrun", node=_SweeperConf, provider="mlrun")
+_store(group="hydra/sweeper", name="optuna", node=_OptunaConf, provider="mlrun")
 
 
 class MlrunLauncher(Launcher):
@@ -53,6 +66,9 @@ class MlrunLauncher(Launcher):
 class MlrunSweeper(Sweeper):
     """Every combination of the values on the command line, composed and frozen before the first."""
 
+    def __init__(self, **settings: Any) -> None:
+        """Settings are read from `hydra.sweeper` when they are needed."""
+
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
@@ -69,3 +85,14 @@ class MlrunSweeper(Sweeper):
 
         setup_globals()
         return sweep(self.config, self.loader, self.launcher, arguments)
+
+
+class OptunaSweeper(MlrunSweeper):
+    """Points chosen by what those before came to."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Hydra's hook."""
+        from mlrun.sweep.search import search
+
+        setup_globals()
+        return search(self.config, self.loader, self.launcher, arguments)

@@ -18,23 +18,23 @@ class SweepProgress:
     """Jobs done, failed and running, the best score so far, the time left.
 
     Args:
-        points: all that are to be done.
+        jobs: how many there will be.
         quiet: print nothing.
     """
 
-    def __init__(self, points: Sequence[Point], *, quiet: bool) -> None:
+    def __init__(self, jobs: int, *, quiet: bool) -> None:
         self.out = RichConsole(highlight=False, soft_wrap=True, quiet=quiet)
         self.out.on_broken_pipe = mute_stdout  # type: ignore[method-assign]  # rich would exit
         self._status: dict[int, str] = {}
-        self._jobs = len(points)
-        self._epochs = sum(point.settings.trainer.epochs for point in points)
-        self._seen = dict.fromkeys((point.number for point in points), 0)
+        self._jobs = jobs
+        self._points: dict[int, Point] = {}  # those that have begun
+        self._seen: dict[int, int] = {}  # their epochs
         self._best: tuple[float, Point] | None = None
         self._started = self._shown = time.monotonic()
         self._lines = 0
         columns = (BarColumn(12), TextColumn("{task.description}"))
         self._live = Progress(*columns, console=self.out, auto_refresh=False)
-        self._task: TaskID = self._live.add_task("", total=self._epochs)
+        self._task: TaskID = self._live.add_task("", total=1.0)
 
     def __enter__(self) -> "SweepProgress":
         if self.out.is_terminal:
@@ -50,7 +50,7 @@ class SweepProgress:
         if self.out.is_terminal:
             self._refresh()
             self._live.stop()
-        elif self._lines < LINES or error is None:
+        elif self._lines < LINES:
             self.out.print(self._line())
 
     def epoch(self, numbers: Sequence[int]) -> None:
@@ -64,6 +64,7 @@ class SweepProgress:
         """A job has begun or ended."""
         self._status[point.number] = status
         if status == RUNNING:
+            self._points[point.number], self._seen[point.number] = point, 0
             return
         self._seen[point.number] = point.settings.trainer.epochs
         score = facts.get("score")
@@ -85,14 +86,13 @@ class SweepProgress:
 
     def _refresh(self) -> None:
         self._shown = time.monotonic()
-        self._live.update(
-            self._task, completed=self._share * self._epochs, description=self._line()
-        )
+        self._live.update(self._task, completed=self._share, description=self._line())
         self._live.refresh()
 
     @property
     def _share(self) -> float:
-        return sum(self._seen.values()) / max(1, self._epochs)
+        epochs = {number: p.settings.trainer.epochs for number, p in self._points.items()}
+        return sum(seen / epochs[number] for number, seen in self._seen.items()) / self._jobs
 
     def _line(self) -> str:
         ended = self._count(DONE) + self._count(FAILED)

@@ -48,9 +48,9 @@ def _show_task(ranking: Sequence[Setting], folder: Path, out: RichConsole) -> No
     for place, setting in enumerate(ranking[:TOP], start=1):
         spread = "" if setting.deviation is None else f"{setting.deviation:.3g}"
         of_seeds = [spread, str(len(setting.scores))] if repeated else []
-        words = one_line(" ".join(setting.overrides)) or f"task={setting.task}"
+        words = " ".join(map(_short, setting.overrides)) or f"task={setting.task}"
         numbers = [str(place), f"{setting.mean:.5g}", *of_seeds, str(setting.best_job.job)]
-        table.add_row(*numbers, words)
+        table.add_row(*numbers, one_line(words))
     out.print(table, soft_wrap=False, width=WIDTH)
     if len(ranking) > TOP:
         out.print(f"… and {len(ranking) - TOP} more in summary.csv")
@@ -61,6 +61,15 @@ def _show_task(ranking: Sequence[Setting], folder: Path, out: RichConsole) -> No
     out.print(f"best run     {run}")
     out.print(f"again        {shlex.join(['mlrun', 'rerun', str(run), *own])}")
     out.print(f"new rows     {shlex.join(['mlrun', 'predict', str(run)])} --input FILE")
+
+
+def _short(word: str) -> str:
+    """KEY=VALUE, a drawn number with four digits."""
+    key, equals, value = word.partition("=")
+    try:
+        return f"{key}={float(value):.4g}" if equals and len(value) > 10 else word
+    except ValueError:
+        return word
 
 
 def _show_difference(first: Setting, second: Setting, out: RichConsole) -> None:

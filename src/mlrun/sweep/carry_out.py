@@ -62,7 +62,8 @@ class Jobs:
         of_several = [p for p in points if p.settings.seeds or p.settings.folds]
         tasks = self._begun(point for point in points if point not in of_several)
         for group in in_groups(tasks, alike=alike):
-            self._train(group)
+            with logged_to(self.sweep.path / "sweep.log"):
+                self._train(group)
         for point in of_several:
             self._train_members(point)
 

@@ -23,7 +23,7 @@ from mlrun.run_folder import (
 from mlrun.saved_config import for_the_record, from_the_record, places, put_in_place
 from mlrun.secrecy import hide_in_words
 from mlrun.sweep.journal import QUEUED, Entry, Journal
-from mlrun.sweep.points import Point, swept
+from mlrun.sweep.points import Point
 
 FORMAT = 1
 
@@ -61,8 +61,23 @@ def _is_just_made(path: Path) -> bool:
     return path.is_dir() and [entry.name for entry in path.iterdir()] == ["multirun.yaml"]
 
 
-def begin(path: Path, points: Sequence[Point], *, command: Sequence[str], **facts: Any) -> Sweep:
-    """Freeze the points: from here on the sweep is what its folder says."""
+def begin(
+    path: Path,
+    points: Sequence[Point],
+    keys: Sequence[str],
+    *,
+    command: Sequence[str],
+    **facts: Any,
+) -> Sweep:
+    """Freeze the points: from here on the sweep is what its folder says.
+
+    Args:
+        path: an empty folder.
+        points: the first ones at least.
+        keys: in which they differ.
+        command: the command line.
+        facts: more for sweep.json.
+    """
     sweep = Sweep(path, {})
     queue(sweep.journal, points)
     sweep.update(
@@ -70,15 +85,14 @@ def begin(path: Path, points: Sequence[Point], *, command: Sequence[str], **fact
         status="running",
         started=_now(),
         command=shlex.join(hide_in_words(command)),
-        jobs=len(points),
-        swept=swept(points),
+        swept=list(keys),
         **facts,
     )
     return sweep
 
 
 def queue(journal: Journal, points: Sequence[Point]) -> None:
-    """Note points that are to be jobs."""
+    """Note points that are to be jobs, if there are any."""
     journal.add(*map(_queued, points))
 
 

@@ -4,10 +4,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -22,7 +24,7 @@ from mlrun.sweep.carry_out import Jobs
 from mlrun.sweep.dry_run import tell
 from mlrun.sweep.folder import Sweep, at_work, begin, claim_sweep, open_sweep, queue
 from mlrun.sweep.journal import DONE, Entry
-from mlrun.sweep.points import Composer, Point
+from mlrun.sweep.points import Composer, Point, swept
 from mlrun.sweep.summary import write_summary
 
 
@@ -36,13 +38,16 @@ def sweep(
         JobsFailed: when all else is done.
         Interrupted: Ctrl-C or SIGTERM.
     """
-    overrides = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
+    overrides = overrides_of(config, loader, arguments)
+    for override in overrides:
+        if override.is_sweep_override() and not override.is_discrete_sweep():
+            raise MlrunError(f"{override.input_line}: no values; hydra/sweeper=optuna searches it")
     [jobs] = BasicSweeper.split_arguments(overrides, None)
     points = Composer(loader, config).points(jobs, 0)
     if only_told.get():
         tell(points)
         return
-    opened = _new(config, points)
+    opened = new_sweep(config, points, points, keys=swept(points))
     with concluded(opened, quiet=points[0].settings.quiet), at_work(opened):
         if is_ours(launcher):
             carry_out(opened, points)
@@ -50,13 +55,24 @@ def sweep(
             launcher.launch(jobs, 0)
 
 
+def overrides_of(
+    config: DictConfig, loader: ConfigLoaderImpl, arguments: Sequence[str]
+) -> list[Override]:
+    """Those of `hydra.sweeper.params` and those that were typed, which count where both are."""
+    words = [f"{key}={value}" for key, value in config.hydra.sweeper.params.items()]
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides([*words, *arguments])
+    return list({override.get_key_element(): override for override in parsed}.values())
+
+
 def launch(
     config: DictConfig, loader: ConfigLoaderImpl, jobs: Sequence[Sequence[str]], first: int
 ) -> Sequence[JobReturn]:
     """A batch of jobs that a sweeper of somebody else's wants."""
     points = Composer(loader, config).points(jobs, first)
-    opened = _new(config, points) if first == 0 else open_sweep(Path(config.hydra.sweep.dir))
-    if first > 0:
+    if first == 0:
+        opened = new_sweep(config, points, points, keys=swept(points))
+    else:
+        opened = open_sweep(Path(config.hydra.sweep.dir))
         queue(opened.journal, points)
     with concluded(opened, quiet=points[0].settings.quiet, failing=False), at_work(opened):
         carry_out(opened, points)
@@ -66,9 +82,13 @@ def launch(
 
 def carry_out(opened: Sweep, points: Sequence[Point]) -> None:
     """Train the points in this process."""
-    with SweepProgress(points, quiet=points[0].settings.quiet) as progress:
-        fail_fast = points[0].settings.sweep.fail_fast
-        Jobs(opened, _command(), progress, fail_fast).carry_out(points)
+    with SweepProgress(len(points), quiet=points[0].settings.quiet) as progress:
+        jobs_of(opened, points[0], progress).carry_out(points)
+
+
+def jobs_of(opened: Sweep, first: Point, progress: SweepProgress) -> Jobs:
+    """What carries out jobs of which this is one."""
+    return Jobs(opened, command_line(), progress, first.settings.sweep.fail_fast)
 
 
 @contextmanager
@@ -98,20 +118,36 @@ def is_ours(launcher: Launcher) -> bool:
     return type(launcher).__module__ == "hydra_plugins.mlrun_sweep"
 
 
-def _new(config: DictConfig, points: Sequence[Point]) -> Sweep:
-    """A folder for the points, which Hydra learns of."""
+def new_sweep(
+    config: DictConfig,
+    like: Sequence[Point],
+    points: Sequence[Point],
+    *,
+    keys: Sequence[str],
+    **facts: Any,
+) -> Sweep:
+    """A folder for a sweep, which Hydra learns of.
+
+    Args:
+        config: the sweep's own, `hydra` included.
+        like: what the points are like, from which the folder gets its name.
+        points: those that are known.
+        keys: in which they will differ.
+        facts: for sweep.json.
+    """
     asked = OmegaConf.to_container(config.hydra.sweep, resolve=False)
     assert isinstance(asked, dict)
     own = str(asked["dir"]).startswith("${new_folder:")
     wanted = None if own else str(config.hydra.sweep.dir)
-    path = claim_sweep(points, points[0].settings.paths.outputs, wanted)
+    path = claim_sweep(like, like[0].settings.paths.outputs, wanted)
     with open_dict(config):
         config.hydra.sweep.dir = str(path)
     launcher = config.hydra.runtime.choices["hydra/launcher"]
-    return begin(path, points, command=_command(), launcher=launcher)
+    return begin(path, points, keys, command=command_line(), launcher=launcher, **facts)
 
 
-def _command() -> list[str]:
+def command_line() -> list[str]:
+    """What was typed."""
     return [*sys.argv, *allow_words(allowed_now())]
 
 

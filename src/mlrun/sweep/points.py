@@ -5,8 +5,9 @@ each combination of options; plain values are set by Hydra's own function on cop
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -37,15 +38,22 @@ class Composer:
     """Composes points as Hydra would.
 
     Args:
-        loader: Hydra's.
+        loader: Hydra's; none where all that is chosen is in `frozen`.
         master: the sweep's own configuration, `hydra` included.
+        frozen: what has been composed already, by the words that choose options.
     """
 
-    def __init__(self, loader: ConfigLoaderImpl, master: DictConfig) -> None:
+    def __init__(
+        self,
+        loader: ConfigLoaderImpl | None,
+        master: DictConfig | None,
+        frozen: Mapping[tuple[str, ...], DictConfig] = MappingProxyType({}),
+    ) -> None:
         self._loader, self._master = loader, master
         self._parser = OverridesParser.create(config_loader=loader)
         self._parsed: dict[str, Override] = {}
-        self._composed: dict[tuple[str, ...], DictConfig] = {}
+        self.composed = dict(frozen)
+        self._chosen = {word for words in frozen for word in words}
 
     def points(self, jobs: Sequence[Sequence[str]], first: int) -> list[Point]:
         """A point for each job's overrides, numbered from `first`.
@@ -67,16 +75,18 @@ class Composer:
     def compose(self, words: Sequence[str]) -> DictConfig:
         """The configuration of these overrides, without the `hydra` node."""
         parsed = [self._parse(word) for word in words]
-        plain = [override for override in parsed if self._is_plain(override)]
-        choices = tuple(o.input_line or "" for o in parsed if not self._is_plain(o))
-        if choices not in self._composed:
-            self._composed[choices] = self._from_files(choices)
-        config = copy.deepcopy(self._composed[choices])
+        plain = [override for override in parsed if self._sets_a_value(override)]
+        choices = tuple(o.input_line or "" for o in parsed if not self._sets_a_value(o))
+        if choices not in self.composed:
+            self.composed[choices] = self._from_files(choices)
+        config = copy.deepcopy(self.composed[choices])
         ConfigLoaderImpl._apply_overrides_to_config(plain, config)
         return config
 
     def _folder(self, number: int, words: Sequence[str], config: DictConfig) -> str:
         """Its number, or what `hydra.sweep.subdir` makes of it."""
+        if self._master is None:
+            return str(number)
         hydra = self._master.hydra
         if OmegaConf.to_container(hydra.sweep)["subdir"] == ".":  # type: ignore[index,call-overload]
             return str(number)
@@ -95,13 +105,20 @@ class Composer:
             self._parsed[word] = self._parser.parse_override(word)
         return self._parsed[word]
 
-    def _is_plain(self, override: Override) -> bool:
+    def is_plain(self, word: str) -> bool:
         """Whether it sets a value that is there, and chooses no file."""
+        return self._sets_a_value(self._parse(word))
+
+    def _sets_a_value(self, override: Override) -> bool:
+        if self._loader is None:
+            return override.input_line not in self._chosen
         of_a_group = self._loader.repository.group_exists(override.key_or_group)
         plain = override.type == OverrideType.CHANGE and override.package is None
         return plain and not of_a_group and not override.is_hydra_override()
 
     def _from_files(self, words: Sequence[str]) -> DictConfig:
+        assert self._loader is not None
+        assert self._master is not None
         config = self._loader.load_sweep_config(self._master, list(words))
         OmegaConf.set_readonly(config, False)
         OmegaConf.set_struct(config, False)

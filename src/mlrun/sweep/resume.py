@@ -22,10 +22,17 @@ def resume_sweep(path: Path, *, data: str | None) -> None:
         JobsFailed: jobs did.
         Interrupted: Ctrl-C or SIGTERM.
     """
+    from mlrun.sweep.search import resume_search
+
     sweep = open_sweep(path)
     with at_work(sweep):
         entries = sweep.journal.read()
         folder = data or os.environ.get("MLRUN_DATA") or str(DEFAULT_DATA)
+        if "search" in sweep.record:
+            with concluded(sweep, quiet=False):
+                sweep.update(status="running")
+                resume_search(sweep, folder)
+            return
         left = [entry for entry in entries.values() if entry.status in (QUEUED, RUNNING)]
         points = [thawed(entry, sweep.journal.path, folder) for entry in left]
         if not points:

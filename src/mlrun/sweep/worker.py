@@ -34,7 +34,7 @@ def work(config: DictConfig, hydra: DictConfig, command: Sequence[str]) -> float
     sweep = _joined(Path(hydra.sweep.dir), point, command)
     entry = sweep.journal.read()[number]
     point = thawed(entry, sweep.journal.path, point.settings.paths.data)
-    with SweepProgress([point], quiet=True) as progress:
+    with SweepProgress(1, quiet=True) as progress:
         Jobs(sweep, command, progress, fail_fast=False).carry_out([point])
     entry = sweep.journal.read()[number]
     if entry.status == DONE:
@@ -48,7 +48,9 @@ def _joined(path: Path, point: Point, command: Sequence[str]) -> Sweep:
     """The sweep that the job belongs to; begun here if its sweeper knows nothing of journals."""
     with FileLock(path / ".begin.lock"):
         if not is_sweep(path):
-            return begin(path, [point], command=command)
+            return begin(
+                path, [point], [word.partition("=")[0] for word in point.overrides], command=command
+            )
         sweep = open_sweep(path)
         if point.number not in sweep.journal.read():
             queue(sweep.journal, [point])

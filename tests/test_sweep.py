@@ -65,6 +65,7 @@ def test_a_job_is_a_run_folder_like_any(mlrun):
     assert open_run("sweep/0").record["command"].startswith("mlrun -m optimizer.lr=0.001,0.01")
 
 
+@pytest.mark.slow
 def test_hidden_sizes_engines_tasks_and_members_may_be_swept_at_once(mlrun):
     swept = ("task=covid,phone_price", "model.hidden=[4],[4,4]", "trainer.engine=auto,autograd")
     assert mlrun("-m", *swept, *SMALL, NAMED).code == 0

@@ -34,8 +34,8 @@ OF_MEMBERS = {
     ("mlrun.members", "_prepare"): "data, and the members' models",
     ("mlrun.members", "write_beginning"): "the run folder's first files",
     ("mlrun.members", "_begin"): "the members' first files",
-    ("mlrun.members", "_learn"): "training: all else",
-    ("mlrun.members", "score"): "scores of the best weights, pred.csv",
+    ("mlrun.members", "train_together"): "training: all else",
+    ("mlrun.together", "score"): "scores of the best weights, pred.csv",
     ("mlrun.native.engine.Native", "begin"): "training: the members' plans",
 }
 

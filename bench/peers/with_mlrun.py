@@ -42,7 +42,7 @@ def main() -> None:
 
 def stopwatch() -> list[float]:
     """From here on, what each training loop takes, with all that it writes down."""
-    from mlrun import loop, members, train
+    from mlrun import loop, together, train
 
     spent: list[float] = []
 
@@ -52,7 +52,7 @@ def stopwatch() -> list[float]:
         spent.append(time.perf_counter() - begun)
 
     fit = loop.fit
-    train.fit = members.fit = timed
+    train.fit = together.fit = timed
     return spent
 
 

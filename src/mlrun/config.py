@@ -6,7 +6,7 @@ not frozen because Hydra writes overrides into them while it composes.
 """
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any
 
@@ -133,7 +133,9 @@ def settings_of(config: DictConfig) -> Settings:
     try:
         resolved: Any = OmegaConf.to_container(config, resolve=True)
         fixed = {name: resolved[name] for name in names}
-        settings = _typed(json.dumps(fixed))
+        seed = fixed["seed"] if type(fixed["seed"]) is int else None
+        settings = _typed(json.dumps(fixed if seed is None else fixed | {"seed": 0}))
+        settings = settings if seed is None else replace(settings, seed=seed)
     except ConfigKeyError as error:
         known = [str(key) for key in error.parent_node] if error.parent_node else []
         where = str(error.full_key)

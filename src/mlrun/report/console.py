@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlrun.errors import MlrunError
-from mlrun.secrecy import redact
+from mlrun.secrecy import redact, secrets
 
 LINES = 20  # of progress where there is no terminal: one per 5 % of the run
 REFRESH_SECONDS = 0.25
@@ -196,8 +196,12 @@ def epoch_lines(history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 class _Redacted(logging.Formatter):
     """Lines, tracebacks included, without the secrets of the environment."""
 
+    def __init__(self, words: str) -> None:
+        super().__init__(words)
+        self._hidden = secrets()
+
     def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+        return redact(super().format(record), self._hidden)
 
 
 class _Screen(logging.Handler):

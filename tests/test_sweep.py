@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from mlrun import record
 from mlrun.errors import MlrunError
 from mlrun.run_folder import locked, open_run
+from mlrun.sweep.halving import rungs
 from mlrun.sweep.journal import DONE, FAILED, QUEUED, RUNNING, Entry, Journal
 from mlrun.sweep.points import Composer
 from mlrun.sweep.summary import difference, ranked, settings_of
@@ -490,3 +491,69 @@ def test_a_search_without_sense_is_refused_before_anything_is_made(mlrun, words,
     assert answer.code == 2
     assert told in answer.err
     assert not Path("outputs").exists()
+
+
+# --- successive halving ---
+
+HALVING = (
+    "optimizer.lr=1e-4,3e-4,1e-3,3e-3,1e-2,3e-2,1e-1,3e-1,1",
+    "sweep.halving=3",
+    "quiet=true",
+)
+
+
+def test_rungs_are_shares_of_the_epochs_as_long_as_there_are_jobs_to_stop():
+    assert rungs(300, 27, 3) == [11, 33, 100]
+    assert rungs(300, 9, 3) == [33, 100]
+    assert rungs(4, 100, 2) == [1, 2]
+    assert rungs(10, 2, 3) == []
+
+
+def test_at_every_rung_only_the_best_go_on_to_the_bits_of_their_lone_run(mlrun):
+    assert mlrun("-m", RATES, *HALVING, NAMED).code == 0
+    rows = table()
+    assert sorted(int(row["epochs"]) for row in rows) == [2] * 6 + [6] * 2 + [18]
+    assert [row["status"] for row in rows].count("stopped") == 8
+    [best] = [row for row in rows if row["status"] == "done"]
+    rate = f"optimizer.lr={best['optimizer.lr']}"
+    assert mlrun(rate, *HALVING, "hydra.run.dir=lone").code == 0
+    assert_same_run(Path("lone"), Path("sweep", best["job"]))
+    stopped = next(row for row in rows if row["status"] == "stopped")
+    assert (Path("sweep") / stopped["job"] / "pred.csv").is_file()
+    assert mlrun("resume", f"sweep/{stopped['job']}").code == 0
+    assert open_run(f"sweep/{stopped['job']}").record["epochs"] == 18
+
+
+@pytest.mark.parametrize("epoch", [pytest.param(2, marks=pytest.mark.slow), 4])
+def test_halving_that_crashed_ends_like_the_one_that_never_did(mlrun, monkeypatch, epoch):
+    words = ("-m", RATES, *HALVING)
+    assert mlrun(*words, "hydra.sweep.dir=whole").code == 0
+    with monkeypatch.context() as patched:
+        write_down = record.Record.epoch
+
+        def die(self: Any, learner: Any, progress: Any, row: Any) -> None:
+            write_down(self, learner, progress, row)
+            if progress.epoch == epoch:
+                raise Crash
+
+        patched.setattr(record.Record, "epoch", die)
+        patched.setattr(record.Record, "__exit__", crashed(record.Record.__exit__))
+        with pytest.raises(Crash):
+            mlrun(*words, NAMED)
+    assert mlrun("resume", "sweep").code == 0
+    assert Path("sweep/summary.csv").read_bytes() == Path("whole/summary.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("trainer.epochs=3,4", "all jobs must have the same trainer.epochs"),
+        ("task=covid,phone_price", "the same task and trainer.monitor"),
+        ("seeds=1,2", "does not go with seeds, folds or trainer.max_minutes"),
+        ("sweep.halving=1", "sweep.halving=1: must be at least 2, or null"),
+    ],
+)
+def test_halving_what_cannot_be_compared_is_refused(mlrun, word, told):
+    answer = mlrun("-m", "sweep.halving=3", word)
+    assert answer.code == 2
+    assert told in answer.err

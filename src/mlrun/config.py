@@ -65,6 +65,7 @@ class Sweep:
     """How the jobs of a sweep are carried out."""
 
     fail_fast: bool = MISSING
+    halving: int | None = MISSING
 
 
 @dataclass
@@ -176,6 +177,8 @@ def _check_ranges(settings: Settings) -> None:
     for name, least in (("seeds", 1), ("folds", 2)):
         if (value := getattr(settings, name)) is not None and value < least:
             raise MlrunError(f"{name}={value}: must be at least {least}, or null")
+    if settings.sweep.halving is not None and settings.sweep.halving < 2:
+        raise MlrunError(f"sweep.halving={settings.sweep.halving}: must be at least 2, or null")
     if settings.checkpoint.every_seconds < 0:
         raise MlrunError("checkpoint.every_seconds: must be 0 or more")
 

@@ -73,6 +73,7 @@ class Member:
     trainer: Trainer
     seed: int  # with the epoch's number it fixes order and dropout
     progress: Progress
+    until: int | None = None  # the epoch to stop after, to go on another time
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def fit(
     judges = {id(m): judge(m.learner.objective, m.valid.targets) for m in members}
     before = {id(member): member.progress.seconds for member in members}
     engine.begin(members)
-    active = [member for member in members if not finished(member.progress, member.trainer)]
+    active = [member for member in members if not _over(member, 0.0)]
     while active:
         for member in active:
             member.progress.epoch += 1
@@ -106,7 +106,12 @@ def _end_epoch(
 def _over(member: Member, seconds: float) -> bool:
     limit = member.trainer.max_minutes
     out_of_time = limit is not None and seconds / 60 > limit
-    return out_of_time or finished(member.progress, member.trainer)
+    return out_of_time or member_waits(member) or finished(member.progress, member.trainer)
+
+
+def member_waits(member: Member) -> bool:
+    """Whether it is to stop here, and to go on another time."""
+    return member.until is not None and member.progress.epoch >= member.until
 
 
 def encoded(objective: Objective, features: Features) -> Features:

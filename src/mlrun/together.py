@@ -81,6 +81,7 @@ def train_together(
     *,
     show: Callable[[Sequence[tuple[Task, Row]]], None],
     ended: Callable[[Task, Exception | None], None],
+    until: int | None = None,
 ) -> None:
     """Train a group; each ends with its best epoch's weights, scored and written down.
 
@@ -88,13 +89,16 @@ def train_together(
         tasks: of one group.
         show: told after each epoch of those still in training.
         ended: told of each task that ends, and of the error if one ended it; may raise.
+        until: the epoch to stop after, to go on another time.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM.
     """
     first, trainer = tasks[0].job, tasks[0].job.settings.trainer
     features = {id(task.job.dataset): task.job.features() for task in _one_of_each_split(tasks)}
-    members = [task.job.member(features[id(task.job.dataset)], task.progress) for task in tasks]
+    members = [
+        task.job.member(features[id(task.job.dataset)], task.progress, until) for task in tasks
+    ]
     begin_training()
     with (
         memory_told(first.learner, members[0].train, trainer),
@@ -111,7 +115,7 @@ def train_together(
                 if isinstance(row, Diverged) or finished(member.progress, member.trainer):
                     ended(one.task, under_way.pop(id(member)).end())
             show([(by_member[id(m)], row) for m, row in results if isinstance(row, dict)])
-        for one in under_way.values():  # out of time
+        for one in under_way.values():  # out of time, or to go on another time
             ended(one.task, one.end())
 
 

@@ -60,10 +60,15 @@ class Job:
         train, valid = map(self.trained.features, (self.dataset.train, self.dataset.valid))
         return encoded(self.learner.objective, train), valid
 
-    def member(self, features: tuple[Features, Features], progress: Progress) -> Member:
+    def member(
+        self,
+        features: tuple[Features, Features],
+        progress: Progress,
+        until: int | None = None,
+    ) -> Member:
         """What the loop trains."""
         trainer, seed = self.settings.trainer, self.settings.seed
-        return Member(self.learner, *features, trainer, seed, progress)
+        return Member(self.learner, *features, trainer, seed, progress, until)
 
 
 def train(

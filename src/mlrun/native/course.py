@@ -103,6 +103,7 @@ class Course:
         last = trainer.epochs
         if trainer.patience is not None:
             last = min(last, (progress.best_epoch or progress.epoch) + trainer.patience)
+        last = min(last, self.member.until or last)
         return last - (progress.epoch - 1 + len(self._ahead) + len(self._under_way))
 
     def begin_epoch(self) -> bool:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from mlrun.metrics import higher_is_better
 from mlrun.report.console import LINES, REFRESH_SECONDS, duration, mute_stdout
-from mlrun.sweep.journal import DONE, FAILED, RUNNING
+from mlrun.sweep.journal import DONE, FAILED, RUNNING, STOPPED, WAITING
 from mlrun.sweep.points import Point
 
 
@@ -63,14 +63,18 @@ class SweepProgress:
     def job(self, point: Point, status: str, facts: Mapping[str, Any]) -> None:
         """A job has begun or ended."""
         self._status[point.number] = status
+        self._points[point.number] = point
         if status == RUNNING:
-            self._points[point.number], self._seen[point.number] = point, 0
+            self._seen.setdefault(point.number, 0)
+            return
+        if status == WAITING:
+            self._seen[point.number] = int(facts["epochs"])
             return
         self._seen[point.number] = point.settings.trainer.epochs
         score = facts.get("score")
         if status == DONE and isinstance(score, float):
             self._keep_best(score, point)
-        ended = self._count(DONE) + self._count(FAILED)
+        ended = self._ended
         if not self.out.is_terminal and ended * LINES // self._jobs > self._lines:
             self._lines = ended * LINES // self._jobs
             self.out.print(self._line())
@@ -84,6 +88,10 @@ class SweepProgress:
     def _count(self, status: str) -> int:
         return sum(found == status for found in self._status.values())
 
+    @property
+    def _ended(self) -> int:
+        return sum(map(self._count, (DONE, FAILED, STOPPED)))
+
     def _refresh(self) -> None:
         self._shown = time.monotonic()
         self._live.update(self._task, completed=self._share, description=self._line())
@@ -95,10 +103,11 @@ class SweepProgress:
         return sum(seen / epochs[number] for number, seen in self._seen.items()) / self._jobs
 
     def _line(self) -> str:
-        ended = self._count(DONE) + self._count(FAILED)
-        parts = [f"{ended}/{self._jobs} jobs"]
+        parts = [f"{self._ended}/{self._jobs} jobs"]
         if failed := self._count(FAILED):
             parts.append(f"{failed} failed")
+        if stopped := self._count(STOPPED):
+            parts.append(f"{stopped} stopped")
         if running := self._count(RUNNING):
             parts.append(f"{running} running")
         if self._best is not None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from mlrun.allowlist import allow_words, allowed_now
 from mlrun.errors import one_line
 from mlrun.sweep.folder import Sweep
-from mlrun.sweep.journal import FAILED, Entry
+from mlrun.sweep.journal import FAILED, STOPPED, Entry
 from mlrun.sweep.summary import SURE, Setting, difference
 
 TOP = 10
@@ -30,6 +30,10 @@ def show_end(sweep: Sweep, ranking: Sequence[Setting], *, quiet: bool) -> None:
         return
     for task in dict.fromkeys(setting.task for setting in ranking):
         _show_task([setting for setting in ranking if setting.task == task], sweep.path, out)
+    entries = sweep.journal.read().values()
+    if stopped := [entry for entry in entries if entry.status == STOPPED]:
+        trained = sum(entry.epochs or 0 for entry in entries)
+        out.print(f"{len(stopped)} jobs were stopped early; {trained} epochs were trained in all")
     out.print(f"summary      {sweep.path / 'summary.csv'}")
     out.print(f"sweep folder {sweep.path}")
 

@@ -11,7 +11,7 @@ from typing import Any
 from mlrun.engine import Progress
 from mlrun.errors import Diverged, MlrunError
 from mlrun.interrupt import Interrupted
-from mlrun.loop import Row
+from mlrun.loop import Row, finished
 from mlrun.members import resume_members
 from mlrun.record import write_for_people
 from mlrun.report.console import Console, epoch_lines, logged_to
@@ -20,7 +20,7 @@ from mlrun.resume import read_stopped, rebuild, tidy_up
 from mlrun.run_folder import FORMAT, RunFolder, open_run
 from mlrun.saved_config import for_the_record
 from mlrun.sweep.folder import Sweep
-from mlrun.sweep.journal import DONE, FAILED, RUNNING
+from mlrun.sweep.journal import DONE, FAILED, RUNNING, WAITING
 from mlrun.sweep.points import Point
 from mlrun.sweep.prepared import Prepared
 from mlrun.together import Task, in_groups, train_together
@@ -50,15 +50,21 @@ class Jobs:
     fail_fast: bool
     _prepared: Prepared = field(default_factory=Prepared)
     _points: dict[Path, Point] = field(default_factory=dict)
+    _until: int | None = None
 
-    def carry_out(self, points: Sequence[Point]) -> None:
+    def carry_out(self, points: Sequence[Point], until: int | None = None) -> None:
         """Train every point, from where its folder stands; as many together as the engine takes.
+
+        Args:
+            points: the jobs.
+            until: the epoch to stop after, to go on another time.
 
         Raises:
             FailedFast: a job failed, and that is to end the sweep.
             Interrupted: Ctrl-C or SIGTERM.
         """
         self._points = {self.sweep.path / point.folder: point for point in points}
+        self._until = until
         of_several = [p for p in points if p.settings.seeds or p.settings.folds]
         tasks = self._begun(point for point in points if point not in of_several)
         for group in in_groups(tasks, alike=alike):
@@ -112,7 +118,7 @@ class Jobs:
             self._end(task, error)
 
         try:
-            train_together(group, show=self._show, ended=ended)
+            train_together(group, show=self._show, ended=ended, until=self._until)
         except (Interrupted, FailedFast):
             raise
         except Exception as error:
@@ -159,14 +165,14 @@ class Jobs:
             for line in epoch_lines(task.history):
                 log.info("%s", line)
         if error is None:
-            self._succeed(task.run)
+            self._succeed(task.run, waits=waits(task))
         else:
             self._fail(task.run, error)
 
-    def _succeed(self, run: RunFolder) -> None:
+    def _succeed(self, run: RunFolder, *, waits: bool = False) -> None:
         record = run.record
         facts = {name: record.get(name) for name in ("best_epoch", "epochs")}
-        self._note(run, DONE, score=record.get("best_score"), **facts)
+        self._note(run, WAITING if waits else DONE, score=record.get("best_score"), **facts)
 
     def _fail(self, run: RunFolder, error: Exception) -> None:
         reason = str(error) or type(error).__name__
@@ -185,6 +191,12 @@ class Jobs:
         point = self._points[run.path]
         self.sweep.journal.add({"job": point.number, "status": status, **facts})
         self.progress.job(point, status, facts)
+
+
+def waits(task: Task) -> bool:
+    """Whether it was stopped to go on another time."""
+    out_of_time = task.job.settings.trainer.max_minutes is not None
+    return not out_of_time and not finished(task.progress, task.job.settings.trainer)
 
 
 def alike(first: Task, other: Task) -> bool:

@@ -18,6 +18,8 @@ from mlrun.errors import MlrunError
 from mlrun.run_folder import as_line, read_text
 
 QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
+WAITING = "waiting"  # for the others to come as far, of which only the best will go on
+STOPPED = "stopped"  # as it was not among them
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Entry:
     """What is known of a job: its last event, and what the ones before said."""
 
     job: int
-    status: str  # queued | running | done | failed
+    status: str
     overrides: tuple[str, ...] = ()
     config: Mapping[str, Any] | None = None  # without secrets and places
     places: Mapping[str, str] | None = None  # as they were asked for
@@ -94,6 +96,6 @@ class Journal:
 
 def _entry(known: Mapping[str, Any], path: Path) -> Entry:
     said = {name: value for name, value in known.items() if name in _NAMES}
-    if said.get("status") not in (QUEUED, RUNNING, DONE, FAILED):
+    if said.get("status") not in (QUEUED, RUNNING, DONE, FAILED, WAITING, STOPPED):
         raise MlrunError(f"{path} is damaged: job {known['job']} has no status")
     return Entry(**said | {"overrides": tuple(said.get("overrides", ()))})

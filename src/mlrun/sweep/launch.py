@@ -19,11 +19,11 @@ from mlrun.errors import JobsFailed, MlrunError
 from mlrun.interrupt import Interrupted
 from mlrun.report.sweep_progress import SweepProgress
 from mlrun.report.sweep_table import show_end
-from mlrun.sweep import only_told
+from mlrun.sweep import halving, only_told
 from mlrun.sweep.carry_out import Jobs
 from mlrun.sweep.dry_run import tell
 from mlrun.sweep.folder import Sweep, at_work, begin, claim_sweep, open_sweep, queue
-from mlrun.sweep.journal import DONE, Entry
+from mlrun.sweep.journal import DONE, FAILED, Entry
 from mlrun.sweep.points import Composer, Point, swept
 from mlrun.sweep.summary import write_summary
 
@@ -44,6 +44,10 @@ def sweep(
             raise MlrunError(f"{override.input_line}: no values; hydra/sweeper=optuna searches it")
     [jobs] = BasicSweeper.split_arguments(overrides, None)
     points = Composer(loader, config).points(jobs, 0)
+    if points[0].settings.sweep.halving:
+        halving.check(points)
+        if not is_ours(launcher):
+            raise MlrunError("sweep.halving needs hydra/launcher=mlrun")
     if only_told.get():
         tell(points)
         return
@@ -83,7 +87,11 @@ def launch(
 def carry_out(opened: Sweep, points: Sequence[Point]) -> None:
     """Train the points in this process."""
     with SweepProgress(len(points), quiet=points[0].settings.quiet) as progress:
-        jobs_of(opened, points[0], progress).carry_out(points)
+        jobs = jobs_of(opened, points[0], progress)
+        if points[0].settings.sweep.halving:
+            halving.carry_out(opened, jobs, points)
+        else:
+            jobs.carry_out(points)
 
 
 def jobs_of(opened: Sweep, first: Point, progress: SweepProgress) -> Jobs:
@@ -109,7 +117,7 @@ def concluded(opened: Sweep, *, quiet: bool, failing: bool = True) -> Iterator[N
         raise
     ranking = write_summary(opened)
     show_end(opened, ranking, quiet=quiet)
-    if failing and any(entry.status != DONE for entry in opened.journal.read().values()):
+    if failing and any(entry.status == FAILED for entry in opened.journal.read().values()):
         raise JobsFailed
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from mlrun.data.files import DEFAULT_DATA
 from mlrun.report.console import say
 from mlrun.sweep.folder import at_work, open_sweep, thawed
-from mlrun.sweep.journal import QUEUED, RUNNING
+from mlrun.sweep.journal import QUEUED, RUNNING, WAITING
 from mlrun.sweep.launch import carry_out, concluded
 
 
@@ -33,11 +33,11 @@ def resume_sweep(path: Path, *, data: str | None) -> None:
                 sweep.update(status="running")
                 resume_search(sweep, folder)
             return
-        left = [entry for entry in entries.values() if entry.status in (QUEUED, RUNNING)]
-        points = [thawed(entry, sweep.journal.path, folder) for entry in left]
-        if not points:
+        points = [thawed(entry, sweep.journal.path, folder) for entry in entries.values()]
+        left = [p for p in points if entries[p.number].status in (QUEUED, RUNNING, WAITING)]
+        if not left:
             say(f"nothing left to do: all {len(entries)} jobs have ended")
-        with concluded(sweep, quiet=bool(points) and points[0].settings.quiet):
-            if points:
+        with concluded(sweep, quiet=points[0].settings.quiet):
+            if left:
                 sweep.update(status="running")
-                carry_out(sweep, points)
+                carry_out(sweep, points if points[0].settings.sweep.halving else left)

@@ -88,6 +88,8 @@ def search(
     plan = Plan(asked.sampler, asked.n_trials, asked.n_jobs, asked.seed)
     composer = Composer(loader, config)
     [first] = composer.points([_corner(space)], 0)
+    if first.settings.sweep.halving:
+        raise MlrunError("sweep.halving goes with hydra/sweeper=mlrun: a search chooses by itself")
     if only_told.get():
         raise MlrunError("--dry-run tells of sweeps whose jobs are known before: not of a search")
     for chosen in _choices(space, composer):

@@ -1,0 +1,71 @@
+"""`sweep.halving=3`: all jobs begin, and at every rung only the best third of them goes on.
+
+Successive halving (Jamieson and Talwalkar, AISTATS 2016) over epochs. A job that is stopped is a
+run like one that ran out of time: it has its pred.csv, and `mlrun resume` takes it to its end.
+"""
+
+import math
+from collections.abc import Sequence
+
+from mlrun.errors import MlrunError
+from mlrun.metrics import higher_is_better
+from mlrun.sweep.carry_out import Jobs
+from mlrun.sweep.folder import Sweep
+from mlrun.sweep.journal import DONE, FAILED, STOPPED, WAITING, Entry
+from mlrun.sweep.points import Point
+
+
+def check(points: Sequence[Point]) -> None:
+    """Refuse points that cannot be compared at the same epochs.
+
+    Raises:
+        MlrunError: with the reason.
+    """
+    first = points[0].settings
+    for point in points:
+        settings = point.settings
+        if (settings.task, settings.trainer.monitor) != (first.task, first.trainer.monitor):
+            raise MlrunError("sweep.halving: all jobs must have the same task and trainer.monitor")
+        if settings.trainer.epochs != first.trainer.epochs:
+            raise MlrunError("sweep.halving: all jobs must have the same trainer.epochs")
+        if settings.seeds or settings.folds or settings.trainer.max_minutes:
+            raise MlrunError("sweep.halving does not go with seeds, folds or trainer.max_minutes")
+
+
+def rungs(epochs: int, jobs: int, factor: int) -> list[int]:
+    """The epochs after which jobs are stopped: as long as there are some to stop."""
+    count = int(math.log(jobs, factor) + 1e-9)
+    found = [epochs // factor**step for step in range(count, 0, -1)]
+    return sorted({epoch for epoch in found if epoch > 0})
+
+
+def carry_out(sweep: Sweep, jobs: Jobs, points: Sequence[Point]) -> None:
+    """Rung by rung, from wherever the journal stands."""
+    trainer, factor = points[0].settings.trainer, points[0].settings.sweep.halving or 2
+    left = len(points)
+    for epoch in rungs(trainer.epochs, left, factor):
+        left = -(-left // factor)
+        behind = [p for p in points if _is_behind(sweep.journal.read()[p.number], epoch)]
+        jobs.carry_out(behind, until=epoch)
+        for stopped in _stop_the_worst(sweep, points, epoch, left):
+            jobs.progress.job(stopped, STOPPED, {})
+    entries = sweep.journal.read()
+    jobs.carry_out([p for p in points if _is_behind(entries[p.number], trainer.epochs)])
+
+
+def _is_behind(entry: Entry, epoch: int) -> bool:
+    return entry.status not in (FAILED, STOPPED, DONE) and (entry.epochs or 0) < epoch
+
+
+def _stop_the_worst(sweep: Sweep, points: Sequence[Point], epoch: int, left: int) -> list[Point]:
+    """Of those that came to this epoch, all but so many; noted at once for all of them."""
+    entries = [sweep.journal.read()[point.number] for point in points]
+    if any(entry.status == STOPPED and entry.epochs == epoch for entry in entries):
+        return []  # it was done before a crash
+    trainer = points[0].settings.trainer
+    sign = -1 if higher_is_better(trainer.monitor, trainer.mode) else 1
+    there = [e for e in entries if e.status not in (FAILED, STOPPED) and e.score is not None]
+    there.sort(key=lambda entry: (sign * (entry.score or 0.0), entry.job))
+    worst = [entry for entry in there[left:] if entry.status == WAITING]
+    sweep.journal.add(*({"job": entry.job, "status": STOPPED} for entry in worst))
+    return [point for point in points if point.number in {entry.job for entry in worst}]

@@ -495,10 +495,10 @@ def test_a_search_without_sense_is_refused_before_anything_is_made(mlrun, words,
 
 # --- successive halving ---
 
+RATES = "optimizer.lr=1e-4,3e-4,1e-3,3e-3,1e-2,3e-2,1e-1,3e-1,1"
 HALVING = (
-    "optimizer.lr=1e-4,3e-4,1e-3,3e-3,1e-2,3e-2,1e-1,3e-1,1",
-    "sweep.halving=3",
-    "quiet=true",
+    *("sweep.halving=3", "quiet=true", "checkpoint.every_seconds=0"),
+    *("trainer.epochs=18", "trainer.limit_batches=3", "trainer.clip_norm=1"),
 )
 
 

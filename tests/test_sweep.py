@@ -361,9 +361,12 @@ def test_the_table_ranks_names_the_best_run_and_what_to_type(mlrun):
 # --- Hydra's other launchers and sweepers ---
 
 
+OTHERS = ("hydra/sweeper=basic", "hydra/launcher=joblib", "hydra/launcher=submitit_local")
+
+
 @pytest.mark.parametrize(
     "other",
-    ["hydra/launcher=basic", pytest.param("hydra/sweeper=basic", marks=pytest.mark.slow)],
+    ["hydra/launcher=basic", *(pytest.param(word, marks=pytest.mark.slow) for word in OTHERS)],
 )
 def test_other_launchers_and_sweepers_leave_the_same_sweep(mlrun, other):
     words = ("-m", "optimizer.lr=0.001,0.01", "seed=1,2", *SMALL)

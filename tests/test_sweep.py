@@ -266,8 +266,18 @@ def test_ctrl_c_says_how_to_go_on(mlrun, monkeypatch):
         answer = mlrun("-m", "seed=1,2", *SMALL, NAMED)
     assert answer.code == 130
     assert "to go on: mlrun resume sweep" in answer.err
-    assert mlrun("resume", "sweep").code == 0
+    assert mlrun("resume", ".").code == 0  # the newest there is
     assert statuses() == [DONE, DONE]
+
+
+def test_ctrl_c_between_jobs_says_so_too(mlrun, monkeypatch):
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mlrun.sweep.prepared.Prepared.job", interrupt)
+    answer = mlrun("-m", "seed=1,2", *SMALL, NAMED)
+    assert (answer.code, answer.err.count("\n")) == (130, 2)
+    assert "to go on: mlrun resume sweep" in answer.err
 
 
 @pytest.mark.slow

@@ -66,14 +66,15 @@ def resume(folder: str, overrides: Sequence[str] = (), *, data: str | None = Non
         MlrunError: no run to resume, another process is at it, its data has changed, or a change
             that could not be honoured exactly.
     """
-    if is_sweep(Path(folder)):
+    path = _newest_unfinished(Path(folder))
+    if is_sweep(path):
         from mlrun.sweep.resume import resume_sweep
 
         if overrides:
-            raise MlrunError(f"{folder} is a sweep, whose jobs stay as they are: no {overrides[0]}")
-        resume_sweep(Path(folder), data=data)
+            raise MlrunError(f"{path} is a sweep, whose jobs stay as they are: no {overrides[0]}")
+        resume_sweep(path, data=data)
         return
-    run = open_run(_newest_unfinished(Path(folder)))
+    run = open_run(path)
     if is_committee(run):
         from mlrun.members import resume_members
 
@@ -198,7 +199,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _newest_unfinished(folder: Path) -> Path:
-    if not folder.is_dir() or (folder / "run.json").is_file():
+    if not folder.is_dir() or (folder / "run.json").is_file() or is_sweep(folder):
         return folder
     records = [file for depth in ("*", "*/*", "*/*/*") for file in folder.glob(f"{depth}/run.json")]
     records = [file for file in records if file.parent.parent.name != FOLDER]
@@ -208,7 +209,8 @@ def _newest_unfinished(folder: Path) -> Path:
         return folder  # let open_run say what it is
     if not unfinished:
         raise MlrunError(f"no unfinished run in {folder}")
-    return max(unfinished, key=lambda file: file.stat().st_mtime).parent
+    newest = max(unfinished, key=lambda file: file.stat().st_mtime).parent
+    return newest.parent if is_sweep(newest.parent) else newest
 
 
 def _status(file: Path) -> Any:

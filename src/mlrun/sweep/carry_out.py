@@ -65,12 +65,11 @@ class Jobs:
         """
         self._points = {self.sweep.path / point.folder: point for point in points}
         self._until = until
-        of_several = [p for p in points if p.settings.seeds or p.settings.folds]
-        tasks = self._begun(point for point in points if point not in of_several)
+        tasks = self._begun(point for point in points if not _is_of_several(point))
         for group in in_groups(tasks, alike=alike):
             with logged_to(self.sweep.path / "sweep.log"):
                 self._train(group)
-        for point in of_several:
+        for point in filter(_is_of_several, points):
             self._train_members(point)
 
     # --- a job's beginning ---
@@ -191,6 +190,11 @@ class Jobs:
         point = self._points[run.path]
         self.sweep.journal.add({"job": point.number, "status": status, **facts})
         self.progress.job(point, status, facts)
+
+
+def _is_of_several(point: Point) -> bool:
+    """Whether the job is several members by itself."""
+    return bool(point.settings.seeds or point.settings.folds)
 
 
 def waits(task: Task) -> bool:

@@ -1,5 +1,6 @@
 """`mlrun -m`: from the command line to a sweep folder, whichever sweeper and launcher Hydra has."""
 
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -105,13 +106,15 @@ def concluded(opened: Sweep, *, quiet: bool, failing: bool = True) -> Iterator[N
 
     Raises:
         JobsFailed: jobs did, and `failing`.
+        Interrupted: Ctrl-C, also where nothing was being trained.
     """
     try:
         yield
-    except Interrupted as error:
+    except (Interrupted, KeyboardInterrupt) as raised:
+        error = raised if isinstance(raised, Interrupted) else Interrupted(signal.SIGINT)
         error.folder = opened.path
         write_summary(opened)
-        raise
+        raise error from None
     except MlrunError:
         write_summary(opened)
         raise

@@ -1,5 +1,6 @@
 """A job that a launcher of Hydra's has brought to this process, perhaps among many at once."""
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,8 @@ from omegaconf import DictConfig
 from mlrun.config import settings_of
 from mlrun.errors import MlrunError
 from mlrun.report.sweep_progress import SweepProgress
-from mlrun.run_folder import is_sweep
+from mlrun.run_folder import as_line, is_sweep
+from mlrun.saved_config import for_the_record
 from mlrun.sweep.carry_out import Jobs
 from mlrun.sweep.folder import Sweep, begin, open_sweep, queue, thawed
 from mlrun.sweep.journal import DONE
@@ -28,12 +30,14 @@ def work(config: DictConfig, hydra: DictConfig, command: Sequence[str]) -> float
     Raises:
         MlrunError: it failed, and the sweeper is not ours, so that it must learn of it.
     """
-    number, folder = int(hydra.job.num), Path(hydra.runtime.output_dir).name
+    number, subdir = int(hydra.job.num), str(hydra.sweep.subdir)
+    folder = str(number) if subdir == "." else subdir
     words = tuple(hydra.overrides.task)
     point = Point(number, words, folder, config, settings_of(config))
     sweep = _joined(Path(hydra.sweep.dir), point, command)
     entry = sweep.journal.read()[number]
-    point = thawed(entry, sweep.journal.path, point.settings.paths.data)
+    if entry.config != json.loads(as_line(for_the_record(config))):  # a file has changed since
+        point = thawed(entry, sweep.journal.path, point.settings.paths.data)
     with SweepProgress(1, quiet=True) as progress:
         Jobs(sweep, command, progress, fail_fast=False).carry_out([point])
     entry = sweep.journal.read()[number]

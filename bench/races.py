@@ -209,6 +209,32 @@ START = Race(
     [Goal(CFG, HELLO, 1 / 1.2), Goal(SMOKE, IMPORTS, 1 / 1.25)],
     unit=(1, "s"),
 )
+SWEEP_OF_200 = [
+    *("mlrun", "-m", "task=covid", "model.hidden=[16,8]", "optimizer=sgd", "quiet=true"),
+    *("trainer.batch_size=256", "trainer.epochs=30", "optimizer.lr=1e-3,3e-3,1e-2,3e-2,5e-2"),
+    *("optimizer.weight_decay=0,1e-5,1e-4,1e-3,1e-2", "seed=range(0,8)"),
+]
+TOGETHER, BASIC = "mlrun -m", "mlrun -m hydra/launcher=basic"
+SWEEPS = Race(
+    "sweep",
+    "A sweep of 200 covid jobs, 30 epochs each: the whole command",
+    "",
+    [
+        Entry(TOGETHER, "-m", options=SWEEP_OF_200),
+        Entry(BASIC, "-m", options=[*SWEEP_OF_200, "hydra/launcher=basic"], heats=2),
+        Entry(
+            f"{BASIC} trainer.engine=autograd",
+            "-m",
+            options=[*SWEEP_OF_200, "hydra/launcher=basic", "trainer.engine=autograd"],
+            heats=1,
+        ),
+    ],
+    BASIC,
+    [Goal(TOGETHER, BASIC, 10)],
+    unit=(1, "s"),
+    note="The same 200 run folders and the same summary. Hydra's own basic launcher composes every "
+    "job anew and runs it by itself.",
+)
 COSTS = Race(
     "costs",
     "Reading, checkpoint and logging: one of each",
@@ -242,6 +268,6 @@ ALL_BUSY = (
     busy(MEMBERS, "busy_members"),
 )
 RACES = (
-    *(COVID, *KERNELS, WHOLE, PHASES, *OTHERS, MEMBERS, MEMBERS_PHASES, START, COSTS),
+    *(COVID, *KERNELS, WHOLE, PHASES, *OTHERS, MEMBERS, MEMBERS_PHASES, SWEEPS, START, COSTS),
     *ALL_BUSY,
 )

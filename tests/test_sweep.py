@@ -140,9 +140,11 @@ def test_a_fault_of_ours_in_one_job_leaves_the_others_of_its_group_whole(mlrun, 
 def test_the_first_failure_ends_the_sweep_on_request(mlrun):
     swept = ("loss=cross_entropy,mse", "sweep.fail_fast=true")
     answer = mlrun("-m", *swept, *SMALL, NAMED)
-    assert answer.code == 2
-    assert "CrossEntropyLoss" in answer.err
+    assert answer.code == 1
+    assert "error: job 0 (loss=cross_entropy" in answer.err
     assert statuses() == [FAILED, QUEUED]
+    assert mlrun("resume", "sweep").code == 1
+    assert statuses() == [FAILED, DONE]
 
 
 @pytest.mark.parametrize(
@@ -151,11 +153,17 @@ def test_the_first_failure_ends_the_sweep_on_request(mlrun):
         ("model=mlp,mpl", "Did you mean 'mlp'?"),
         ("optimizer.lrr=1,2", "Did you mean 'lr'?"),
         ("optimizer.lr=interval(0,1)", "no values; hydra/sweeper=optuna searches it"),
-        ("trainer.epochs=3,0", "job 1 (trainer.epochs=0): trainer.epochs=0: must be at least 1"),
+        ("seed=range(0,0)", "no jobs: a range or glob among the values holds nothing"),
+        ("hydra.sweep.dir=.", "hydra.sweep.dir=.: the name of a new folder is wanted"),
+        ("hydra.sweep.subdir=x", "hydra.sweep.subdir: several jobs would be written to x"),
+        (
+            "trainer.epochs=3,0",
+            "(model.activation=relu trainer.epochs=0): trainer.epochs=0: must be at least 1",
+        ),
     ],
 )
 def test_a_mistake_is_refused_before_anything_is_made(mlrun, word, told):
-    answer = mlrun("-m", word)
+    answer = mlrun("-m", "model.activation=relu,tanh", word)
     assert answer.code == 2
     assert told in answer.err
     assert not Path("outputs").exists()
@@ -242,6 +250,32 @@ def test_a_sweep_goes_on_as_it_was_frozen_whatever_the_files_say_now(mlrun, writ
     option.write_text("nonsense: [")
     assert mlrun("resume", "sweep").code == 0
     assert_same_run(Path("was_1"), Path("sweep/1"))
+
+
+def test_a_sweep_on_other_data_than_it_began_with_is_not_gone_on_with(mlrun, write_csv):
+    rows = "x,y\n" + "".join(f"{n},{n % 7}\n" for n in range(40))
+    csv_file = write_csv("my.csv", rows)
+    of = ("task=csv", "data.train=my.csv", "data.target=y", "data.kind=regression")
+    mlrun("-m", *of, "seed=1,2", *SMALL, NAMED)
+    journal = Path("sweep/journal.jsonl")
+    lines = [line for line in journal.read_text().splitlines() if '"job": 1, "status": "q' in line]
+    journal.write_text("\n".join(lines) + "\n")
+    (Path("sweep") / "1").rename("gone")
+    csv_file.write_text(rows + "1,2\n")
+    answer = mlrun("resume", "sweep")
+    assert answer.code == 1
+    assert "the data is not what it was when the sweep began" in answer.err
+    csv_file.write_text(rows)
+    assert mlrun("resume", "sweep").code == 1
+    assert mlrun("resume", "sweep", "--failed").code == 0
+    assert_same_run(Path("gone"), Path("sweep/1"))
+
+
+def test_a_job_whose_folder_is_gone_is_trained_again(mlrun):
+    mlrun("-m", "seed=1,2", *SMALL, NAMED)
+    (Path("sweep") / "1").rename("gone")
+    assert mlrun("resume", "sweep").code == 0
+    assert_same_run(Path("gone"), Path("sweep/1"))
 
 
 def test_a_second_process_on_the_same_sweep_is_refused(mlrun):
@@ -352,6 +386,18 @@ def test_whether_first_and_second_differ_is_tested_over_the_same_seeds():
         assert (chance < 0.05) is differ
 
 
+def test_different_metrics_are_ranked_apart(mlrun):
+    answer = mlrun("-m", "trainer.monitor=valid/r2,valid/mse", "seed=1,2", "debug=smoke", NAMED)
+    tables = [line.split()[1] for line in answer.out.splitlines() if line.startswith(" #")]
+    assert tables == ["valid/r2", "valid/mse"]
+
+
+def test_what_was_typed_is_shown_as_it_was(mlrun):
+    answer = mlrun("-m", "model.hidden=[4],[4,4]", "data.drop=[],[AL]", "debug=smoke", NAMED)
+    assert "data.drop=[AL]" in answer.out
+    assert "SAMPLE" in answer.out
+
+
 def test_the_table_ranks_names_the_best_run_and_what_to_type(mlrun):
     answer = mlrun("-m", "optimizer.lr=0.001,0.01", "seed=1,2", "debug=smoke", NAMED)
     assert answer.code == 0
@@ -387,6 +433,23 @@ def test_other_launchers_and_sweepers_leave_the_same_sweep(mlrun, other):
         assert_same_run(Path("ours", job), Path("sweep", job))
 
 
+def test_a_launcher_that_composes_anew_uses_the_sweeps_folder(mlrun):
+    assert mlrun("-m", "seed=1,2", *SMALL, "hydra/launcher=basic").code == 0
+    (sweep,) = Path("outputs").glob("*/*_sweep")
+    assert statuses(str(sweep)) == [DONE, DONE]
+
+
+def test_what_a_launcher_keeps_to_itself_is_told(mlrun, monkeypatch):
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError("before the job could begin")
+
+    monkeypatch.setattr("mlrun.sweep.worker.work", fail)
+    answer = mlrun("-m", "seed=1,2", *SMALL, "hydra/launcher=basic", NAMED)
+    assert answer.code == 1
+    assert "error: job 1 (seed=2" in answer.err
+    assert "before the job could begin" in answer.err
+
+
 # --- before it begins ---
 
 
@@ -395,9 +458,9 @@ def test_a_dry_run_tells_what_a_sweep_would_be_and_makes_nothing(mlrun):
     answer = mlrun("-m", *words, "--dry-run")
     assert answer.code == 2
     lines = answer.out.splitlines()
-    assert lines[:2] == ["12 jobs", "  optimizer.lr: 0.001, 0.01"]
+    assert lines[:2] == ["jobs: 12", "  optimizer.lr: 0.001, 0.01"]
     assert "  seed: 0, 1, 2 (repetitions)" in lines
-    assert "1 groups, trained one after another" in lines
+    assert "groups, trained one after another: 1" in lines
     assert "6 would fail: model.dropout=2: must be at least 0 and below 1" in answer.out
     assert answer.err == "error: 6 of the 12 jobs would fail\n"
     assert not Path("outputs").exists()
@@ -490,13 +553,26 @@ def test_a_search_that_crashed_goes_on_as_it_would_have(mlrun, monkeypatch, cras
     assert "nothing left" not in mlrun("resume", "sweep").err
 
 
+def test_a_search_is_a_sweep(mlrun):
+    answer = mlrun("hparams=covid")
+    assert answer.code == 2
+    assert "hydra/sweeper=optuna searches: add -m" in answer.err
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         ((), "nothing to search: name ranges"),
         (("optimizer.lr=tag(log,interval(0,1))",), "optimizer.lr=tag(log,interval(0,1)): "),
-        (("hydra.sweeper.sampler=tpa", "seed=1,2"), "hydra.sweeper.sampler=tpa: tpe, random"),
-        (("hydra.sweeper.n_jobs=0", "seed=1,2"), "hydra.sweeper.n_jobs=0: must be at least 1"),
+        (("seed=1,2",), "seed is nothing to search for"),
+        (
+            ("hydra.sweeper.sampler=tpa", "optimizer.lr=1,2"),
+            "hydra.sweeper.sampler=tpa: tpe, random",
+        ),
+        (
+            ("hydra.sweeper.n_jobs=0", "optimizer.lr=1,2"),
+            "hydra.sweeper.n_jobs=0: must be at least 1",
+        ),
     ],
 )
 def test_a_search_without_sense_is_refused_before_anything_is_made(mlrun, words, told):

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from mlrun import __version__
 from mlrun.catalogue import GROUPS, listing
-from mlrun.errors import Diverged, MlrunError, did_you_mean, one_line
+from mlrun.errors import Diverged, JobsFailed, MlrunError, did_you_mean, one_line
 from mlrun.interrupt import Interrupted
 
 HELP = f"""\
@@ -63,6 +63,8 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     except Diverged as error:
         print(f"diverged: {one_line(error)}", file=sys.stderr)  # noqa: T201
+        return 1
+    except JobsFailed:
         return 1
     except Interrupted as error:
         print(error, file=sys.stderr)  # noqa: T201
@@ -231,10 +233,11 @@ def _resume(arguments: list[str]) -> int:
     more = "e.g. trainer.epochs=200"
     parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", default=[], help=more)
     _add_data(parser)
+    parser.add_argument("--failed", action="store_true", help="of a sweep: also what failed")
     given = parser.parse_intermixed_args(arguments)
     from mlrun.resume import resume
 
-    resume(given.run, given.overrides, data=given.data)
+    resume(given.run, given.overrides, data=given.data, failed=given.failed)
     return 0
 
 

@@ -99,10 +99,8 @@ def run_hydra(arguments: Sequence[str]) -> int:
         _without_secrets(command) if printing else command()
     except SystemExit as error:  # argparse and --help leave this way
         return 2 if error.code else 0
-    except (BrokenPipeError, Interrupted, MlrunError):
+    except (BrokenPipeError, Interrupted, JobsFailed, MlrunError):
         raise
-    except JobsFailed:
-        return 1
     except Exception as error:
         raise MlrunError(explain(error)) from error
     finally:
@@ -155,6 +153,9 @@ def _job(config: DictConfig, arguments: Sequence[str], outcome: Outcome) -> floa
         from mlrun.sweep.worker import work
 
         return work(config, state, ["mlrun", *arguments])
+    if state.runtime.choices["hydra/sweeper"] == "optuna":
+        outcome.error = MlrunError("hydra/sweeper=optuna searches: add -m (as hparams=… does)")
+        return math.nan
     # Here, where it is still explained if one of them is not set.
     name, run_dir = f"{config.task}_{state.runtime.choices['model']}", state.run.dir
 

@@ -54,13 +54,20 @@ class Stopped:
     progress: Progress
 
 
-def resume(folder: str, overrides: Sequence[str] = (), *, data: str | None = None) -> None:
+def resume(
+    folder: str,
+    overrides: Sequence[str] = (),
+    *,
+    data: str | None = None,
+    failed: bool = False,
+) -> None:
     """Go on with the run in `folder`, or with the newest unfinished one below it.
 
     Args:
         folder: a run folder, or a folder of such.
         overrides: KEY=VALUE for the keys of MAY_CHANGE, e.g. more epochs.
         data: where its data files are now, if not where they were.
+        failed: of a sweep: also try again the jobs that failed.
 
     Raises:
         MlrunError: no run to resume, another process is at it, its data has changed, or a change
@@ -72,8 +79,10 @@ def resume(folder: str, overrides: Sequence[str] = (), *, data: str | None = Non
 
         if overrides:
             raise MlrunError(f"{path} is a sweep, whose jobs stay as they are: no {overrides[0]}")
-        resume_sweep(path, data=data)
+        resume_sweep(path, data=data, failed=failed)
         return
+    if failed:
+        raise MlrunError(f"{path} is no sweep: --failed is for those")
     run = open_run(path)
     if is_committee(run):
         from mlrun.members import resume_members

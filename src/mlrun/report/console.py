@@ -33,8 +33,7 @@ class Console:
     """
 
     def __init__(self, *, quiet: bool) -> None:
-        self.out = RichConsole(highlight=False, soft_wrap=True)
-        self.out.on_broken_pipe = mute_stdout  # type: ignore[method-assign]  # rich would exit
+        self.out = plain_console()
         self.quiet = quiet
         self.live = self.out.is_terminal and not quiet
         self._file = MemoryHandler(capacity=10_000, flushLevel=logging.CRITICAL + 1)
@@ -222,9 +221,11 @@ class _Screen(logging.Handler):
             self._out.print(text)
 
 
-def say(text: str) -> None:
-    """A line for the user."""
-    RichConsole(highlight=False, soft_wrap=True).print(text)
+def plain_console(*, stderr: bool = False, quiet: bool = False) -> RichConsole:
+    """Prints what it is given: no markup, no wrapping, and it outlives its reader."""
+    out = RichConsole(highlight=False, markup=False, soft_wrap=True, stderr=stderr, quiet=quiet)
+    out.on_broken_pipe = mute_stdout  # type: ignore[method-assign]  # rich would exit
+    return out
 
 
 def mute_stdout() -> None:

@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from mlrun.metrics import higher_is_better
-from mlrun.report.console import LINES, REFRESH_SECONDS, duration, mute_stdout
+from mlrun.report.console import LINES, REFRESH_SECONDS, duration, plain_console
 from mlrun.sweep.journal import DONE, FAILED, RUNNING, STOPPED, WAITING
 from mlrun.sweep.points import Point
 
@@ -23,8 +22,7 @@ class SweepProgress:
     """
 
     def __init__(self, jobs: int, *, quiet: bool) -> None:
-        self.out = RichConsole(highlight=False, soft_wrap=True, quiet=quiet)
-        self.out.on_broken_pipe = mute_stdout  # type: ignore[method-assign]  # rich would exit
+        self.out = plain_console(quiet=quiet)
         self._status: dict[int, str] = {}
         self._jobs = jobs
         self._points: dict[int, Point] = {}  # those that have begun

@@ -9,9 +9,10 @@ from rich.table import Table
 
 from mlrun.allowlist import allow_words, allowed_now
 from mlrun.errors import one_line
+from mlrun.report.console import plain_console
 from mlrun.sweep.folder import Sweep
 from mlrun.sweep.journal import FAILED, STOPPED, Entry
-from mlrun.sweep.summary import SURE, Setting, difference
+from mlrun.sweep.summary import SURE, Setting, difference, kind_of
 
 TOP = 10
 WIDTH = 80
@@ -23,13 +24,15 @@ def show_end(sweep: Sweep, ranking: Sequence[Setting], *, quiet: bool) -> None:
     With `quiet` the failures and the sweep folder alone.
     """
     failed = [entry for entry in sweep.journal.read().values() if entry.status == FAILED]
-    _show_failures(failed, sweep.path, RichConsole(highlight=False, soft_wrap=True, stderr=True))
-    out = RichConsole(highlight=False, soft_wrap=True)
+    _show_failures(failed, sweep.path, plain_console(stderr=True))
+    out = plain_console()
     if quiet:
         out.print(str(sweep.path))
         return
-    for task in dict.fromkeys(setting.task for setting in ranking):
-        _show_task([setting for setting in ranking if setting.task == task], sweep.path, out)
+    for kind in dict.fromkeys(map(kind_of, ranking)):
+        _show_kind([one for one in ranking if kind_of(one) == kind], sweep.path, out)
+    if sweep.record.get("sample"):
+        out.print("data         the bundled SAMPLE, not real data")
     entries = sweep.journal.read().values()
     if stopped := [entry for entry in entries if entry.status == STOPPED]:
         trained = sum(entry.epochs or 0 for entry in entries)
@@ -38,7 +41,7 @@ def show_end(sweep: Sweep, ranking: Sequence[Setting], *, quiet: bool) -> None:
     out.print(f"sweep folder {sweep.path}")
 
 
-def _show_task(ranking: Sequence[Setting], folder: Path, out: RichConsole) -> None:
+def _show_kind(ranking: Sequence[Setting], folder: Path, out: RichConsole) -> None:
     best = ranking[0]
     repeated = any(len(setting.scores) > 1 for setting in ranking)
     table = Table(box=None, padding=(0, 1), header_style="dim")
@@ -63,7 +66,8 @@ def _show_task(ranking: Sequence[Setting], folder: Path, out: RichConsole) -> No
     run = folder / best.best_job.folder
     own = allow_words(allowed_now())
     out.print(f"best run     {run}")
-    out.print(f"again        {shlex.join(['mlrun', 'rerun', str(run), *own])}")
+    if not (run / "members").is_dir():
+        out.print(f"again        {shlex.join(['mlrun', 'rerun', str(run), *own])}")
     out.print(f"new rows     {shlex.join(['mlrun', 'predict', str(run)])} --input FILE")
 
 

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
@@ -17,20 +18,27 @@ from mlrun.record import write_for_people
 from mlrun.report.console import Console, epoch_lines, logged_to
 from mlrun.report.sweep_progress import SweepProgress
 from mlrun.resume import read_stopped, rebuild, tidy_up
-from mlrun.run_folder import FORMAT, RunFolder, open_run
+from mlrun.run_folder import FORMAT, RunFolder, open_run, read_json
 from mlrun.saved_config import for_the_record
 from mlrun.sweep.folder import Sweep
 from mlrun.sweep.journal import DONE, FAILED, RUNNING, WAITING
 from mlrun.sweep.points import Point
 from mlrun.sweep.prepared import Prepared
+from mlrun.sweep.summary import write_summary
 from mlrun.together import Task, in_groups, train_together
 from mlrun.train import Job, announce, train, write_first_record
 
 log = logging.getLogger(__name__)
 
+SUMMARY_SECONDS = 10.0
+_OF_DATA = ("data", "task=", "paths.", "experiment=", "hparams=")  # overrides that may say which
 
-class FailedFast(MlrunError):
-    """A job failed, and `sweep.fail_fast` is set."""
+
+class FailedFast(Interrupted):
+    """A job failed, and `sweep.fail_fast` is set; the others can go on another time."""
+
+    def __init__(self) -> None:
+        Exception.__init__(self, "another job of the sweep failed")
 
 
 @dataclass
@@ -51,6 +59,7 @@ class Jobs:
     _prepared: Prepared = field(default_factory=Prepared)
     _points: dict[Path, Point] = field(default_factory=dict)
     _until: int | None = None
+    _summarised: float = field(default_factory=time.monotonic)
 
     def carry_out(self, points: Sequence[Point], until: int | None = None) -> None:
         """Train every point, from where its folder stands; as many together as the engine takes.
@@ -69,8 +78,15 @@ class Jobs:
         for group in in_groups(tasks, alike=alike):
             with logged_to(self.sweep.path / "sweep.log"):
                 self._train(group)
+            self._summarise()
         for point in filter(_is_of_several, points):
             self._train_members(point)
+
+    def _summarise(self) -> None:
+        """Now and then, for who looks while it runs."""
+        if time.monotonic() - self._summarised > SUMMARY_SECONDS:
+            write_summary(self.sweep)
+            self._summarised = time.monotonic()
 
     # --- a job's beginning ---
 
@@ -92,7 +108,7 @@ class Jobs:
 
     def _task(self, run: RunFolder, point: Point) -> Task | None:
         """What is to be trained; none if it was before its end could be journalled."""
-        if (run.path / "run.json").is_file():
+        if (run.path / "run.json").is_file() and "config" in read_json(run.path / "run.json"):
             run = open_run(run.path)
             if run.record["status"] == "done":
                 return None
@@ -100,11 +116,30 @@ class Jobs:
                 raise Diverged(run.entry("error", str))
             return _stopped(run, self._prepared)
         job = self._prepared.job(point)
+        self._check_data(point, job)
         announce(Console(quiet=True), job)
         write_for_people(run, point.config, point.overrides)
         made_of = self._prepared.made_of(job.dataset)
         write_first_record(run, job, job.recorded, command=self.command, made_of=made_of)
         return Task(run, job, Progress(), None)
+
+    def _check_data(self, point: Point, job: Job) -> None:
+        """Jobs on the same data must see the same files, also after days.
+
+        Raises:
+            MlrunError: they do not.
+        """
+        made_of = self._prepared.made_of(job.dataset)["data"]
+        files = {file["role"]: file["sha256"] for file in made_of}
+        known = self.sweep.record.get("files", {})
+        name = " ".join(word for word in point.overrides if word.startswith(_OF_DATA))
+        if known.get(name, files) != files:
+            raise MlrunError("the data is not what it was when the sweep began; --data FOLDER?")
+        if name not in known:
+            sample = self.sweep.record.get("sample", False) or job.dataset.sample
+            self.sweep.update(files=known | {name: files}, sample=sample)
+            if job.dataset.sample:
+                self.progress.out.print("SAMPLE DATA: no files of your own; scores say nothing")
 
     # --- its training ---
 
@@ -118,7 +153,7 @@ class Jobs:
 
         try:
             train_together(group, show=self._show, ended=ended, until=self._until)
-        except (Interrupted, FailedFast):
+        except Interrupted:
             raise
         except Exception as error:
             if len(group) == 1:
@@ -184,7 +219,7 @@ class Jobs:
             log.error("failed: %s", reason, exc_info=None if known else error)
         self._note(run, FAILED, error=reason)
         if self.fail_fast:
-            raise FailedFast(f"{self._points[run.path].name}: {reason}")
+            raise FailedFast
 
     def _note(self, run: RunFolder, status: str, **facts: object) -> None:
         point = self._points[run.path]

@@ -6,12 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console as RichConsole
-
 from mlrun.engine import Progress
 from mlrun.errors import MlrunError, one_line
 from mlrun.loop import fit
-from mlrun.report.console import duration, logged_to
+from mlrun.report.console import duration, logged_to, plain_console
 from mlrun.run_folder import RunFolder
 from mlrun.sweep.carry_out import alike
 from mlrun.sweep.points import Point, swept
@@ -27,8 +25,8 @@ def tell(points: Sequence[Point]) -> None:
     Raises:
         MlrunError: jobs would fail.
     """
-    out = RichConsole(highlight=False, soft_wrap=True)
-    out.print(f"{len(points)} jobs")
+    out = plain_console()
+    out.print(f"jobs: {len(points)}")
     for key in swept(points):
         words = dict.fromkeys(word for point in points for word in point.overrides)
         values = [word.partition("=")[2] for word in words if word.partition("=")[0] == key]
@@ -45,7 +43,7 @@ def tell(points: Sequence[Point]) -> None:
                 rates[kind] = _seconds(group) / (EPOCHS * sum(map(_work, group)))
             epochs = max(task.job.settings.trainer.epochs for task in group)
             seconds += rates[kind] * epochs * sum(map(_work, group))
-    out.print(f"{groups} groups, trained one after another")
+    out.print(f"groups, trained one after another: {groups}")
     out.print(f"about {duration(seconds)} here, if no job stops early")
     for reason, jobs in failures.items():
         named = ", ".join(map(str, jobs[:8])) + (" …" if len(jobs) > 8 else "")

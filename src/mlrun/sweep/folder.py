@@ -47,7 +47,13 @@ class Sweep:
 
 
 def claim_sweep(points: Sequence[Point], outputs: str, wanted: str | None) -> Path:
-    """A new folder: the one the user named, or one named after the time and the tasks."""
+    """A new folder: the one the user named, or one named after the time and the tasks.
+
+    Raises:
+        MlrunError: what was named cannot be a new folder.
+    """
+    if wanted is not None and not Path(wanted).name.strip("."):
+        raise MlrunError(f"hydra.sweep.dir={wanted}: the name of a new folder is wanted")
     if wanted is not None and _is_just_made(Path(wanted)):
         return Path(wanted)
     if wanted is not None:

@@ -16,12 +16,13 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mlrun.allowlist import allow_words, allowed_now
+from mlrun.data.files import DEFAULT_DATA
 from mlrun.errors import JobsFailed, MlrunError
 from mlrun.interrupt import Interrupted
 from mlrun.report.sweep_progress import SweepProgress
 from mlrun.report.sweep_table import show_end
 from mlrun.sweep import halving, only_told
-from mlrun.sweep.carry_out import Jobs
+from mlrun.sweep.carry_out import FailedFast, Jobs
 from mlrun.sweep.dry_run import tell
 from mlrun.sweep.folder import Sweep, at_work, begin, claim_sweep, open_sweep, queue
 from mlrun.sweep.journal import DONE, FAILED, Entry
@@ -44,6 +45,8 @@ def sweep(
         if override.is_sweep_override() and not override.is_discrete_sweep():
             raise MlrunError(f"{override.input_line}: no values; hydra/sweeper=optuna searches it")
     [jobs] = BasicSweeper.split_arguments(overrides, None)
+    if not jobs:
+        raise MlrunError("no jobs: a range or glob among the values holds nothing")
     points = Composer(loader, config).points(jobs, 0)
     if points[0].settings.sweep.halving:
         halving.check(points)
@@ -57,7 +60,18 @@ def sweep(
         if is_ours(launcher):
             carry_out(opened, points)
         else:
-            launcher.launch(jobs, 0)
+            launch_elsewhere(opened, launcher, points)
+
+
+def launch_elsewhere(opened: Sweep, launcher: Launcher, points: Sequence[Point]) -> None:
+    """Let a launcher of Hydra's run the jobs; what it keeps to itself is journalled."""
+    jobs = [point.overrides for point in points]
+    returned = launcher.launch(jobs, points[0].number)
+    entries = opened.journal.read()
+    for point, found in zip(points, returned, strict=True):
+        if entries[point.number].status not in (DONE, FAILED):
+            reason = str(found._return_value)
+            opened.journal.add({"job": point.number, "status": FAILED, "error": reason})
 
 
 def overrides_of(
@@ -110,6 +124,8 @@ def concluded(opened: Sweep, *, quiet: bool, failing: bool = True) -> Iterator[N
     """
     try:
         yield
+    except FailedFast:
+        failing = True
     except (Interrupted, KeyboardInterrupt) as raised:
         error = raised if isinstance(raised, Interrupted) else Interrupted(signal.SIGINT)
         error.folder = opened.path
@@ -153,7 +169,11 @@ def new_sweep(
     path = claim_sweep(like, like[0].settings.paths.outputs, wanted)
     with open_dict(config):
         config.hydra.sweep.dir = str(path)
+        quoted = str(path).replace("\\", "\\\\").replace("'", "\\'")
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")  # for who composes anew
     launcher = config.hydra.runtime.choices["hydra/launcher"]
+    data = Path(like[0].settings.paths.data)
+    facts["folder"] = "" if data == DEFAULT_DATA else str(data.absolute())
     return begin(path, points, keys, command=command_line(), launcher=launcher, **facts)
 
 

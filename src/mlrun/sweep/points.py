@@ -5,6 +5,7 @@ each combination of options; plain values are set by Hydra's own function on cop
 """
 
 import copy
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -62,7 +63,11 @@ class Composer:
             MlrunError: a setting's type or range is wrong.
             Exception: Hydra's, where no configuration comes of the words.
         """
-        return [self._point(first + number, job) for number, job in enumerate(jobs)]
+        found = [self._point(first + number, job) for number, job in enumerate(jobs)]
+        folders = Counter(point.folder for point in found)
+        if shared := [folder for folder, count in folders.items() if count > 1]:
+            raise MlrunError(f"hydra.sweep.subdir: several jobs would be written to {shared[0]}")
+        return found
 
     def _point(self, number: int, words: Sequence[str]) -> Point:
         config = self.compose(words)

@@ -4,40 +4,51 @@ import os
 from pathlib import Path
 
 from mlrun.data.files import DEFAULT_DATA
-from mlrun.report.console import say
+from mlrun.report.console import plain_console
 from mlrun.sweep.folder import at_work, open_sweep, thawed
-from mlrun.sweep.journal import QUEUED, RUNNING, WAITING
+from mlrun.sweep.journal import FAILED, QUEUED, RUNNING, WAITING, Entry
 from mlrun.sweep.launch import carry_out, concluded
 
 
-def resume_sweep(path: Path, *, data: str | None) -> None:
-    """Run what is queued, go on with what was running; what is done or failed stays.
+def resume_sweep(path: Path, *, data: str | None, failed: bool = False) -> None:
+    """Run what is queued, go on with what was running; what is done stays.
 
     Args:
         path: the sweep folder.
         data: where its data files are now, if not where they were.
+        failed: also try again what failed.
 
     Raises:
         MlrunError: another process is at it, or it cannot be read.
         JobsFailed: jobs did.
         Interrupted: Ctrl-C or SIGTERM.
     """
-    from mlrun.sweep.search import resume_search
-
     sweep = open_sweep(path)
     with at_work(sweep):
-        entries = sweep.journal.read()
-        folder = data or os.environ.get("MLRUN_DATA") or str(DEFAULT_DATA)
+        folder = data or str(sweep.record.get("folder") or "")
+        if not folder or not Path(folder).is_dir():
+            folder = os.environ.get("MLRUN_DATA") or str(DEFAULT_DATA)
         if "search" in sweep.record:
+            from mlrun.sweep.search import resume_search
+
             with concluded(sweep, quiet=False):
                 sweep.update(status="running")
                 resume_search(sweep, folder)
             return
+        entries = sweep.journal.read()
         points = [thawed(entry, sweep.journal.path, folder) for entry in entries.values()]
-        left = [p for p in points if entries[p.number].status in (QUEUED, RUNNING, WAITING)]
+        left = [p for p in points if _is_left(entries[p.number], path, failed=failed)]
         if not left:
-            say(f"nothing left to do: all {len(entries)} jobs have ended")
+            plain_console().print(f"nothing left to do: all {len(entries)} jobs have ended")
         with concluded(sweep, quiet=points[0].settings.quiet):
             if left:
                 sweep.update(status="running")
                 carry_out(sweep, points if points[0].settings.sweep.halving else left)
+
+
+def _is_left(entry: Entry, sweep: Path, *, failed: bool) -> bool:
+    """Whether there is something to do; also where the folder of a job that was done is gone."""
+    if entry.status == FAILED:
+        return failed
+    gone = not (sweep / entry.folder / "run.json").is_file()
+    return gone or entry.status in (QUEUED, RUNNING, WAITING)

@@ -25,7 +25,14 @@ from mlrun.sweep import only_told
 from mlrun.sweep.carry_out import Jobs
 from mlrun.sweep.folder import Sweep, at_work, queue
 from mlrun.sweep.journal import DONE, FAILED, Entry
-from mlrun.sweep.launch import concluded, is_ours, jobs_of, new_sweep, overrides_of
+from mlrun.sweep.launch import (
+    concluded,
+    is_ours,
+    jobs_of,
+    launch_elsewhere,
+    new_sweep,
+    overrides_of,
+)
 from mlrun.sweep.points import Composer, Point
 
 try:
@@ -133,6 +140,8 @@ def space_of(overrides: Sequence[Override]) -> Space:
         override.input_line or "" for override in overrides if not override.is_sweep_override()
     ]
     ranges = {o.get_key_element(): _range(o) for o in overrides if o.is_sweep_override()}
+    if "seed" in ranges:
+        raise MlrunError("seed is nothing to search for: search first, then repeat the best ones")
     if not ranges:
         raise MlrunError(
             "nothing to search: name ranges, e.g. 'optimizer.lr=tag(log,interval(1e-4,1e-1))' "
@@ -261,7 +270,7 @@ class _Search:
         points = [self._point(n, trials[n]) for n in trials if n not in ended]
         queue(journal, [point for point in points if point.number not in entries])
         if points and launcher is not None:
-            launcher.launch([point.overrides for point in points], points[0].number)
+            launch_elsewhere(self._sweep, launcher, points)
         elif points:
             jobs.carry_out(points)
         entries = journal.read()

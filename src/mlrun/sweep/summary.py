@@ -77,10 +77,15 @@ def _setting(overrides: tuple[str, ...], jobs: Sequence[Entry]) -> Setting:
 
 
 def ranked(settings: Sequence[Setting]) -> list[Setting]:
-    """Those with a score, the best mean first; tasks one after another."""
+    """Those with a score, the best mean first; what cannot be compared one after another."""
     scored = [setting for setting in settings if setting.scores]
-    tasks = list(dict.fromkeys(setting.task for setting in settings))
-    return sorted(scored, key=lambda s: (tasks.index(s.task), -s.mean if s.higher else s.mean))
+    kinds = list(dict.fromkeys(map(kind_of, settings)))
+    return sorted(scored, key=lambda s: (kinds.index(kind_of(s)), -s.mean if s.higher else s.mean))
+
+
+def kind_of(setting: Setting) -> tuple[str, str]:
+    """What must be the same where scores are compared: task and metric."""
+    return setting.task, setting.monitor
 
 
 def difference(first: Setting, second: Setting) -> tuple[str, float] | None:

@@ -136,6 +136,7 @@ def test_rows_beyond_the_memory_budget_are_mapped():
     assert source.empty(2, 1).untyped_storage().nbytes() == 8
 
 
+@pytest.mark.slow
 def test_a_run_on_a_large_table_is_the_run_on_a_small_one(mlrun, everything_is_large, monkeypatch):
     monkeypatch.setattr(big_table, "ROWS_AT_ONCE", 1000)
     monkeypatch.setattr(rows, "AT_ONCE", 500)

@@ -87,6 +87,7 @@ def test_every_row_is_scored_by_members_that_did_not_train_on_it(mlrun):
     assert f"out_of_fold  mse {found:.4f}" in mlrun("evaluate", "many").out
 
 
+@pytest.mark.slow
 def test_a_moved_folder_predicts_evaluates_and_tells_itself(mlrun):
     mlrun(*MANY)
     shutil.move("many", "elsewhere")
@@ -133,6 +134,7 @@ def test_a_run_of_members_can_be_extended(mlrun):
     assert Path("whole/pred.csv").read_bytes() == Path("many/pred.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_members_that_had_no_folder_yet_are_begun(mlrun):
     mlrun(*MANY)
     shutil.copytree("many", "broken")

@@ -389,6 +389,7 @@ def test_the_library_is_compiled_once_into_a_private_folder(fresh_cache, monkeyp
     assert [made] == list(fresh_cache.iterdir())
 
 
+@pytest.mark.slow
 def test_a_library_that_others_could_have_written_is_compiled_anew(fresh_cache):
     library.load()
     (made,) = fresh_cache.iterdir()
@@ -399,6 +400,7 @@ def test_a_library_that_others_could_have_written_is_compiled_anew(fresh_cache):
     assert made.read_bytes() != b"not a library"
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_is_done_without(fresh_cache):
     fresh_cache.write_text("a file where the folder should be")
     assert chosen(learner()) == ("native", "")

@@ -43,7 +43,7 @@ def statuses(folder: str = "sweep") -> list[str]:
     "of",
     [
         ("task=covid", "model.dropout=0.2"),
-        ("task=phone_price", "model.activation=prelu"),
+        pytest.param(("task=phone_price", "model.activation=prelu"), marks=pytest.mark.slow),
         pytest.param(("task=mnist", "model=cnn", "model.channels=[2,4]"), marks=pytest.mark.slow),
     ],
     ids=["native", "stacked", "one by one"],
@@ -422,8 +422,9 @@ OTHERS = ("hydra/sweeper=basic", "hydra/launcher=joblib", "hydra/launcher=submit
 
 @pytest.mark.parametrize(
     "other",
-    ["hydra/launcher=basic", *(pytest.param(word, marks=pytest.mark.slow) for word in OTHERS)],
+    ["hydra/launcher=basic", *OTHERS],
 )
+@pytest.mark.slow
 def test_other_launchers_and_sweepers_leave_the_same_sweep(mlrun, other):
     words = ("-m", "optimizer.lr=0.001,0.01", "seed=1,2", *SMALL)
     assert mlrun(*words, "hydra.sweep.dir=ours").code == 0
@@ -512,14 +513,8 @@ def test_failed_trials_do_not_end_a_search(mlrun):
     assert {*statuses()} == {DONE, FAILED}
 
 
-@pytest.mark.parametrize(
-    "crash",
-    [
-        pytest.param("while training", marks=pytest.mark.slow),
-        pytest.param("before the first job", marks=pytest.mark.slow),
-        "before it is told",
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("crash", ["while training", "before the first job", "before it is told"])
 def test_a_search_that_crashed_goes_on_as_it_would_have(mlrun, monkeypatch, crash):
     from mlrun.sweep import search
 
@@ -613,7 +608,8 @@ def test_at_every_rung_only_the_best_go_on_to_the_bits_of_their_lone_run(mlrun):
     assert open_run(f"sweep/{stopped['job']}").record["epochs"] == 18
 
 
-@pytest.mark.parametrize("epoch", [pytest.param(2, marks=pytest.mark.slow), 4])
+@pytest.mark.slow
+@pytest.mark.parametrize("epoch", [2, 4])
 def test_halving_that_crashed_ends_like_the_one_that_never_did(mlrun, monkeypatch, epoch):
     words = ("-m", RATES, *HALVING)
     assert mlrun(*words, "hydra.sweep.dir=whole").code == 0

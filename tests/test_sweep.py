@@ -75,6 +75,15 @@ def test_hidden_sizes_engines_tasks_and_members_may_be_swept_at_once(mlrun):
     assert [row["score"] != "" for row in table("of_members/summary.csv")] == [True, True]
 
 
+def test_jobs_that_cannot_be_stacked_are_trained_one_after_another(mlrun):
+    assert mlrun("-m", "model.activation=prelu", "seed=1,2", *SMALL, NAMED).code == 0
+    events = [json.loads(line) for line in Path("sweep/journal.jsonl").read_text().splitlines()]
+    assert [event["job"] for event in events if event["status"] == DONE] == [0, 1]
+    ends = [Path("sweep", job, "metrics.csv").stat().st_mtime_ns for job in ("0", "1")]
+    begins = [Path("sweep", job, "tensorboard").stat().st_ctime_ns for job in ("0", "1")]
+    assert ends[0] < begins[1]
+
+
 # --- what is composed ---
 
 WORDS = [

@@ -82,6 +82,7 @@ def train_together(
     show: Callable[[Sequence[tuple[Task, Row]]], None],
     ended: Callable[[Task, Exception | None], None],
     until: int | None = None,
+    in_step: bool = True,
 ) -> None:
     """Train a group; each ends with its best epoch's weights, scored and written down.
 
@@ -90,6 +91,8 @@ def train_together(
         show: told after each epoch of those still in training.
         ended: told of each task that ends, and of the error if one ended it; may raise.
         until: the epoch to stop after, to go on another time.
+        in_step: whether those that the engine cannot take together share their epochs all the
+            same; else each is trained to its end before the next one begins.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM.
@@ -99,6 +102,11 @@ def train_together(
     members = [
         task.job.member(features[id(task.job.dataset)], task.progress, until) for task in tasks
     ]
+    engine, outputs = engine_for(members, first.engine), first.trained.outputs_of
+    if not in_step and len(tasks) > 1 and engine is first.engine and engine.name != "native":
+        for task in tasks:
+            train_together([task], show=show, ended=ended, until=until)
+        return
     begin_training()
     with (
         memory_told(first.learner, members[0].train, trainer),
@@ -107,7 +115,6 @@ def train_together(
     ):
         by_member = {id(member): task for member, task in zip(members, tasks, strict=True)}
         under_way = {key: _UnderWay(task, stack) for key, task in by_member.items()}
-        engine, outputs = engine_for(members, first.engine), first.trained.outputs_of
         for results in fit(members, engine, outputs, stop=stop_if_asked):
             for member, row in results:
                 one = under_way[id(member)]

@@ -152,7 +152,7 @@ class Jobs:
             self._end(task, error)
 
         try:
-            train_together(group, show=self._show, ended=ended, until=self._until)
+            train_together(group, show=self._show, ended=ended, until=self._until, in_step=False)
         except Interrupted:
             raise
         except Exception as error:

@@ -45,7 +45,8 @@ def carry_out(sweep: Sweep, jobs: Jobs, points: Sequence[Point]) -> None:
     left = len(points)
     for epoch in rungs(trainer.epochs, left, factor):
         left = -(-left // factor)
-        behind = [p for p in points if _is_behind(sweep.journal.read()[p.number], epoch)]
+        entries = sweep.journal.read()
+        behind = [p for p in points if _is_behind(entries[p.number], epoch)]
         jobs.carry_out(behind, until=epoch)
         for stopped in _stop_the_worst(sweep, points, epoch, left):
             jobs.progress.job(stopped, STOPPED, {})
@@ -59,7 +60,8 @@ def _is_behind(entry: Entry, epoch: int) -> bool:
 
 def _stop_the_worst(sweep: Sweep, points: Sequence[Point], epoch: int, left: int) -> list[Point]:
     """Of those that came to this epoch, all but so many; noted at once for all of them."""
-    entries = [sweep.journal.read()[point.number] for point in points]
+    known = sweep.journal.read()
+    entries = [known[point.number] for point in points]
     if any(entry.status == STOPPED and entry.epochs == epoch for entry in entries):
         return []  # it was done before a crash
     trainer = points[0].settings.trainer

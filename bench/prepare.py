@@ -8,6 +8,7 @@ from hydra import compose, initialize_config_dir
 from jobs import JOBS, Job, write_files
 
 from mlrun.catalogue import CONF
+from mlrun.composed import composed
 from mlrun.config import register, settings_of
 from mlrun.train import Job as Prepared
 from mlrun.train import prepare
@@ -37,7 +38,8 @@ def prepared(job: Job, folder: Path) -> Prepared:
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", overrides=job.overrides(folder / "data"))
-    return prepare(config, settings_of(config))
+    whole = composed(config)
+    return prepare(whole, settings_of(whole.values))
 
 
 if __name__ == "__main__":

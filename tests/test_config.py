@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from mlrun.allowlist import ALLOWED, resolve
 from mlrun.build import plain
 from mlrun.catalogue import CONF, GROUPS, options
+from mlrun.composed import composed
 from mlrun.config import register, settings_of
 from mlrun.errors import MlrunError
 
@@ -34,7 +35,7 @@ EVERY_TARGET = [(group, option) for group, option in EVERY_OPTION if group in AL
 
 @pytest.mark.parametrize(("group", "option"), EVERY_OPTION)
 def test_every_option_composes_into_valid_settings(group, option):
-    settings_of(config(f"{group}={option}"))
+    settings_of(composed(config(f"{group}={option}")).values)
 
 
 @pytest.mark.parametrize(("group", "option"), EVERY_OPTION)
@@ -44,7 +45,7 @@ def test_every_option_says_in_its_first_comment_what_it_is(group, option):
 
 @pytest.mark.parametrize(("group", "option"), EVERY_TARGET)
 def test_every_key_of_an_option_is_an_argument_of_its_class(group, option):
-    node: dict[str, Any] = plain(config(f"{group}={option}")[group])
+    node: dict[str, Any] = plain(composed(config(f"{group}={option}")).values[group])
     nodes = [node] if "_target_" in node else list(node.values())
     for entry in nodes:
         arguments = {*entry} - {"_target_", "_partial_"}
@@ -101,7 +102,7 @@ def test_mlrun_data_moves_every_task(monkeypatch):
 )
 def test_settings_out_of_range_or_unknown_are_refused_by_name(override, message):
     with pytest.raises(MlrunError, match=message):
-        settings_of(config(override))
+        settings_of(composed(config(override)).values)
 
 
 def test_a_run_is_described_without_shapes_or_class_counts():

@@ -16,7 +16,6 @@ import onnxruntime
 import pandas as pd
 import pytest
 import torch
-from omegaconf import DictConfig
 from safetensors.torch import save_file
 from torch import nn
 
@@ -57,11 +56,11 @@ def untrained(
     loss: str = "CrossEntropyLoss",
     missing: str = "mean",
     **settings: Any,
-) -> tuple[Trained, DictConfig]:
+) -> tuple[Trained, dict[str, Any]]:
     """A model nobody trained, with weights that matter, on rows of TABLE."""
     model = {"hidden": [5, 4], "activation": "elu", "dropout": 0.5, "norm": "batch"} | settings
     model = {"_target_": "mlrun.models.mlp.MLP", "init": "default"} | model
-    config = DictConfig({"model": model, "loss": {"_target_": f"torch.nn.{loss}"}})
+    config = {"model": model, "loss": {"_target_": f"torch.nn.{loss}"}}
     table = TABLE if missing == "mean" else TABLE.dropna()
     path, categorical = Path("t.csv"), ["color", "model/floor"]
     contract = fit_table(
@@ -81,7 +80,7 @@ def untrained(
     return rebuilt(config, spec, contract, rows), config
 
 
-def rebuilt(config: DictConfig, spec: Spec, contract: Contract, rows: torch.Tensor) -> Trained:
+def rebuilt(config: dict[str, Any], spec: Spec, contract: Contract, rows: torch.Tensor) -> Trained:
     torch.manual_seed(0)
     objective = build_objective(config, spec)
     model = build("model", config, in_shape=spec.in_shape, out_features=objective.out_features)
@@ -100,7 +99,7 @@ def rebuilt(config: DictConfig, spec: Spec, contract: Contract, rows: torch.Tens
 by_torch = partial(outputs_by_torch, precision="32")
 
 
-def written(trained: Trained, config: DictConfig, name: str) -> Exported:
+def written(trained: Trained, config: dict[str, Any], name: str) -> Exported:
     return write(Path(f"model{SUFFIXES[name]}"), format_of(name), trained, config)
 
 
@@ -419,7 +418,7 @@ def test_foreign_safetensors_are_refused(metadata):
 
 def test_a_safetensors_file_cannot_have_other_classes_built():
     trained, config = untrained()
-    config.model._target_ = "os.system"
+    config["model"]["_target_"] = "os.system"
     content = safetensors_file.to_bytes(trained, facts_of(trained, config))
     Path("m.safetensors").write_bytes(content)
     with pytest.raises(MlrunError, match=r"model\._target_=os\.system: refused"):

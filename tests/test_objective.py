@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
 from mlrun.data.spec import Spec
@@ -74,13 +73,13 @@ def test_other_losses_leave_the_model_as_it_is():
 )
 def test_a_loss_for_the_other_kind_of_task_is_refused_with_advice(target, spec, advice):
     with pytest.raises(MlrunError, match=advice):
-        build_objective(OmegaConf.create({"loss": {"_target_": target}}), spec)
+        build_objective({"loss": {"_target_": target}}, spec)
 
 
 def test_a_loss_that_does_not_average_is_refused():
     node = {"_target_": "torch.nn.MSELoss", "reduction": "sum"}
     with pytest.raises(MlrunError, match="only mean"):
-        build_objective(OmegaConf.create({"loss": node}), REGRESSION)
+        build_objective({"loss": node}, REGRESSION)
 
 
 @pytest.mark.parametrize(("spec", "loss"), [(REGRESSION, nn.MSELoss), (FOUR, nn.CrossEntropyLoss)])
@@ -89,7 +88,7 @@ def test_loss_auto_follows_the_kind_of_the_data(spec, loss):
         "regression": {"_target_": "torch.nn.MSELoss"},
         "classification": {"_target_": "torch.nn.CrossEntropyLoss"},
     }
-    assert isinstance(build_objective(OmegaConf.create({"loss": node}), spec).loss, loss)
+    assert isinstance(build_objective({"loss": node}, spec).loss, loss)
 
 
 def test_the_penalty_spares_biases_and_norms():

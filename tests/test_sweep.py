@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict
 
 from mlrun import record
+from mlrun.composed import composed as composition
 from mlrun.errors import MlrunError
 from mlrun.run_folder import locked, open_run
 from mlrun.sweep.halving import rungs
@@ -92,6 +93,10 @@ WORDS = [
     ("task=phone_price", "scheduler=cosine", "trainer.epochs=7", "debug=overfit"),
     ("experiment=covid_linear", "seed=4", "+optimizer.amsgrad=true", "~optimizer.weight_decay"),
     ("optimizer.lr=1e-3", "scheduler=exponential", "scheduler.gamma=0.9"),
+    ("paths.data=/a", "data.dir=${paths.data}/b", "trainer.patience=${seed}", "seed=3"),
+    ("scheduler=cosine", "trainer.epochs=${seed}", "seed=3", "scheduler.T_max=4"),
+    ("trainer.l1=1", "trainer.l1=2", "trainer.shuffle=0"),
+    ("task=csv", "data.split={method:kfold}", "data.split.method=holdout"),
 ]
 
 
@@ -103,9 +108,12 @@ def test_a_point_is_composed_as_hydra_composes_it(words, mlrun, monkeypatch):
         loader, master = self._loader, self._master
         assert loader is not None
         assert master is not None
-        composed["ours"] = OmegaConf.to_container(self.compose(words))
-        theirs: Any = OmegaConf.to_container(loader.load_sweep_config(master, list(words)))
-        composed["theirs"] = {key: theirs[key] for key in theirs if key != "hydra"}
+        composed["ours"] = self.compose(words)
+        theirs = loader.load_sweep_config(master, list(words))
+        OmegaConf.set_readonly(theirs, False)
+        with open_dict(theirs):
+            del theirs["hydra"]
+        composed["theirs"] = composition(theirs)
         raise MlrunError("seen")
 
     monkeypatch.setattr(Composer, "points", look)

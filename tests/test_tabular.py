@@ -26,9 +26,8 @@ def composed(task: str) -> DictConfig:
 
 def data_of(task: str, **settings: Any) -> Any:
     """The task's data with some settings changed."""
-    changed = composed(task).copy()
-    changed.data = OmegaConf.merge(changed.data, settings)
-    return build.build("data", changed)
+    node: Any = OmegaConf.to_container(OmegaConf.merge(composed(task).data, settings), resolve=True)
+    return build.build("data", {"data": node})
 
 
 def load(task: str = "csv", **settings: Any) -> Dataset:

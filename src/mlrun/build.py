@@ -8,29 +8,28 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
-from omegaconf import DictConfig, OmegaConf
-
 from mlrun.allowlist import resolve
 from mlrun.arguments import check_arguments
+from mlrun.composed import NOT_SET
 from mlrun.errors import MlrunError
 
 T = TypeVar("T")
 PARTIAL = ("optimizer", "scheduler")  # built once their first argument, the weights, is there
 
 
-def build(group: str, config: DictConfig, **runtime: Any) -> Any:
-    """Build `config[group]`; with `_partial_` a callable that waits for its first argument.
+def build(group: str, values: Mapping[str, Any], **runtime: Any) -> Any:
+    """Build `values[group]`; with `_partial_` a callable that waits for its first argument.
 
     Args:
         group: data | model | loss | optimizer | scheduler.
-        config: the whole configuration, so that interpolations resolve.
+        values: the whole configuration's.
         runtime: arguments known only now (shapes, steps per epoch); YAML leaves them out or `???`.
 
     Raises:
         MlrunError: a class that is not allowed, a key its constructor does not take, a value it
             refuses.
     """
-    return build_node(group, plain(config.get(group)), **runtime)
+    return build_node(group, plain(values.get(group)), **runtime)
 
 
 def build_node(group: str, node: Mapping[str, Any], **runtime: Any) -> Any:
@@ -48,16 +47,10 @@ def build_node(group: str, node: Mapping[str, Any], **runtime: Any) -> Any:
 
 
 def plain(node: Any) -> dict[str, Any]:
-    """A node's values with interpolations resolved; keys that are still ??? are left out."""
-    if not isinstance(node, DictConfig):
+    """A node's values; keys that are still ??? are left out."""
+    if not isinstance(node, Mapping):
         return {}
-    values = {key: node[key] for key in node if not OmegaConf.is_missing(node, key)}
-    return {
-        str(key): OmegaConf.to_container(value, resolve=True)
-        if OmegaConf.is_config(value)
-        else value
-        for key, value in values.items()
-    }
+    return {str(key): value for key, value in node.items() if value != NOT_SET}
 
 
 def _translated(group: str, make: Callable[..., T]) -> Callable[..., T]:

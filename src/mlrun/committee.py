@@ -1,13 +1,12 @@
 """A committee: the members of a run with `seeds` or `folds`, and what they say together."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
 from mlrun.build import build
@@ -57,7 +56,7 @@ class Committee:
 
     names: Sequence[str]
     members: Sequence[Trained]
-    config: DictConfig
+    values: Mapping[str, Any]  # of the configuration
 
     @property
     def spec(self) -> Spec:
@@ -70,7 +69,7 @@ class Committee:
         Raises:
             MlrunError: the file does not have what a member needs.
         """
-        source = build("data", self.config)
+        source = build("data", self.values)
         read: dict[str, Rows] = {}
         for member in self.members:
             key = json.dumps(member.contract)
@@ -122,7 +121,7 @@ def _natural(path: Path) -> list[Any]:
 
 
 def open_committee(run: RunFolder) -> Committee:
-    """Rebuild a run's best models, and the configuration they share, from the folder alone.
+    """Rebuild a run's best models, and the settings they share, from the folder alone.
 
     Members that diverged have no part in it.
 
@@ -131,11 +130,11 @@ def open_committee(run: RunFolder) -> Committee:
     """
     runs = [one for one in member_runs(run) if one.record.get("status") != "diverged"] or [run]
     opened = [open_trained(one) for one in runs]
-    members, configs = zip(*opened, strict=True)
+    members, values = zip(*opened, strict=True)
     alike = {(m.spec.kind, m.spec.classes, m.spec.target, m.spec.header) for m in members}
     if len(alike) > 1:
         raise MlrunError(f"{run.path / FOLDER} is damaged: its members predict different things")
-    return Committee([one.path.name for one in runs], members, configs[0])
+    return Committee([one.path.name for one in runs], members, values[0])
 
 
 def scores_of(

@@ -6,14 +6,16 @@ not frozen because Hydra writes overrides into them while it composes.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
+from mlrun.composed import NOT_SET
 from mlrun.errors import MlrunError, did_you_mean
 from mlrun.run_folder import claim
 
@@ -116,24 +118,26 @@ def register() -> None:
     )
 
 
-def settings_of(config: DictConfig) -> Settings:
-    """The fixed parts as frozen dataclasses, every key known, typed and in range.
+def settings_of(values: Mapping[str, Any]) -> Settings:
+    """The fixed parts as dataclasses, every key known, typed and in range.
+
+    Args:
+        values: the whole configuration's.
 
     Raises:
         MlrunError: an unknown key (also one forced in with `+`), a wrong type or range.
     """
     names = {f.name for f in fields(Settings)}
-    unknown = [str(key) for key in config if key not in names and key not in GROUPS]
+    unknown = [str(key) for key in values if key not in names and key not in GROUPS]
     if unknown:
         hint = did_you_mean(unknown[0], names)
         if unknown[0] == "allow":
             hint = " What may be built is said on the command line: allow=[my_package.MyClass]"
         raise MlrunError(f"unknown key '{unknown[0]}'.{hint}")
-    if absent := [name for name in (*sorted(names), *GROUPS) if name not in config]:
+    if absent := [n for n in (*sorted(names), *GROUPS) if values.get(n, NOT_SET) == NOT_SET]:
         raise MlrunError(f"{absent[0]} is not set: say {absent[0]}=…")
     try:
-        resolved: Any = OmegaConf.to_container(config, resolve=True)
-        fixed = {name: resolved[name] for name in names}
+        fixed = {name: values[name] for name in names}
         seed = fixed["seed"] if type(fixed["seed"]) is int else None
         settings = _typed(json.dumps(fixed if seed is None else fixed | {"seed": 0}))
         settings = settings if seed is None else replace(settings, seed=seed)

@@ -61,7 +61,7 @@ def seed_everything(seed: int, device: torch.device, *, deterministic: bool) -> 
     """
     random.seed(seed)
     np.random.seed(seed)
-    torch.manual_seed(seed)
+    reseed(seed, device)
     if device.type != "cpu":
         if deterministic:  # read by cuBLAS when it starts
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -49,7 +49,7 @@ def evaluate(
     datasets = own_data(run, committee, data)
     if len(committee.members) > 1:
         return scores_of(committee.members, datasets)
-    parts = scored_parts(datasets[0], settings_of(committee.config).trainer)
+    parts = scored_parts(datasets[0], settings_of(committee.values).trainer)
     return {name: _scores(committee, [rows]) for name, rows in parts.items()}
 
 
@@ -72,7 +72,7 @@ def own_data(run: RunFolder, committee: Committee, data: str | None) -> list[Dat
     read: dict[str, Dataset] = {}
     found = []
     for one, member in zip(opened, committee.members, strict=True):
-        dataset = load_run_data(one, committee.config, member.contract, data=data, read=read)
+        dataset = load_run_data(one, committee.values, member.contract, data=data, read=read)
         found.append(dataset)
     return found
 

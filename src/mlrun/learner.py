@@ -1,16 +1,17 @@
 """Model, loss, optimizer and scheduler: built so that they fit the data and each other."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from mlrun.build import build
+from mlrun.composed import NOT_SET
 from mlrun.config import Settings
 from mlrun.data.batches import batch_sizes
 from mlrun.data.spec import REGRESSION, Dataset
@@ -24,20 +25,20 @@ log = logging.getLogger(__name__)
 
 
 def build_learner(
-    config: DictConfig, settings: Settings, dataset: Dataset, device: torch.device
+    values: Mapping[str, Any], settings: Settings, dataset: Dataset, device: torch.device
 ) -> tuple[Learner, Engine]:
     """Model, loss, optimizer and scheduler, fitting the data and each other, and their engine."""
     spec, trainer = dataset.spec, settings.trainer
-    objective = build_objective(config, spec)
+    objective = build_objective(values, spec)
     check_monitor(trainer.monitor, spec)
-    model = build("model", config, in_shape=spec.in_shape, out_features=objective.out_features)
+    model = build("model", values, in_shape=spec.in_shape, out_features=objective.out_features)
     model = objective.complete(model).to(device)
     check_batch_norm(model, len(dataset.train), trainer.batch_size)
-    optimizer = build("optimizer", config)
+    optimizer = build("optimizer", values)
     runtime = {}
-    if OmegaConf.is_missing(config.scheduler, "steps_per_epoch"):
+    if values["scheduler"].get("steps_per_epoch") == NOT_SET:
         runtime["steps_per_epoch"] = len(step_sizes(len(dataset.train), trainer))
-    scheduler = build("scheduler", config, **runtime)
+    scheduler = build("scheduler", values, **runtime)
     rehearse(objective, optimizer, scheduler)
     moved = optimizer(model.parameters())
     learner = Learner(model, objective, moved, scheduler(moved))

@@ -4,6 +4,7 @@ A member's folder, members/<name>, is that of the lone run of its seed and fold;
 has what they say together: pred.csv, scores, plots.
 """
 
+import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,10 +15,10 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 
 from mlrun.allowlist import allow_words, allowed_now
 from mlrun.committee import FOLDER, combined, scores_of
+from mlrun.composed import Composed
 from mlrun.config import Settings, settings_of
 from mlrun.data.spec import Dataset
 from mlrun.engine import Progress
@@ -27,7 +28,6 @@ from mlrun.metrics import shown
 from mlrun.predictions import write_predictions
 from mlrun.record import recorded
 from mlrun.report.console import Console
-from mlrun.report.plots import draw_curves
 from mlrun.resume import Stopped, changed, configuration, read_stopped, rebuild, tidy_up
 from mlrun.run_data import load_run_data
 from mlrun.run_folder import RunFolder, claim_exactly, locked, open_run, remove_leftovers
@@ -54,44 +54,37 @@ class Seat:
 
     name: str
     seed: int
-    config: DictConfig
+    config: Composed
 
 
-def seats(config: DictConfig, settings: Settings) -> Iterator[Seat]:
+def seats(config: Composed, settings: Settings) -> Iterator[Seat]:
     """Every member: seeds within folds.
 
     Raises:
         MlrunError: the split cannot be made into folds.
     """
     for fold in range(settings.folds) if settings.folds else [None]:
-        own = _changed(config, _folded(config, settings.folds, fold))
-        refers = "${seed}" in OmegaConf.to_yaml(own)  # then it is another one for each seed
+        own = config.changed(_folded(config, settings.folds, fold))
+        refers = "${seed}" in json.dumps(own.raw)  # then it is another one for each seed
         for offset in range(settings.seeds or 1):
             seed = settings.seed + offset
             names = [f"fold_{fold}"] * (fold is not None) + [f"seed_{seed}"] * bool(settings.seeds)
-            yield Seat("_".join(names), seed, _changed(own, {"seed": seed}) if refers else own)
+            yield Seat("_".join(names), seed, own.changed({"seed": seed}) if refers else own)
 
 
-def _folded(config: DictConfig, folds: int | None, fold: int | None) -> dict[str, Any]:
+def _folded(config: Composed, folds: int | None, fold: int | None) -> dict[str, Any]:
     alone: dict[str, Any] = {"seeds": None, "folds": None}
     if fold is None:
         return alone
-    method, place = str(config.data.split.method), "data.split"
+    method, place = str(config.values["data"]["split"]["method"]), "data.split"
     if method not in FOLDED:
         raise MlrunError(f"folds={folds}: data.split.method={method} has no folds")
     split = {f"{place}.method": FOLDED[method], f"{place}.folds": folds, f"{place}.fold": fold}
     return alone | split
 
 
-def _changed(config: DictConfig, changes: dict[str, Any]) -> DictConfig:
-    copy = DictConfig(OmegaConf.to_container(config))
-    for key, value in changes.items():
-        OmegaConf.update(copy, key, value)
-    return copy
-
-
 def train_members(
-    config: DictConfig,
+    config: Composed,
     settings: Settings,
     make_folder: Callable[[], Path],
     *,
@@ -122,16 +115,16 @@ def train_members(
         return fmean([task.progress.best_score for task in tasks])
 
 
-def _prepare(config: DictConfig, settings: Settings) -> dict[str, Job]:
+def _prepare(config: Composed, settings: Settings) -> dict[str, Job]:
     """Build every member; those with the same configuration share data and all else."""
     jobs: dict[str, Job] = {}
-    first: list[tuple[DictConfig, Job]] = []
+    first: list[tuple[Composed, Job]] = []
     for seat in seats(config, settings):
         before = [job for own, job in first if own is seat.config]
         if before:
             jobs[seat.name] = sibling(before[0], seat.config, seat.seed)
         else:
-            jobs[seat.name] = prepare(seat.config, settings_of(seat.config))
+            jobs[seat.name] = prepare(seat.config, settings_of(seat.config.values))
             first.append((seat.config, jobs[seat.name]))
     return jobs
 
@@ -185,7 +178,7 @@ def resume_members(run: RunFolder, overrides: Sequence[str], *, data: str | None
     """
     with locked(run):
         config = changed(configuration(run, None), overrides)
-        settings = settings_of(config)
+        settings = settings_of(config.values)
         with Console(quiet=settings.quiet) as console:
             found = [*_stopped(run, seats(config, settings), overrides, data)]
             tasks = [task for task, _ in found]
@@ -214,9 +207,9 @@ def _stopped(
     for seat in wanted:
         path = run.path / FOLDER / seat.name
         if not (path / "run.json").is_file():
-            config = _changed(seat.config, {"seed": seat.seed})
-            dataset = load_run_data(run, config, None, data=data, split_anew=True)
-            job = prepare(config, settings_of(config), dataset)
+            config = seat.config.changed({"seed": seat.seed})
+            dataset = load_run_data(run, config.values, None, data=data, split_anew=True)
+            job = prepare(config, settings_of(config.values), dataset)
             yield Task(RunFolder(path), job, Progress(), None), None
             continue
         stopped = read_stopped(open_run(path), overrides)
@@ -237,6 +230,8 @@ def _begin_again(run: RunFolder, task: Task, stopped: Stopped | None) -> None:
 
 def _conclude(run: RunFolder, tasks: Sequence[Task]) -> list[tuple[str, str]]:
     """Scores, pred.csv and plots of the members together; what the user reads of them."""
+    from mlrun.report.plots import draw_curves  # jobs of sweeps do without
+
     members = [task.job.trained for task in tasks]
     datasets = [task.job.dataset for task in tasks]
     spec = members[0].spec

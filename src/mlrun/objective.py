@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from mlrun.build import build_node, plain
@@ -82,13 +81,13 @@ class Objective:
         return nn.functional.normalize(exact.sigmoid(), p=1.0, dim=1)
 
 
-def build_objective(config: DictConfig, spec: Spec) -> Objective:
+def build_objective(values: Mapping[str, Any], spec: Spec) -> Objective:
     """The configured loss, checked against the kind of task the data turned out to be.
 
     Raises:
         MlrunError: a loss for the other kind of task.
     """
-    node: Mapping[str, Any] = plain(config.get("loss"))
+    node: Mapping[str, Any] = plain(values.get("loss"))
     if spec.kind in node:  # loss=auto holds one loss for each kind
         node = node[spec.kind]
     loss = build_node("loss", node)

@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import OmegaConfDumper
 
 from mlrun.checkpoint import Checkpoints, State
+from mlrun.composed import Composed
 from mlrun.config import Settings
 from mlrun.data.spec import Dataset
 from mlrun.engine import Learner, Progress
@@ -116,13 +116,14 @@ def begin(
     )
 
 
-def write_for_people(run: RunFolder, config: DictConfig, overrides: Sequence[str]) -> None:
+def write_for_people(run: RunFolder, config: Composed, overrides: Sequence[str]) -> None:
     """config.yaml and .hydra/: what was asked for, unresolved; never read again."""
-    text = _yaml(hide(OmegaConf.to_container(config)))
-    write_atomically(run.config, text)
+    text = _yaml(hide(config.raw))
+    write_atomically(run.config, text, durable=False)
     (run.path / ".hydra").mkdir(exist_ok=True)
-    write_atomically(run.path / ".hydra" / "config.yaml", text)
-    write_atomically(run.path / ".hydra" / "overrides.yaml", _yaml(hide_in_words(overrides)))
+    write_atomically(run.path / ".hydra" / "config.yaml", text, durable=False)
+    words = _yaml(hide_in_words(overrides))
+    write_atomically(run.path / ".hydra" / "overrides.yaml", words, durable=False)
 
 
 def _yaml(value: Any) -> bytes:

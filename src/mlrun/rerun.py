@@ -40,7 +40,7 @@ def rerun(
     refuse_committee(run, "rerun")
     _rows(run.metrics), _bytes(run.predictions)  # to fail before training, not after
     config = configuration(run, None)
-    dataset = load_run_data(run, config, None, data=data, exactly=False, split_anew=True)
+    dataset = load_run_data(run, config.values, None, data=data, exactly=False, split_anew=True)
     named = run.path if run.path.name.strip(".") else run.path.resolve()
     place = Path(output) if output else named.with_name(f"{named.name}_rerun")
     again: list[Path] = []

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mlrun.arguments import from_plain
 from mlrun.checkpoint import State, load_last
 from mlrun.committee import FOLDER, is_committee
+from mlrun.composed import Composed, composed
 from mlrun.config import Settings, settings_of
 from mlrun.data.preprocess import build_preprocess
 from mlrun.data.spec import Dataset
@@ -49,7 +50,7 @@ class Stopped:
     run: RunFolder
     state: State | None  # None: no epoch was saved, it starts from the beginning
     complaint: str  # what was wrong with the newest checkpoint
-    config: DictConfig
+    config: Composed
     settings: Settings
     progress: Progress
 
@@ -127,19 +128,20 @@ def read_stopped(run: RunFolder, overrides: Sequence[str]) -> Stopped:
     longer = [word for word in overrides if word.startswith("trainer.epochs=")]
     if state is None and longer:  # the schedule may depend on it
         raise MlrunError(f"{run.path}: no epoch is done; start a new run with {longer[0]}")
-    return Stopped(run, state, complaint, config, settings_of(config), _progress(state, run.last))
+    settings, progress = settings_of(config.values), _progress(state, run.last)
+    return Stopped(run, state, complaint, config, settings, progress)
 
 
 def rebuild(stopped: Stopped, data: str | None, read: dict[str, Dataset] | None = None) -> Job:
     """Data (see load_run_data), model and what moves it, as they were when the run stopped."""
     run, state, config = stopped.run, stopped.state, stopped.config
     if state is None:
-        dataset = load_run_data(run, config, None, data=data, read=read)
+        dataset = load_run_data(run, config.values, None, data=data, read=read)
         return prepare(config, stopped.settings, dataset)
     with blamed_on(run.last):
-        check_plan(config, state)
+        check_plan(config.values, state)
         build_preprocess(state["contract"])
-    dataset = load_run_data(run, config, state["contract"], data=data, read=read)
+    dataset = load_run_data(run, config.values, state["contract"], data=data, read=read)
     job = prepare(config, stopped.settings, dataset)
     with blamed_on(run.last):
         restore(job.learner, state)
@@ -230,14 +232,14 @@ def _status(file: Path) -> Any:
     return record.get("status") if isinstance(record, dict) else None
 
 
-def configuration(run: RunFolder, state: State | None) -> DictConfig:
+def configuration(run: RunFolder, state: State | None) -> Composed:
     """What the run was asked to do: as its checkpoint says, else as its run.json says."""
     if state is not None:
         return from_the_record(state["config"], run.last)
     return from_the_record(run.record.get("config"), run.path / "run.json")
 
 
-def changed(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+def changed(config: Composed, overrides: Sequence[str]) -> Composed:
     """The configuration with what a resumed run may change.
 
     Raises:
@@ -254,6 +256,6 @@ def changed(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
             )
     try:
         changes = OmegaConf.from_dotlist(list(overrides))
-        return OmegaConf.merge(config, changes)  # type: ignore[return-value]
+        return composed(OmegaConf.merge(config.raw, changes))  # type: ignore[arg-type]
     except OmegaConfBaseException as error:
         raise MlrunError(str(error).splitlines()[0]) from error

@@ -2,11 +2,9 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from omegaconf import DictConfig
 
 from mlrun.arguments import from_plain
 from mlrun.build import build
@@ -21,7 +19,7 @@ from mlrun.run_folder import RunFolder, read_json
 
 def load_run_data(
     run: RunFolder,
-    config: DictConfig,
+    values: Mapping[str, Any],
     contract: Contract | None,
     *,
     data: str | None = None,
@@ -33,7 +31,7 @@ def load_run_data(
 
     Args:
         run: the run.
-        config: its configuration.
+        values: its configuration's.
         contract: its preprocessing.
         data: a folder to look in; MLRUN_DATA or ./data if not given.
         exactly: the files must be what they were; else they may have changed.
@@ -47,7 +45,7 @@ def load_run_data(
     split = None if split_anew else read_json(run.split)
     key = json.dumps([split, contract])
     if read is None or key not in read or contract is None:
-        dataset = _load(run, config, contract, split, data=data, exactly=exactly)
+        dataset = _load(run, values, contract, split, data=data, exactly=exactly)
         if read is None:
             return dataset
         read[key] = dataset
@@ -56,7 +54,7 @@ def load_run_data(
 
 def _load(
     run: RunFolder,
-    config: DictConfig,
+    values: Mapping[str, Any],
     contract: Contract | None,
     split: Any,
     *,
@@ -70,9 +68,9 @@ def _load(
         raise MlrunError(f"--data {data}: no such folder")
     folders = [Path(data or os.environ.get("MLRUN_DATA") or DEFAULT_DATA)]
     if sample and not all(_is_file(Path(file.path)) for file in recorded):
-        folders.append(write_sample(str(config.data.get("sample"))))
+        folders.append(write_sample(str(values["data"].get("sample"))))
     files = {file.role: _find(file, folders, exactly=exactly) for file in recorded}
-    reader = build("data", config)
+    reader = build("data", values)
     if absent := [role for role in reader.needs if role not in files]:
         raise MlrunError(f"{source} is damaged: no data file for {absent[0]}")
     dataset: Dataset = reader.load(files=files, split=split, contract=contract, sample=sample)

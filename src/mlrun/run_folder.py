@@ -47,10 +47,16 @@ def claim_exactly(parent: Path, name: str) -> Path:
             return path
 
 
-def write_atomically(path: Path, content: bytes, *, keep: Path | None = None) -> None:
-    """Put `content` at `path` so that it is there whole or not at all, also after a power cut.
+def write_atomically(
+    path: Path, content: bytes, *, keep: Path | None = None, durable: bool = True
+) -> None:
+    """Put `content` at `path` so that it is there whole or not at all.
 
-    With `keep` the file that stood there is moved there first.
+    Args:
+        path: the file.
+        content: all of it.
+        keep: where to the file that stood there before is moved.
+        durable: also if the power is cut; the disk is waited for.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
@@ -58,14 +64,16 @@ def write_atomically(path: Path, content: bytes, *, keep: Path | None = None) ->
         with temporary.open("xb") as file:  # x: never through a link that waits there
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         if keep is not None and path.exists():
             path.replace(keep)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    if durable:
+        _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -251,7 +259,9 @@ class MetricsFile:
         self._columns = columns
         self._held: list[Mapping[str, Any]] = []
         self._written = time.monotonic()
-        write_atomically(path, csv_rows([list(columns), *map(self._cells, rows)]).encode())
+        write_atomically(
+            path, csv_rows([list(columns), *map(self._cells, rows)]).encode(), durable=False
+        )
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Take one epoch's row; a column it lacks stays empty (no validation that epoch)."""

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from mlrun.allowlist import check_targets
+from mlrun.composed import Composed, composed
 from mlrun.errors import MlrunError
 from mlrun.secrecy import HIDDEN, is_secret, redact, secrets
 
@@ -22,26 +23,23 @@ _STAND_IN = "\0"
 _PLACES = ("paths.", "data.dir", "data.train", "data.test")
 
 
-def for_the_record(config: DictConfig) -> dict[str, Any]:
-    """The configuration as plain values without secrets; a value that is ??? stays so."""
-    raw = OmegaConf.to_container(config)
-    resolved = OmegaConf.to_container(config, resolve=True)
-    references = {key: text for key, text in _leaves(raw) if "${" in str(text)}
-    looked_up = _looked_up(json.dumps(references), raw)
-    return _recordable(resolved, looked_up, "", secrets())  # type: ignore[no-any-return]
+def for_the_record(config: Composed) -> dict[str, Any]:
+    """The configuration's values without secrets; one that is ??? stays so."""
+    references = {key: text for key, text in _leaves(config.raw) if "${" in str(text)}
+    looked_up = _looked_up(json.dumps(references), config.raw)
+    return _recordable(config.values, looked_up, "", secrets())  # type: ignore[no-any-return]
 
 
-def with_references(config: DictConfig) -> dict[str, Any]:
+def with_references(config: Composed) -> dict[str, Any]:
     """`for_the_record`, but what refers to another setting goes on doing so."""
-    values = for_the_record(config)
-    marked = OmegaConf.create(values)
-    for key, text in _leaves(OmegaConf.to_container(config)):
+    marked = OmegaConf.create(for_the_record(config))
+    for key, text in _leaves(config.raw):
         if isinstance(text, str) and "${" in text and not _LOOKUP.search(text):
             OmegaConf.update(marked, key, text)
     return OmegaConf.to_container(marked)  # type: ignore[return-value]
 
 
-def check_lookups(config: DictConfig) -> None:
+def check_lookups(config: Composed) -> None:
     """Refuse texts from the environment where they would be written down.
 
     Numbers may come from there, places (`paths`, `data.dir` …) and what has a secret's name.
@@ -49,17 +47,18 @@ def check_lookups(config: DictConfig) -> None:
     Raises:
         MlrunError: with the setting.
     """
-    for key, text in _leaves(OmegaConf.to_container(config)):
+    values = dict(_leaves(config.values))
+    for key, text in _leaves(config.raw):
         known = is_secret(key) or (key.startswith(_PLACES) and not is_secret(str(text)))
         if known or not isinstance(text, str) or not _LOOKUP.search(text):
             continue
-        if isinstance(OmegaConf.select(config, key), str):
+        if isinstance(values.get(key), str):
             raise MlrunError(f"{key}={text}: a text from outside is not recorded: write it out")
 
 
-def places(config: DictConfig) -> dict[str, str]:
+def places(config: Composed) -> dict[str, str]:
     """Where the data is, as it was asked for: the keys that refer to other places."""
-    found = _leaves(OmegaConf.to_container(config))
+    found = _leaves(config.raw)
     return {k: v for k, v in found if k.startswith(_PLACES) and "${" in str(v)}
 
 
@@ -89,7 +88,7 @@ def left_out(values: Mapping[str, Any]) -> list[str]:
     return [k for k, v in _leaves(values) if v == HIDDEN and not k.startswith(_PLACES)]
 
 
-def from_the_record(values: Any, source: Path, *, references: bool = False) -> DictConfig:
+def from_the_record(values: Any, source: Path, *, references: bool = False) -> Composed:
     """The configuration that a run folder holds, once it is known to be plain values.
 
     Hydra's own settings are dropped: they are for the process that trained.
@@ -114,7 +113,7 @@ def from_the_record(values: Any, source: Path, *, references: bool = False) -> D
                 "recorded: the run cannot be opened"
             )
         check_targets(values)
-        return OmegaConf.create({k: v for k, v in values.items() if k != "hydra"})
+        return composed(OmegaConf.create({k: v for k, v in values.items() if k != "hydra"}))
     except (RecursionError, ValueError) as error:
         raise MlrunError(f"{source} holds no configuration: {error}") from None
 

@@ -30,19 +30,20 @@ def hide(value: Any, name: str = "") -> Any:
 
 def hide_in_words(words: Sequence[str]) -> list[str]:
     """Command-line words with the secrets in KEY=VALUE and KEY={name: VALUE} hidden."""
-    return [_hide_in_word(word) for word in words]
+    hidden = secrets()
+    return [_hide_in_word(word, hidden) for word in words]
 
 
-def _hide_in_word(word: str) -> str:
+def _hide_in_word(word: str, hidden: Sequence[str]) -> str:
     key, equals, value = word.partition("=")
     if equals and is_secret(key):
         return f"{key}={HIDDEN}"
-    return key + equals + hide_in_text(value)
+    return key + equals + hide_in_text(value, hidden)
 
 
-def hide_in_text(text: str) -> str:
-    """YAML, or a part of it, with the texts hidden that a secret name leads to."""
-    return redact(_NAMED_INSIDE.sub(rf"\g<1>{HIDDEN}", text))
+def hide_in_text(text: str, hidden: Sequence[str] | None = None) -> str:
+    """YAML, or a part of it, with the texts hidden that a secret name leads to; see `redact`."""
+    return redact(_NAMED_INSIDE.sub(rf"\g<1>{HIDDEN}", text), hidden)
 
 
 def secrets() -> list[str]:

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from mlrun.allowlist import ALLOWED, allow_words, allowed_now, check_targets
 from mlrun.build import build, plain
 from mlrun.checkpoint import State
+from mlrun.composed import Composed, composed
 from mlrun.config import Settings, settings_of
 from mlrun.data.spec import Dataset
 from mlrun.device import choose_device, seed_everything
@@ -33,7 +34,6 @@ from mlrun.models.summary import layers_of
 from mlrun.predictions import write_predictions
 from mlrun.record import Record, begin, recorded, write_for_people
 from mlrun.report.console import Console
-from mlrun.report.plots import draw_curve, draw_predictions
 from mlrun.report.provenance import made_of
 from mlrun.run_folder import RunFolder, locked
 from mlrun.saved_config import check_lookups, for_the_record, left_out
@@ -72,7 +72,7 @@ class Job:
 
 
 def train(
-    config: DictConfig,
+    config: DictConfig | Composed,
     make_folder: Callable[[], Path],
     *,
     command: Sequence[str] = (),
@@ -96,7 +96,8 @@ def train(
         Diverged: the loss is not finite any more; the best weights so far are in the folder.
         Interrupted: Ctrl-C or SIGTERM; likewise.
     """
-    settings = settings_of(config)
+    config = config if isinstance(config, Composed) else composed(config)
+    settings = settings_of(config.values)
     if settings.seeds or settings.folds:
         from mlrun.members import train_members
 
@@ -136,17 +137,17 @@ def carry_out(
     return "done" if done else "interrupted"
 
 
-def prepare(config: DictConfig, settings: Settings, dataset: Dataset | None = None) -> Job:
+def prepare(config: Composed, settings: Settings, dataset: Dataset | None = None) -> Job:
     """Read the data, unless it is given, and build what is trained on it; writes nothing."""
     started = time.perf_counter()
     check_lookups(config)
-    check_targets({group: plain(config.get(group)) for group in ALLOWED})
+    check_targets({group: plain(config.values.get(group)) for group in ALLOWED})
     trainer = settings.trainer
     device = choose_device(settings.device)
     seed_everything(settings.seed, device, deterministic=trainer.deterministic)
     if dataset is None:
-        dataset = build("data", config).load()
-    learner, engine = build_learner(config, settings, dataset, device)
+        dataset = build("data", config.values).load()
+    learner, engine = build_learner(config.values, settings, dataset, device)
     trained = Trained(
         learner.model,
         learner.objective,
@@ -162,7 +163,7 @@ def prepare(config: DictConfig, settings: Settings, dataset: Dataset | None = No
     return Job(recorded, settings, dataset, learner, engine, trained, threads, seconds)
 
 
-def sibling(job: Job, config: DictConfig, seed: int) -> Job:
+def sibling(job: Job, config: Composed, seed: int) -> Job:
     """The job of another seed on the same data, in a fraction of the time.
 
     Args:
@@ -173,7 +174,7 @@ def sibling(job: Job, config: DictConfig, seed: int) -> Job:
     started = time.perf_counter()
     settings = replace(job.settings, seed=seed)
     seed_everything(seed, job.trained.device, deterministic=settings.trainer.deterministic)
-    learner, engine = build_learner(config, settings, job.dataset, job.trained.device)
+    learner, engine = build_learner(config.values, settings, job.dataset, job.trained.device)
     return replace(
         job,
         recorded=job.recorded | {"seed": seed},
@@ -213,7 +214,7 @@ def write_beginning(
     run: RunFolder,
     job: Job,
     *,
-    config: DictConfig,
+    config: Composed,
     command: Sequence[str],
     overrides: Sequence[str],
 ) -> None:
@@ -278,6 +279,8 @@ def learn(
 
 def conclude(run: RunFolder, job: Job, progress: Progress, history: list[Row]) -> dict[str, Scores]:
     """Score the best weights on every part once, write pred.csv, draw the plots."""
+    from mlrun.report.plots import draw_curve, draw_predictions  # jobs of sweeps do without
+
     results = score(run, job)
     title = f"{run.path.name}: loss"
     draw_curve(run.plots, history, progress.best_epoch, title=title)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from mlrun.build import build, plain
@@ -82,20 +81,20 @@ def scored_parts(dataset: Dataset, trainer: Trainer) -> dict[str, Rows]:
     return parts
 
 
-def open_trained(run: RunFolder) -> tuple[Trained, DictConfig]:
-    """Rebuild the best model of a run, and its configuration, from the folder alone.
+def open_trained(run: RunFolder) -> tuple[Trained, Mapping[str, Any]]:
+    """Rebuild the best model of a run, and its configuration's values, from the folder alone.
 
     Raises:
         MlrunError: no checkpoint, a damaged one, or one that names what may not be built.
     """
     state = load(run.best, parts=BEST_PARTS)
-    config = from_the_record(state["config"], run.best)
-    settings = settings_of(config)
+    values = from_the_record(state["config"], run.best).values
+    settings = settings_of(values)
     device = choose_device("auto" if settings.device.startswith(("cuda", "mps")) else "cpu")
     with blamed_on(run.best):
-        trained = _rebuilt(config, settings, state, device)
+        trained = _rebuilt(values, settings, state, device)
         trained.outputs(Rows(trained.examples, None, []))  # does it all fit together?
-    return trained, config
+    return trained, values
 
 
 @contextmanager
@@ -119,9 +118,11 @@ def blamed_on(path: Path) -> Iterator[None]:
         raise MlrunError(f"{path} is damaged: {reason}") from error
 
 
-def _rebuilt(config: DictConfig, settings: Settings, state: State, device: torch.device) -> Trained:
-    objective = check_plan(config, state)
-    model = objective.complete(build("model", config, **_shape(objective)))
+def _rebuilt(
+    values: Mapping[str, Any], settings: Settings, state: State, device: torch.device
+) -> Trained:
+    objective = check_plan(values, state)
+    model = objective.complete(build("model", values, **_shape(objective)))
     model.load_state_dict(state["weights"])
     preprocess = build_preprocess(state["contract"])
     model, contract = model.to(device), state["contract"]
@@ -133,7 +134,7 @@ def _rebuilt(config: DictConfig, settings: Settings, state: State, device: torch
     return trained
 
 
-def check_plan(config: DictConfig, state: State) -> Objective:
+def check_plan(values: Mapping[str, Any], state: State) -> Objective:
     """Compare a checkpoint's weights with the model its configuration describes.
 
     That model is planned without memory: a configuration may ask for terabytes.
@@ -141,12 +142,13 @@ def check_plan(config: DictConfig, state: State) -> Objective:
     Raises:
         MlrunError: they do not fit.
     """
-    objective = build_objective(config, Spec.from_record(state["spec"], "the data spec"))
-    longest = max((len(v) for v in plain(config.model).values() if isinstance(v, list)), default=0)
+    objective = build_objective(values, Spec.from_record(state["spec"], "the data spec"))
+    lists = [value for value in plain(values["model"]).values() if isinstance(value, list)]
+    longest = max(map(len, lists), default=0)
     if longest > len(state["weights"]):
         raise MlrunError(f"its model has {longest} layers, but {len(state['weights'])} weights")
     with torch.device("meta"):
-        planned = objective.complete(build("model", config, **_shape(objective)))
+        planned = objective.complete(build("model", values, **_shape(objective)))
     check_weights(planned.state_dict(), state["weights"])
     return objective
 

@@ -29,10 +29,10 @@ def load(path: str | Path) -> RawModel:
     with blamed_on(path):
         texts, weights = _read(path)
         facts = {name: json.loads(texts[name]) for name in ("config", "spec", "contract")}
-        config = from_the_record(facts["config"], path)
-        objective = check_plan(config, {"spec": facts["spec"], "weights": weights})
+        values = from_the_record(facts["config"], path).values
+        objective = check_plan(values, {"spec": facts["spec"], "weights": weights})
         shape, outputs = objective.spec.in_shape, objective.out_features
-        model = objective.complete(build("model", config, in_shape=shape, out_features=outputs))
+        model = objective.complete(build("model", values, in_shape=shape, out_features=outputs))
         model.load_state_dict(weights)
         return RawModel(facts["contract"], model, objective)
 

@@ -8,14 +8,14 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
 from mlrun import __version__
@@ -64,12 +64,12 @@ def export(folder: str, format: str, *, output: str | None = None) -> Exported:
     kind = format_of(format)
     run = open_run(folder)
     refuse_committee(run, "export")
-    trained, config = open_trained(run)
+    trained, values = open_trained(run)
     path = Path(output) if output is not None else run.path / f"model{SUFFIXES[format]}"
-    return write(path, kind, trained, config)
+    return write(path, kind, trained, values)
 
 
-def write(path: Path, kind: Format, trained: Trained, config: DictConfig) -> Exported:
+def write(path: Path, kind: Format, trained: Trained, values: Mapping[str, Any]) -> Exported:
     """Make the file, compare, keep it.
 
     Raises:
@@ -78,7 +78,7 @@ def write(path: Path, kind: Format, trained: Trained, config: DictConfig) -> Exp
     cpu, exact = torch.device("cpu"), partial(outputs_by_torch, precision="32")
     trained = replace(trained, model=trained.model.to(cpu), device=cpu, outputs_of=exact)
     with _quiet():
-        content = kind.to_bytes(trained, facts_of(trained, config))
+        content = kind.to_bytes(trained, facts_of(trained, values))
         try:
             difference = _keep_if_right(path, content, trained, kind)
         except OSError as error:
@@ -118,13 +118,13 @@ def format_of(name: str) -> Format:
     return Format(onnx_file.to_bytes, onnx_file.load)
 
 
-def facts_of(trained: Trained, config: DictConfig) -> Facts:
+def facts_of(trained: Trained, values: Mapping[str, Any]) -> Facts:
     """What the file says of itself, and what a model is built of around its weights."""
     facts = {
         "mlrun": {"version": __version__},
         "contract": trained.contract,
         "spec": asdict(trained.spec),
-        "config": {group: plain(config[group]) for group in ("model", "loss")},
+        "config": {group: plain(values[group]) for group in ("model", "loss")},
     }
     return {name: json.dumps(value) for name, value in facts.items()}
 

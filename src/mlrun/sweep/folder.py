@@ -140,7 +140,7 @@ def thawed(entry: Entry, source: Path, folder: str) -> Point:
     if not isinstance(entry.config, dict) or not isinstance(entry.places, dict):
         raise MlrunError(f"{source} is damaged: job {entry.job} has no configuration")
     config = from_the_record(put_in_place(entry.config, entry.places, folder), source)
-    return Point(entry.job, entry.overrides, entry.folder, config, settings_of(config))
+    return Point(entry.job, entry.overrides, entry.folder, config, settings_of(config.values))
 
 
 @contextmanager

@@ -53,7 +53,8 @@ class Journal:
         lines = b"".join(as_line(event) for event in events)
         with self._lock, self._open() as file:
             os.write(file, lines)
-            os.fsync(file)
+            if any(event["status"] != RUNNING for event in events):  # else the job's folder says it
+                os.fsync(file)
 
     @contextmanager
     def _open(self) -> Iterator[int]:

@@ -184,7 +184,8 @@ def command_line() -> list[str]:
 
 def _returned(point: Point, entry: Entry) -> JobReturn:
     done = entry.status == DONE
-    found = JobReturn(list(point.overrides), point.config, None, str(Path.cwd()), "mlrun")
+    config = OmegaConf.create(dict(point.config.raw))
+    found = JobReturn(list(point.overrides), config, None, str(Path.cwd()), "mlrun")
     found.status = JobStatus.COMPLETED if done else JobStatus.FAILED
     found.return_value = entry.score if done else MlrunError(entry.error)
     return found

@@ -1,22 +1,28 @@
 """The points of a sweep: each job's configuration, all of them known before the first one starts.
 
 Hydra composes every job twice, from files, which takes half a second. Here files are read once for
-each combination of options; plain values are set by Hydra's own function on copies of that.
+each combination of options. Hydra's own function sets each plain value once on a copy of that,
+and what it changes, references to it included, is put together for every point.
 """
 
 import copy
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 
+from mlrun.composed import Composed, composed
 from mlrun.config import Settings, settings_of
 from mlrun.errors import MlrunError
+
+Path = tuple[str, ...]  # to a value
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Point:
     number: int
     overrides: tuple[str, ...]
     folder: str  # in the sweep's
-    config: DictConfig = field(repr=False)
+    config: Composed = field(repr=False)
     settings: Settings = field(repr=False)
 
     @property
@@ -53,8 +59,10 @@ class Composer:
         self._loader, self._master = loader, master
         self._parser = OverridesParser.create(config_loader=loader)
         self._parsed: dict[str, Override] = {}
-        self.composed = dict(frozen)
         self._chosen = {word for words in frozen for word in words}
+        self._bases = {choices: _Base(config) for choices, config in frozen.items()}
+        hydra = OmegaConf.to_container(master.hydra.sweep) if master is not None else {}
+        self._numbered = str(hydra.get("subdir", ".")) == "."  # type: ignore[union-attr]
 
     def points(self, jobs: Sequence[Sequence[str]], first: int) -> list[Point]:
         """A point for each job's overrides, numbered from `first`.
@@ -73,29 +81,31 @@ class Composer:
         config = self.compose(words)
         try:
             folder = self._folder(number, words, config)
-            return Point(number, tuple(words), folder, config, settings_of(config))
+            return Point(number, tuple(words), folder, config, settings_of(config.values))
         except MlrunError as error:
             raise MlrunError(f"job {number} ({' '.join(words)}): {error}") from error
 
-    def compose(self, words: Sequence[str]) -> DictConfig:
+    def compose(self, words: Sequence[str]) -> Composed:
         """The configuration of these overrides, without the `hydra` node."""
         parsed = [self._parse(word) for word in words]
         plain = [override for override in parsed if self._sets_a_value(override)]
         choices = tuple(o.input_line or "" for o in parsed if not self._sets_a_value(o))
-        if choices not in self.composed:
-            self.composed[choices] = self._from_files(choices)
-        config = copy.deepcopy(self.composed[choices])
-        ConfigLoaderImpl._apply_overrides_to_config(plain, config)
-        return config
+        if choices not in self._bases:
+            self._bases[choices] = _Base(self._from_files(choices))
+        return self._bases[choices].overridden(plain)
 
-    def _folder(self, number: int, words: Sequence[str], config: DictConfig) -> str:
+    @property
+    def bases(self) -> Mapping[tuple[str, ...], Composed]:
+        """What has been composed from files, by the words that choose options."""
+        return {choices: base.composed for choices, base in self._bases.items()}
+
+    def _folder(self, number: int, words: Sequence[str], config: Composed) -> str:
         """Its number, or what `hydra.sweep.subdir` makes of it."""
-        if self._master is None:
+        if self._numbered:
             return str(number)
+        assert self._master is not None
         hydra = self._master.hydra
-        if OmegaConf.to_container(hydra.sweep)["subdir"] == ".":  # type: ignore[index,call-overload]
-            return str(number)
-        whole = copy.deepcopy(config)
+        whole = OmegaConf.create(dict(config.raw))
         OmegaConf.update(whole, "hydra", copy.deepcopy(hydra), force_add=True)
         told = hydra.job.config.override_dirname
         separators = {"kv_sep": told.kv_sep, "item_sep": told.item_sep}
@@ -130,6 +140,79 @@ class Composer:
         del config["hydra"]
         OmegaConf.set_struct(config, True)
         return config
+
+
+class _Base:
+    """What one combination of options is composed to, and what plain values change in it."""
+
+    def __init__(self, config: DictConfig) -> None:
+        self._config = config
+        self.composed = composed(config)
+        self._found: dict[str, _Changes] = {}
+        self._nested = _is_nested(self.composed.raw)
+
+    def overridden(self, overrides: Sequence[Override]) -> Composed:
+        """With these values; put together from what each of them changes, where that may be."""
+        found = [self._changes(override) for override in overrides]
+        if self._nested or not _independent(found):
+            return self._in_full(overrides)
+        raw, values = self.composed.raw, self.composed.values
+        for changes in found:
+            for path, value in changes.raw.items():
+                raw = _with(raw, path, value)
+            for path, value in changes.values.items():
+                values = _with(values, path, value)
+        return Composed(raw, values)
+
+    def _in_full(self, overrides: Sequence[Override]) -> Composed:
+        config = copy.deepcopy(self._config)
+        ConfigLoaderImpl._apply_overrides_to_config(list(overrides), config)
+        return composed(config)
+
+    def _changes(self, override: Override) -> "_Changes":
+        word = str(override.input_line)
+        if word not in self._found:
+            after = self._in_full([override])
+            raw = dict(_differences(self.composed.raw, after.raw))
+            values = dict(_differences(self.composed.values, after.values))
+            self._found[word] = _Changes(raw, values)
+        return self._found[word]
+
+
+@dataclass(frozen=True)
+class _Changes:
+    """What is different once a value is set."""
+
+    raw: Mapping[Path, Any]
+    values: Mapping[Path, Any]
+
+
+def _differences(before: Any, after: Any, place: Path = ()) -> Iterator[tuple[Path, Any]]:
+    if isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
+        for key in before:
+            yield from _differences(before[key], after[key], (*place, key))
+    elif repr(before) != repr(after):  # 1, 1.0 and True are equal, but not the same
+        yield place, after
+
+
+def _independent(found: Sequence[_Changes]) -> bool:
+    """Whether each changes plain values of its own: none is changed by two, no node by any."""
+    places = [place for changes in found for place in changes.values]
+    nodes = any(isinstance(v, dict) for changes in found for v in changes.values.values())
+    return not nodes and len({*places}) == len(places)
+
+
+def _is_nested(raw: Any) -> bool:
+    """Whether what something refers to depends on another reference."""
+    if isinstance(raw, dict | list):
+        return any(map(_is_nested, raw.values() if isinstance(raw, dict) else raw))
+    return isinstance(raw, str) and re.search(r"\$\{[^}]*\$\{", raw) is not None
+
+
+def _with(node: Mapping[str, Any], path: Path, value: Any) -> Mapping[str, Any]:
+    """A copy of the way there; all else is shared."""
+    key, *rest = path
+    return {**node, key: _with(node[key], tuple(rest), value) if rest else value}
 
 
 def swept(points: Sequence[Point]) -> list[str]:

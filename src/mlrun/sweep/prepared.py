@@ -5,8 +5,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from omegaconf import OmegaConf
-
 from mlrun.data.spec import Dataset
 from mlrun.report.provenance import made_of
 from mlrun.sweep.points import Point
@@ -31,8 +29,7 @@ class Prepared:
         Raises:
             MlrunError: what is wrong with its data or model.
         """
-        raw: Any = OmegaConf.to_container(point.config)
-        but_for_the_seed = json.dumps(raw | {"seed": None})
+        but_for_the_seed = json.dumps({**point.config.raw, "seed": None})
         if "${seed}" in but_for_the_seed:
             return self._prepare(point)
         known = but_for_the_seed in self._jobs
@@ -45,8 +42,7 @@ class Prepared:
         return _kept(self._made_of, key, lambda: (dataset, made_of(dataset.files)))[1]
 
     def _prepare(self, point: Point) -> Job:
-        resolved: Any = OmegaConf.to_container(point.config, resolve=True)
-        data = json.dumps(resolved["data"])
+        data = json.dumps(point.config.values["data"])
         job = prepare(point.config, point.settings, self._datasets.get(data))
         _kept(self._datasets, data, lambda: job.dataset)
         return job

@@ -15,8 +15,9 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.plugins.launcher import Launcher
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from mlrun.composed import Composed
 from mlrun.errors import MlrunError, did_you_mean
 from mlrun.metrics import higher_is_better
 from mlrun.report.sweep_progress import SweepProgress
@@ -102,7 +103,7 @@ def search(
     for chosen in _choices(space, composer):
         composer.compose([*space.fixed, *chosen])
     told = vars(plan) | {"words": [_written_out(override) for override in overrides]}
-    frozen = [_frozen(choices, node) for choices, node in composer.composed.items()]
+    frozen = [_frozen(choices, base) for choices, base in composer.bases.items()]
     opened = new_sweep(config, [first], [], keys=[*space.ranges], search=told, frozen=frozen)
     with concluded(opened, quiet=first.settings.quiet), at_work(opened):
         _Search(opened, space, plan, composer, first).go_on(None if is_ours(launcher) else launcher)
@@ -120,7 +121,8 @@ def resume_search(opened: Sweep, folder: str) -> None:
     frozen = {}
     for one in opened.record["frozen"]:
         values = put_in_place(one["config"], one["places"], folder)
-        frozen[tuple(one["choices"])] = from_the_record(values, source, references=True)
+        base = from_the_record(values, source, references=True)
+        frozen[tuple(one["choices"])] = OmegaConf.create(dict(base.raw))
     plan = Plan(told["sampler"], told["trials"], told["at_once"], told["seed"])
     composer = Composer(None, None, frozen)
     [first] = composer.points([_corner(space)], 0)
@@ -208,7 +210,7 @@ def _choices(space: Space, composer: Composer) -> Iterator[list[str]]:
     yield from map(list, itertools.product(*groups))
 
 
-def _frozen(choices: Sequence[str], config: DictConfig) -> dict[str, Any]:
+def _frozen(choices: Sequence[str], config: Composed) -> dict[str, Any]:
     recorded, asked = with_references(config), places(config)
     return {"choices": list(choices), "config": recorded, "places": asked}
 

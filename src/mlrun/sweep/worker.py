@@ -8,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock
 from omegaconf import DictConfig
 
+from mlrun.composed import composed
 from mlrun.config import settings_of
 from mlrun.errors import MlrunError
 from mlrun.report.sweep_progress import SweepProgress
@@ -30,13 +31,14 @@ def work(config: DictConfig, hydra: DictConfig, command: Sequence[str]) -> float
     Raises:
         MlrunError: it failed, and the sweeper is not ours, so that it must learn of it.
     """
+    job = composed(config)
     number, subdir = int(hydra.job.num), str(hydra.sweep.subdir)
     folder = str(number) if subdir == "." else subdir
     words = tuple(hydra.overrides.task)
-    point = Point(number, words, folder, config, settings_of(config))
+    point = Point(number, words, folder, job, settings_of(job.values))
     sweep = _joined(Path(hydra.sweep.dir), point, command)
     entry = sweep.journal.read()[number]
-    if entry.config != json.loads(as_line(for_the_record(config))):  # a file has changed since
+    if entry.config != json.loads(as_line(for_the_record(job))):  # a file has changed since
         point = thawed(entry, sweep.journal.path, point.settings.paths.data)
     with SweepProgress(1, quiet=True) as progress:
         Jobs(sweep, command, progress, fail_fast=False).carry_out([point])

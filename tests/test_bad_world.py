@@ -36,9 +36,9 @@ def failing_sync(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return set_up
 
 
-# A run of six epochs syncs each file and then its folder, 48 times in all.
+# A run of six epochs syncs each file and then its folder, 40 times in all.
 FAST = (19,)
-SYNCS = [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in range(5, 49, 2)]
+SYNCS = [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in range(5, 41, 2)]
 
 
 @faults.disk_full

@@ -188,7 +188,9 @@ def check_folders(ended: Ended) -> None:
     check_no_leftovers(Path())
     for file in Path().rglob("run.json"):
         status = json.loads(file.read_text())["status"]
-        assert status in (("failed",) if ended.code == 2 else ("done", "interrupted", "diverged"))
+        of_a_sweep = (file.parent.parent / "sweep.json").is_file()  # whose other jobs went on
+        ended_well = ("done", "interrupted", "diverged", *("failed",) * of_a_sweep)
+        assert status in (("failed",) if ended.code == 2 else ended_well)
         assert status not in ("done", "interrupted") or is_whole(file.parent / "pred.csv")
     if ended.code == 2:
         folders = [path for path in Path().rglob("*") if path.is_dir() and not [*path.iterdir()]]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from mlrun.engine import (
 from mlrun.errors import Diverged, MlrunError
 from mlrun.models.dropout import begin_epoch
 from mlrun.objective import penalty
+from mlrun.team import ALONE, Team, team
 
 # Rows scored at once, whatever the batch size, the last few filled up with zeros: a matrix product
 # of another size may round differently (and on some processors one row than the next). On a CPU
@@ -40,6 +42,7 @@ class Autograd:
 
     def __init__(self) -> None:
         self._forward: dict[int, Callable[[Tensor], Tensor]] = {}
+        self._team = team()
 
     def begin(self, members: Sequence[Member]) -> None:
         """Choose what computes the members' outputs and takes their steps."""
@@ -48,6 +51,7 @@ class Autograd:
             compiles = member.trainer.compile
             self._forward[id(member)] = compiled(model, device) if compiles else model
             fuse(member.learner.optimizer)
+            self._team.share_statistics(member.learner.model)
 
     def train_epoch(
         self, members: Sequence[Member], stop: Callable[[], None]
@@ -73,9 +77,11 @@ class Autograd:
         reseed(counter_seed(member.seed, progress.epoch), device)  # for modules of users' own
         begin_epoch(learner.model, member.seed, progress.epoch)
         groups = _batches(member)
-        told = []
+        told, first = [], 0
+        compute = partial(gradients, learner, member.train, forward=forward, team=self._team)
         for batches in groups:
-            told.append(gradients(learner, member.train, batches, trainer, forward=forward))
+            told.append(compute(batches, trainer, first=first))
+            first += sum(map(len, batches))
             if device.type in ANSWERS_AT_ONCE:
                 _refuse_infinite(told[-1], batches, progress)
             learner.optimizer.step()
@@ -88,7 +94,7 @@ class Autograd:
             for found, batches in zip(sums, groups, strict=True):
                 _refuse_infinite(found, batches, progress)
                 progress.step += 1
-        return sums[:, 0].double().sum().item() / sum(len(b) for group in groups for b in group)
+        return sums[:, 0].double().sum().item() / first
 
 
 def _batches(member: Member) -> list[tuple[Tensor, ...]]:
@@ -147,8 +153,19 @@ def gradients(
     trainer: Trainer,
     *,
     forward: Callable[[Tensor], Tensor],
+    team: Team = ALONE,
+    first: int = 0,
 ) -> Tensor:
     """Leave the gradients of a group of batches, as of one large batch, in the model.
+
+    Args:
+        learner: whose gradients.
+        train: the rows.
+        batches: row numbers.
+        trainer: how they are clipped and penalised.
+        forward: computes the model's outputs.
+        team: those who share the work; each ends with the gradients of all rows.
+        first: the place of the first row in the epoch's order.
 
     Returns:
         (2,) the sum of the rows' losses, and the norm of all gradients before they were clipped.
@@ -156,11 +173,19 @@ def gradients(
     rows, total = sum(map(len, batches)), torch.zeros((), device=train.inputs.device)
     learner.optimizer.zero_grad()
     for batch in batches:
+        mine = team.share(len(batch))
+        team.take_places(learner.model, first + mine.start)
+        first, batch = first + len(batch), batch[mine]
         with autocast(train.inputs.device, trainer.precision):
             outputs = forward(train.inputs[batch])
-        loss = learner.objective.loss(outputs.float(), train.targets[batch])
+        if len(batch):
+            loss = learner.objective.loss(outputs.float(), train.targets[batch])
+        else:  # fewer rows than processes: its part is nothing, not the mean of nothing
+            loss = outputs.float().sum()
         (loss if len(batch) == rows else loss * (len(batch) / rows)).backward()
         total += loss.detach() * len(batch)
+    if team.size > 1:
+        team.add_up([*(w.grad for w in learner.model.parameters() if w.grad is not None), total])
     if trainer.l1 or trainer.l2:
         penalty(learner.model, l1=trainer.l1, l2=trainer.l2).backward()  # type: ignore[no-untyped-call]
     return torch.stack((total, _clip(learner, trainer)))

@@ -9,15 +9,17 @@ import gc
 import logging
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from mlrun import __version__
+from mlrun import __version__, torchrun
 from mlrun.catalogue import GROUPS, listing
 from mlrun.errors import Diverged, JobsFailed, MlrunError, did_you_mean, one_line
 from mlrun.interrupt import Interrupted
 
+SECONDS_TO_SAY_IT = 5.0
 HELP = f"""\
 mlrun {__version__}: train a model that a configuration describes.
 
@@ -42,8 +44,13 @@ Overrides are GROUP=OPTION (model=linear) or KEY=VALUE (trainer.epochs=20). Your
 
 def entry_point() -> None:
     """The `mlrun` command."""
+    if torchrun.rank():  # the first process speaks for all
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     gc.disable()  # looking for garbage while torch is imported takes a quarter of the time
     code = main(sys.argv[1:])
+    if torchrun.size() > 1:  # what torch keeps for exchange aborts one of ten processes that leave
+        sys.stdout.flush()
+        os._exit(code)
     gc.freeze()  # leaving, Python would look through all that was imported, for half a second
     sys.exit(code)
 
@@ -59,15 +66,16 @@ def main(arguments: Sequence[str]) -> int:
         with allowing(allow):
             return _dispatch(words)
     except MlrunError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)  # noqa: T201
+        _tell(f"error: {one_line(error)}")
         return 2
     except Diverged as error:
-        print(f"diverged: {one_line(error)}", file=sys.stderr)  # noqa: T201
+        _tell(f"diverged: {one_line(error)}")
         return 1
     except JobsFailed:
         return 1
     except Interrupted as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        if error.folder is not None or not torchrun.rank():
+            print(error, file=sys.stderr)  # noqa: T201
         if error.folder is not None:
             own = [word for word in arguments if word.startswith("allow=")]
             command = " ".join(["mlrun resume", str(error.folder), *own])
@@ -84,6 +92,14 @@ def main(arguments: Sequence[str]) -> int:
             return 2
         traceback.print_exc()
         return 1
+
+
+def _tell(text: str) -> None:
+    """Say it once: of several processes that fail, torchrun ends all when the first one has."""
+    if torchrun.rank():
+        time.sleep(SECONDS_TO_SAY_IT)
+        text = f"process {torchrun.rank()}: {text}"
+    print(text, file=sys.stderr)  # noqa: T201
 
 
 def _out_of_memory(error: Exception) -> bool:
@@ -107,6 +123,8 @@ def _allowed(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def _dispatch(arguments: list[str]) -> int:
     first = arguments[0] if arguments else ""
     if first in VERBS and first != "train":
+        if first != "resume":
+            torchrun.refuse(f"mlrun {first}")
         return VERBS[first](arguments[1:])
     if first == "help" or {"-h", "--help"} & {*arguments}:
         print(HELP, end="")  # noqa: T201

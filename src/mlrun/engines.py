@@ -13,6 +13,7 @@ from mlrun.native import compiler, library
 from mlrun.native.compiler import Unavailable
 from mlrun.native.engine import Native, outputs_by_kernel
 from mlrun.native.network import Unsupported, network_of, training_plan
+from mlrun.team import team
 
 
 def choose_engine(learner: Learner, trainer: Trainer) -> tuple[Engine, str]:
@@ -23,7 +24,9 @@ def choose_engine(learner: Learner, trainer: Trainer) -> tuple[Engine, str]:
             to compile with.
     """
     reason = "trainer.engine=autograd"
-    if trainer.engine != "autograd":
+    if team().size > 1:
+        reason = f"{team().size} processes share its work"
+    elif trainer.engine != "autograd":
         reason = _why_not(lambda: training_plan(network_of(learner.model), learner, trainer))
     if not (reason := reason or _why_not(library.load)):
         return Native(), ""
@@ -31,6 +34,8 @@ def choose_engine(learner: Learner, trainer: Trainer) -> tuple[Engine, str]:
         raise MlrunError(
             f"trainer.engine=native: {reason}; trainer.engine=auto takes the other one"
         )
+    if trainer.compile and team().size > 1:
+        raise MlrunError("trainer.compile=true: works in one process only; trainer.compile=false")
     if trainer.compile and (lacking := _why_not(compiler.command)):
         raise MlrunError(f"trainer.compile=true: {lacking}; trainer.compile=false")
     return Autograd(), reason

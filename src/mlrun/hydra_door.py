@@ -25,6 +25,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from mlrun import torchrun
 from mlrun.allowlist import allow_words, allowed_now, allowing, check_hydra
 from mlrun.catalogue import CONF, GROUPS, options, own_conf
 from mlrun.config import Schema, register
@@ -88,6 +89,10 @@ def run_hydra(arguments: Sequence[str]) -> int:
     arguments = _without_dry_run(arguments)
     _check_flags(arguments)
     flags = [word for word in arguments if word in ("-m", "--multirun")]
+    if flags:
+        torchrun.refuse("-m")
+    if torchrun.rank():  # the folder is for the first process to make
+        arguments = [word for word in arguments if not word.startswith("hydra.run.dir=")]
     arguments = [*flags, *(word for word in arguments if word not in flags)]  # as argparse wants
     command = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
     before, sys.argv = sys.argv, ["mlrun", *arguments]

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from mlrun import torchrun
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -26,7 +28,8 @@ def interruptible() -> Iterator[Callable[[], None]]:
 
     def note(number: int, _: FrameType | None) -> None:
         received.append(number)
-        restore()
+        if torchrun.size() == 1:  # which sends the signal again, and kills later
+            restore()
 
     def stop_if_asked() -> None:
         if received:

@@ -42,6 +42,7 @@ def fit(
     outputs: Outputs,
     *,
     stop: Callable[[], None] = lambda: None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[list[tuple[Member, Row | Diverged]]]:
     """Train until each member's epochs are done, its patience is over, or it diverged.
 
@@ -51,12 +52,13 @@ def fit(
         engine: takes the steps.
         outputs: what a model says of the rows to validate on.
         stop: called after every step or few; raises to end the training there.
+        clock: of seconds.
 
     Yields:
         For each member that is still in training: its row of scores of the epoch, or the error if
         its loss or gradient is not finite; its weights are then those before that step.
     """
-    begun = time.perf_counter()
+    begun = clock()
     judges = {id(m): judge(m.learner.objective, m.valid.targets) for m in members}
     before = {id(member): member.progress.seconds for member in members}
     engine.begin(members)
@@ -70,7 +72,7 @@ def fit(
             (member, _end_epoch(member, outputs, judges[id(member)], lr, epoch))
             for member, lr, epoch in zip(active, rates, epochs, strict=True)
         ]
-        spent = time.perf_counter() - begun
+        spent = clock() - begun
         for member, result in results:
             if isinstance(result, dict):
                 seconds = round(before[id(member)] + spent, 3)

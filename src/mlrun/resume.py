@@ -3,6 +3,7 @@
 import copy
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mlrun import torchrun
 from mlrun.arguments import from_plain
 from mlrun.checkpoint import State, load_last
 from mlrun.committee import FOLDER, is_committee
@@ -27,7 +29,8 @@ from mlrun.report.console import Console
 from mlrun.run_data import load_run_data
 from mlrun.run_folder import RunFolder, is_sweep, locked, open_run, read_json, remove_leftovers
 from mlrun.saved_config import for_the_record, from_the_record
-from mlrun.train import Job, carry_out, prepare
+from mlrun.team import joined
+from mlrun.train import Job, carry_out, follow, prepare
 from mlrun.trained import blamed_on, check_plan, check_weights
 
 log = logging.getLogger(__name__)
@@ -78,6 +81,7 @@ def resume(
     if is_sweep(path):
         from mlrun.sweep.resume import resume_sweep
 
+        torchrun.refuse("a sweep")
         if overrides:
             raise MlrunError(f"{path} is a sweep, whose jobs stay as they are: no {overrides[0]}")
         resume_sweep(path, data=data, failed=failed)
@@ -88,16 +92,21 @@ def resume(
     if is_committee(run):
         from mlrun.members import resume_members
 
+        torchrun.refuse("seeds or folds")
         resume_members(run, overrides, data=data)
         return
-    with locked(run):
+    with locked(run) if torchrun.rank() == 0 else nullcontext():
         stopped = read_stopped(run, overrides)
         progress, settings = stopped.progress, stopped.settings
-        with Console(quiet=settings.quiet) as console:
+        with joined(settings.device) as team, Console(quiet=settings.quiet) as console:
             if finished(progress, settings.trainer) and run.record.get("status") == "done":
                 _nothing_to_do(console, stopped)
                 return
-            job = rebuild(stopped, data)
+            with team.first_before_others():
+                job = rebuild(stopped, data)
+            if team.rank:
+                follow(job, progress)
+                return
             console.log_to(run.log)
             log.info("resuming %s after epoch %d", run.path, progress.epoch)
             with recorded(run) as outcome:

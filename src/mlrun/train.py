@@ -7,7 +7,7 @@ configuration and a function that makes the run folder.
 import gc
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from mlrun import torchrun
 from mlrun.allowlist import ALLOWED, allow_words, allowed_now, check_targets
 from mlrun.build import build, plain
 from mlrun.checkpoint import State
@@ -37,6 +38,7 @@ from mlrun.report.console import Console
 from mlrun.report.provenance import made_of
 from mlrun.run_folder import RunFolder, locked
 from mlrun.saved_config import check_lookups, for_the_record, left_out
+from mlrun.team import joined, loss_told, team
 from mlrun.trained import Trained, scored_parts, set_threads
 
 log = logging.getLogger(__name__)
@@ -101,9 +103,13 @@ def train(
     if settings.seeds or settings.folds:
         from mlrun.members import train_members
 
+        torchrun.refuse("seeds or folds")
         return train_members(config, settings, make_folder, command=command, overrides=overrides)
-    with Console(quiet=settings.quiet) as console:
-        job = prepare(config, settings, dataset)
+    with joined(settings.device) as team, Console(quiet=settings.quiet) as console:
+        with team.first_before_others():
+            job = prepare(config, settings, dataset)
+        if team.rank:
+            return follow(job, Progress())
         run = RunFolder(make_folder())
         with locked(run), recorded(run) as outcome:
             console.log_to(run.log)
@@ -112,6 +118,16 @@ def train(
             progress = Progress()
             outcome.status = carry_out(run, job, console, progress=progress)
         return progress.best_score
+
+
+def follow(job: Job, progress: Progress) -> float:
+    """What a process does that is not the first one of its run: train, and write nothing."""
+    begin_training()
+    with interruptible() as stop_if_asked:
+        for row in _epochs(job, job.member(job.features(), progress), stop_if_asked):
+            if isinstance(row, Diverged):
+                raise row
+    return progress.best_score
 
 
 def carry_out(
@@ -245,6 +261,7 @@ def write_first_record(
         device=str(job.trained.device),
         engine=job.engine.name,
         threads=job.threads,
+        processes=team().size,
         parameters=sum(p.numel() for p in job.learner.model.parameters()),
     )
 
@@ -268,13 +285,23 @@ def learn(
         interruptible() as stop_if_asked,
         Record(run, job.recorded, job.dataset, job.settings, resumed=resumed) as record,
     ):
-        for [(_, row)] in fit([member], job.engine, job.trained.outputs_of, stop=stop_if_asked):
+        for row in _epochs(job, member, stop_if_asked):
             if isinstance(row, Diverged):
                 raise row
             record.epoch(job.learner, progress, row)
             console.epoch(row, progress.best_epoch, progress.best_score)
         record.finish(job.learner, progress)
     return record.history
+
+
+def _epochs(job: Job, member: Member, stop: Callable[[], None]) -> Iterator[Row | Diverged]:
+    """The loop, with the other processes of this run if there are any."""
+    ours = team()
+    outputs = ours.outputs(job.trained.outputs_of)
+    rows = fit([member], job.engine, outputs, stop=ours.stop(stop), clock=ours.clock)
+    with loss_told():
+        for [(_, row)] in rows:
+            yield row
 
 
 def conclude(run: RunFolder, job: Job, progress: Progress, history: list[Row]) -> dict[str, Scores]:

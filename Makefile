@@ -1,6 +1,6 @@
 # Everything a developer, a newcomer and CI run. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all check format soak smoke wheel results bench bench-quick large-file docs pictures clean
+.PHONY: help install run test test-all check format soak smoke wheel results search bench bench-quick large-file docs pictures clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -46,6 +46,9 @@ wheel: .venv/.installed ## build the wheel and try it in an environment and fold
 
 results: .venv/.installed ## train every row of the README's table on the real data (MLRUN_DATA)
 	$(BIN)/python bench/results.py
+
+search: .venv/.installed ## random search, TPE and halving compared on the real data (MLRUN_DATA; an hour)
+	$(BIN)/python bench/search.py
 
 .venv-bench/.installed: bench/requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv-bench

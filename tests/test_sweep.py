@@ -1,6 +1,7 @@
 """Sweeps: jobs that are lone runs, a journal that survives, failures told, one table at the end."""
 
 import csv
+import itertools
 import json
 import os
 import signal
@@ -12,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from omegaconf import OmegaConf, open_dict
 
 from mlrun import record
 from mlrun.composed import composed as composition
 from mlrun.errors import MlrunError
 from mlrun.run_folder import locked, open_run
+from mlrun.sweep import spread
 from mlrun.sweep.halving import rungs
 from mlrun.sweep.journal import DONE, FAILED, QUEUED, RUNNING, Entry, Journal
 from mlrun.sweep.points import Composer
@@ -172,6 +176,7 @@ def test_the_first_failure_ends_the_sweep_on_request(mlrun):
         ("optimizer.lr=interval(0,1)", "no values; hydra/sweeper=optuna searches it"),
         ("seed=range(0,0)", "no jobs: a range or glob among the values holds nothing"),
         ("hydra.sweep.dir=.", "hydra.sweep.dir=.: the name of a new folder is wanted"),
+        ("hydra.launcher.per_device=0", "hydra.launcher.per_device=0: at least 1, or null"),
         ("hydra.sweep.subdir=x", "hydra.sweep.subdir: several jobs would be written to x"),
         (
             "trainer.epochs=3,0",
@@ -434,12 +439,13 @@ def test_the_table_ranks_names_the_best_run_and_what_to_type(mlrun):
 # --- Hydra's other launchers and sweepers ---
 
 
+PER_DEVICE = "hydra.launcher.per_device=2"
 OTHERS = ("hydra/sweeper=basic", "hydra/launcher=joblib", "hydra/launcher=submitit_local")
 
 
 @pytest.mark.parametrize(
     "other",
-    ["hydra/launcher=basic", *OTHERS],
+    ["hydra/launcher=basic", *OTHERS, PER_DEVICE],
 )
 @pytest.mark.slow
 def test_other_launchers_and_sweepers_leave_the_same_sweep(mlrun, other):
@@ -449,6 +455,44 @@ def test_other_launchers_and_sweepers_leave_the_same_sweep(mlrun, other):
     assert Path("sweep/summary.csv").read_bytes() == Path("ours/summary.csv").read_bytes()
     for job in map(str, range(4)):
         assert_same_run(Path("ours", job), Path("sweep", job))
+
+
+@given(st.integers(1, 300), st.integers(1, 40))
+def test_turns_are_neighbours_and_all_there_are(jobs, count):
+    turns = spread.parts(range(jobs), count)
+    assert [*itertools.chain.from_iterable(turns)] == [*range(jobs)]
+    assert len(turns) <= count
+
+
+@pytest.mark.parametrize(
+    ("gpus", "asked", "seen"),
+    [(0, None, [""]), (2, None, ["0", "1"]), (2, "3,5", ["3", "5"]), (1, "GPU-ab", ["GPU-ab"])],
+)
+def test_every_visible_gpu_gets_its_processes(monkeypatch, gpus, asked, seen):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    monkeypatch.delenv(spread.VISIBLE, raising=False)
+    if asked:
+        monkeypatch.setenv(spread.VISIBLE, asked)
+    assert spread.devices() == seen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_processes_end_with_the_one_that_started_them(mlrun, number):
+    words = ["-m", "optimizer.lr=0.001,0.01", "seed=1,2,3,4", "trainer.epochs=600", "quiet=true"]
+    words += ["trainer.patience=null", "checkpoint.every_seconds=0.1"]
+    assert mlrun(*words, "hydra.sweep.dir=whole").code == 0
+    command = [sys.executable, "-m", "mlrun", *words, NAMED, PER_DEVICE]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while not list(Path("sweep").glob("*/checkpoints/last.pt")):
+            time.sleep(0.05)
+        process.send_signal(number)
+    time.sleep(1)
+    assert RUNNING in statuses()
+    assert mlrun("resume", "sweep").code == 0
+    assert Path("sweep/summary.csv").read_bytes() == Path("whole/summary.csv").read_bytes()
+    for job in map(str, range(8)):
+        assert_same_run(Path("whole", job), Path("sweep", job))
 
 
 def test_a_launcher_that_composes_anew_uses_the_sweeps_folder(mlrun):

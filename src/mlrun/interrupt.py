@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: finish the step, then stop."""
 
+import multiprocessing
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -25,10 +26,11 @@ class Interrupted(Exception):
 def interruptible() -> Iterator[Callable[[], None]]:
     """Yield a function that raises `Interrupted` once a signal has come; a second one kills."""
     received: list[int] = []
+    of_several = torchrun.size() > 1 or multiprocessing.parent_process() is not None
 
     def note(number: int, _: FrameType | None) -> None:
         received.append(number)
-        if torchrun.size() == 1:  # which sends the signal again, and kills later
+        if not of_several:  # who started this process sends the signal again, and kills later
             restore()
 
     def stop_if_asked() -> None:

@@ -15,6 +15,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from mlrun.errors import MlrunError
+
 
 @dataclass
 class _SweeperConf:
@@ -25,6 +27,7 @@ class _SweeperConf:
 @dataclass
 class _LauncherConf:
     _target_: str = "hydra_plugins.mlrun_sweep.MlrunLauncher"
+    per_device: int | None = None  # processes for each GPU; null trains all jobs in this one
 
 
 @dataclass
@@ -45,6 +48,11 @@ _store(group="hydra/sweeper", name="optuna", node=_OptunaConf, provider="mlrun")
 
 class MlrunLauncher(Launcher):
     """Trains the jobs of a sweep in this process, together where the engine can."""
+
+    def __init__(self, per_device: int | None) -> None:
+        """It is read from `hydra.launcher` when it is needed."""
+        if per_device is not None and per_device < 1:
+            raise MlrunError(f"hydra.launcher.per_device={per_device}: at least 1, or null")
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig

@@ -137,7 +137,7 @@ class Jobs:
             raise MlrunError("the data is not what it was when the sweep began; --data FOLDER?")
         if name not in known:
             sample = self.sweep.record.get("sample", False) or job.dataset.sample
-            self.sweep.update(files=known | {name: files}, sample=sample)
+            self.sweep.update(files={name: files}, sample=sample)
             if job.dataset.sample:
                 self.progress.out.print("SAMPLE DATA: no files of your own; scores say nothing")
 

@@ -6,7 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+from filelock import FileLock
 
 from mlrun.config import settings_of
 from mlrun.errors import MlrunError
@@ -40,10 +43,19 @@ class Sweep:
         """Its journal."""
         return Journal(self.path)
 
-    def update(self, **entries: Any) -> None:
-        """Set entries of sweep.json and write it anew."""
-        self.record.update(entries)
-        write_atomically(self.path / "sweep.json", as_json(self.record))
+    def update(self, *, files: Mapping[str, Any] = MappingProxyType({}), **entries: Any) -> None:
+        """Set entries of sweep.json and write it anew; other processes may do so, too.
+
+        Args:
+            files: what jobs were made of, added to what is known.
+            entries: the others.
+        """
+        file = self.path / "sweep.json"
+        with FileLock(self.path / ".sweep.lock"):
+            if file.is_file():
+                self.record.update(read_json(file))
+            self.record.update(entries, files=self.record.get("files", {}) | files)
+            write_atomically(file, as_json(self.record))
 
 
 def claim_sweep(points: Sequence[Point], outputs: str, wanted: str | None) -> Path:

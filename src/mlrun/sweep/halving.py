@@ -13,6 +13,7 @@ from mlrun.sweep.carry_out import Jobs
 from mlrun.sweep.folder import Sweep
 from mlrun.sweep.journal import DONE, FAILED, STOPPED, WAITING, Entry
 from mlrun.sweep.points import Point
+from mlrun.sweep.spread import Spread
 
 
 def check(points: Sequence[Point]) -> None:
@@ -39,7 +40,7 @@ def rungs(epochs: int, jobs: int, factor: int) -> list[int]:
     return sorted({epoch for epoch in found if epoch > 0})
 
 
-def carry_out(sweep: Sweep, jobs: Jobs, points: Sequence[Point]) -> None:
+def carry_out(sweep: Sweep, jobs: Jobs | Spread, points: Sequence[Point]) -> None:
     """Rung by rung, from wherever the journal stands."""
     trainer, factor = points[0].settings.trainer, points[0].settings.sweep.halving or 2
     left = len(points)

@@ -27,6 +27,7 @@ from mlrun.sweep.dry_run import tell
 from mlrun.sweep.folder import Sweep, at_work, begin, claim_sweep, open_sweep, queue
 from mlrun.sweep.journal import DONE, FAILED, Entry
 from mlrun.sweep.points import Composer, Point, swept
+from mlrun.sweep.spread import Spread
 from mlrun.sweep.summary import write_summary
 
 
@@ -109,9 +110,11 @@ def carry_out(opened: Sweep, points: Sequence[Point]) -> None:
             jobs.carry_out(points)
 
 
-def jobs_of(opened: Sweep, first: Point, progress: SweepProgress) -> Jobs:
+def jobs_of(opened: Sweep, first: Point, progress: SweepProgress) -> Jobs | Spread:
     """What carries out jobs of which this is one."""
-    return Jobs(opened, command_line(), progress, first.settings.sweep.fail_fast)
+    given = opened, command_line(), progress, first.settings.sweep.fail_fast
+    per_device = opened.record.get("per_device")
+    return Spread(*given, per_device) if per_device else Jobs(*given)
 
 
 @contextmanager
@@ -172,6 +175,8 @@ def new_sweep(
         quoted = str(path).replace("\\", "\\\\").replace("'", "\\'")
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")  # for who composes anew
     launcher = config.hydra.runtime.choices["hydra/launcher"]
+    if launcher == "mlrun":
+        facts["per_device"] = config.hydra.launcher.per_device
     data = Path(like[0].settings.paths.data)
     facts["folder"] = "" if data == DEFAULT_DATA else str(data.absolute())
     return begin(path, points, keys, command=command_line(), launcher=launcher, **facts)

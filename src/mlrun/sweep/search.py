@@ -35,6 +35,7 @@ from mlrun.sweep.launch import (
     overrides_of,
 )
 from mlrun.sweep.points import Composer, Point
+from mlrun.sweep.spread import Spread
 
 try:
     import optuna
@@ -263,7 +264,10 @@ class _Search:
         return optuna.samplers.TPESampler(seed=seed)
 
     def _carry_out(
-        self, trials: Mapping[int, Mapping[str, Any]], jobs: Jobs, launcher: Launcher | None
+        self,
+        trials: Mapping[int, Mapping[str, Any]],
+        jobs: Jobs | Spread,
+        launcher: Launcher | None,
     ) -> None:
         """Train the trials that have not ended, and tell the study what came of all."""
         journal = self._sweep.journal

@@ -1,0 +1,172 @@
+"""`make search`: random search, TPE and successive halving on the real data, at equal cost.
+
+Needs the real files (MLRUN_DATA or ./data) and optuna. Each method searches the space of
+`conf/hparams/` several times, with other seeds; its winners are trained again with seeds, and with
+splits, that no search has seen. Writes docs/search.md.
+"""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import optuna
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from scipy import stats
+
+from mlrun.catalogue import CONF
+from mlrun.sweep.search import space_of
+
+TOP = Path(__file__).resolve().parents[1]
+TRIALS, SEARCHES, FRESH = 60, 8, 5
+POINTS = 180  # of halving: about as many epochs as 60 trials take
+METRICS = {"covid": "valid/mse", "phone_price": "valid/loss"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one search came to."""
+
+    score: float  # of its best job, on the rows it was chosen by
+    fresh: float  # the mean of the same setting's, by other seeds and splits
+    epochs: int  # trained in all
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to search, and what a search of that seed is asked for."""
+
+    name: str
+    words: Callable[[str, int], list[str]]
+
+
+def optuna_words(sampler: str, at_once: int) -> Callable[[str, int], list[str]]:
+    """60 trials by one of optuna's samplers."""
+
+    def words(task: str, seed: int) -> list[str]:
+        settings = {"sampler": sampler, "n_trials": TRIALS, "n_jobs": at_once, "seed": 1000 * seed}
+        return [f"hparams={task}", *(f"hydra.sweeper.{k}={v}" for k, v in settings.items())]
+
+    return words
+
+
+def halving_words(task: str, seed: int) -> list[str]:
+    """Random points of the same space, as experiments in ./conf."""
+    space = yaml.safe_load((CONF / "hparams" / f"{task}.yaml").read_text())
+    asked = [f"{key}={value}" for key, value in space["hydra"]["sweeper"]["params"].items()]
+    ranges = space_of(OverridesParser.create().parse_overrides(asked)).ranges
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1000 * seed))
+    folder = Path("conf", "experiment")
+    folder.mkdir(parents=True)
+    for number in range(POINTS):
+        values = study.ask(ranges).params
+        text = f"# @package _global_\n# point {number}\n{yaml.safe_dump(nested(values))}"
+        (folder / f"point{number:03}.yaml").write_text(text)
+    return [f"task={task}", "experiment=glob(point*)", "sweep.halving=3"]
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The mapping that `a.b=c` means."""
+    whole: dict[str, Any] = {}
+    for key, value in values.items():
+        *way, last = key.split(".")
+        node = whole
+        for part in way:
+            node = node.setdefault(part, {})
+        node[last] = yaml.safe_load(value) if isinstance(value, str) else value
+    return whole
+
+
+METHODS = (
+    Method("random, 60 trials", optuna_words("random", 16)),
+    Method("TPE, 60 trials, 16 at a time", optuna_words("tpe", 16)),
+    Method("TPE, 60 trials, 4 at a time", optuna_words("tpe", 4)),
+    Method(f"halving, {POINTS} random points", halving_words),
+)
+
+
+def main() -> None:
+    """Search, compare, write."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    lines = [HEAD]
+    for task in METRICS:
+        found = {
+            method.name: [searched(task, method, seed) for seed in range(SEARCHES)]
+            for method in METHODS
+        }
+        lines += table(task, found)
+    text = "\n".join([*lines, f"_{date.today()}, `make search`._", ""])
+    (TOP / "docs" / "search.md").write_text(text)
+
+
+def searched(task: str, method: Method, seed: int) -> Found:
+    """One search, in a folder of its own."""
+    print(f"{task}: {method.name}, search {seed + 1} of {SEARCHES}", flush=True)
+    with tempfile.TemporaryDirectory() as place:
+        os.chdir(place)
+        words = method.words(task, seed)
+        mlrun("-m", *words, "hydra.sweep.dir=search")
+        record = json.loads(Path("search/sweep.json").read_text())
+        if record["sample"]:
+            sys.exit("no real data: set MLRUN_DATA")
+        with Path("search/summary.csv").open(newline="") as file:
+            epochs = sum(int(row["epochs"] or 0) for row in csv.DictReader(file))
+        best = record["ranking"][0]
+        fixed = [word for word in words if word.startswith("task=")] or [f"task={task}"]
+        own = [word for word in best["overrides"] if not word.startswith("task=")]
+        seeds = f"seed=range(100,{100 + FRESH})"
+        mlrun("-m", *fixed, *own, seeds, "data.split.seed=${seed}", "hydra.sweep.dir=fresh")
+        again = json.loads(Path("fresh/sweep.json").read_text())["ranking"][0]
+        os.chdir(TOP)
+        return Found(best["mean"], again["mean"], epochs)
+
+
+def mlrun(*words: str) -> None:
+    """The command; jobs that diverge are part of a search."""
+    subprocess.run([sys.executable, "-m", "mlrun", *words, "quiet=true"], capture_output=True)
+
+
+HEAD = f"""\
+# Does it pay to search?
+
+Random search, [Optuna](https://optuna.org)'s TPE and successive halving (`sweep.halving=3`) on the
+real data, each in the space that `conf/hparams/` has for the task. Every method searches
+{SEARCHES} times, from other seeds. *Best* is the score of a search's best job on the rows by which
+it was chosen, and flatters; *fresh* is the mean of the same setting's scores with {FRESH} seeds and
+splits that no search has seen. Both as mean ± standard deviation over the searches; lower is
+better. p: Welch's t-test of *fresh* against random search; where it is not below 0.05, there is no
+difference to speak of.
+"""
+
+
+def table(task: str, found: dict[str, list[Found]]) -> list[str]:
+    """A task's part of the page."""
+    lines = [f"## {task}: {METRICS[task]}", ""]
+    lines += ["| method | epochs in all | best | fresh | p |", "| --- | --- | --- | --- | --- |"]
+    random = [one.fresh for one in next(iter(found.values()))]
+    for name, searches in found.items():
+        fresh = [one.fresh for one in searches]
+        chance = float(stats.ttest_ind(fresh, random, equal_var=False).pvalue)
+        told = "" if fresh == random else f"{chance:.2f}"
+        epochs = f"{fmean([one.epochs for one in searches]):,.0f}"
+        best = spread([one.score for one in searches])
+        lines.append(f"| {name} | {epochs} | {best} | {spread(fresh)} | {told} |")
+    return [*lines, ""]
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean ± standard deviation."""
+    return f"{fmean(values):.4f} ± {stdev(values):.4f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""`hydra.launcher.per_device=2`: the jobs of a sweep in several processes, so many on each GPU.
+
+A process sees one GPU only, and trains a few jobs at a time, together where that goes. The journal
+is all that the processes and the one that started them share.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mlrun.allowlist import allowed_now, allowing
+from mlrun.interrupt import Interrupted, interruptible
+from mlrun.report.sweep_progress import SweepProgress
+from mlrun.sweep.carry_out import FailedFast, Jobs
+from mlrun.sweep.folder import Sweep, open_sweep, thawed
+from mlrun.sweep.journal import QUEUED
+from mlrun.sweep.points import Point
+
+TURNS = 4  # of each process, if all jobs take as long: fewer, and some would wait for the last
+SECONDS_BETWEEN_LOOKS = 0.5
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+@dataclass
+class Spread:
+    """Carries out jobs as `Jobs` does, in other processes.
+
+    Args:
+        sweep: its folder.
+        command: the command line, for the jobs' records.
+        progress: told of all.
+        fail_fast: whether the first failure ends the sweep.
+        per_device: processes for each GPU, or on the CPU if there is none.
+    """
+
+    sweep: Sweep
+    command: Sequence[str]
+    progress: SweepProgress
+    fail_fast: bool
+    per_device: int
+
+    def carry_out(self, points: Sequence[Point], until: int | None = None) -> None:
+        """Train every point, from where its folder stands; see `Jobs.carry_out`.
+
+        Raises:
+            FailedFast: a job failed, and that is to end the sweep.
+            Interrupted: Ctrl-C or SIGTERM; the processes have stopped, too.
+        """
+        if not points:
+            return
+        places, data = devices() * self.per_device, points[0].settings.paths.data
+        turns = [
+            Turn(self.sweep.path, numbers, data, until, tuple(self.command), self.fail_fast)
+            for numbers in parts([point.number for point in points], TURNS * len(places))
+        ]
+        with interruptible() as stop_if_asked, _workers(places) as workers:
+            futures = [workers.submit(take, turn) for turn in turns]
+            looks = _Looks(self.sweep, self.progress, points)
+            while wait(futures, SECONDS_BETWEEN_LOOKS).not_done:
+                looks.look()
+                stop_if_asked()
+                _raise_first(futures)
+            looks.look()
+            stop_if_asked()
+            _raise_first(futures)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Some jobs for one process."""
+
+    sweep: Path
+    jobs: tuple[int, ...]
+    data: str  # the folder
+    until: int | None
+    command: tuple[str, ...]
+    fail_fast: bool
+
+
+def take(turn: Turn) -> bool:
+    """Carry out a turn, in the process that it came to; whether a failure ended it."""
+    sweep = open_sweep(turn.sweep)
+    entries = sweep.journal.read()
+    points = [thawed(entries[number], sweep.journal.path, turn.data) for number in turn.jobs]
+    with SweepProgress(len(points), quiet=True) as progress:
+        jobs = Jobs(sweep, turn.command, progress, turn.fail_fast)
+        try:
+            jobs.carry_out(points, turn.until)
+        except FailedFast:
+            return True
+        except Interrupted:  # by the process that started this one, which knows
+            return False
+    return False
+
+
+def devices() -> list[str]:
+    """What CUDA_VISIBLE_DEVICES is to be for each GPU; one empty text where there is none."""
+    named = [name for name in os.environ.get(VISIBLE, "").split(",") if name]
+    count = torch.cuda.device_count()
+    return (named or [str(number) for number in range(count)])[:count] or [""]
+
+
+def parts(numbers: Sequence[int], count: int) -> list[tuple[int, ...]]:
+    """Neighbours together, as jobs that differ in their seeds alone are; so many parts at most."""
+    size = -(-len(numbers) // count)
+    return [tuple(numbers[start : start + size]) for start in range(0, len(numbers), size)]
+
+
+@contextmanager
+def _workers(places: Sequence[str]) -> Iterator[ProcessPoolExecutor]:
+    """A process for each place; however the block ends, none outlives it."""
+    context = multiprocessing.get_context("spawn")
+    queue: Any = context.Queue()
+    for number, place in enumerate(places):
+        queue.put((place, _share_of_cores(number, len(places))))
+    given = (queue, allowed_now())
+    pool = ProcessPoolExecutor(len(places), context, initializer=_begin, initargs=given)
+    try:
+        yield pool
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()  # as Ctrl-C: it finishes its step and saves
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        queue.close()
+
+
+def _begin(queue: Any, allow: Sequence[str]) -> None:
+    """What a process does first."""
+    place, cores = queue.get()
+    if place:
+        os.environ[VISIBLE] = place  # CUDA looks when it is first used
+    if cores:
+        os.sched_setaffinity(0, cores)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent decides
+    allowing(allow).__enter__()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _share_of_cores(number: int, count: int) -> list[int]:
+    """Those for one of so many processes; none where the system does not say (Linux does)."""
+    usable = getattr(os, "sched_getaffinity", None)
+    cores = sorted(usable(0)) if usable else []
+    return cores[number::count] or [cores[number % len(cores)]] if cores else []
+
+
+def _end_with_parent() -> None:
+    """A killed parent leaves nobody to train for; its sweep can be resumed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _raise_first(futures: "Sequence[Future[bool]]") -> None:
+    """The error of a turn that ended with one."""
+    for future in futures:
+        if future.done() and future.result():
+            raise FailedFast
+
+
+class _Looks:
+    """Tells the progress what the journal says that it did not say at the last look."""
+
+    def __init__(self, sweep: Sweep, progress: SweepProgress, points: Sequence[Point]) -> None:
+        self._sweep, self._progress = sweep, progress
+        self._points = {point.number: point for point in points}
+        self._seen = dict.fromkeys(self._points, QUEUED)
+
+    def look(self) -> None:
+        """Read the journal."""
+        entries = self._sweep.journal.read()
+        for number, point in self._points.items():
+            entry = entries[number]
+            if entry.status != self._seen[number]:
+                self._seen[number] = entry.status
+                facts = {"score": entry.score, "epochs": entry.epochs}
+                self._progress.job(point, entry.status, facts)

@@ -7,7 +7,7 @@ import torch
 
 from mlrun.data.spec import Spec
 from mlrun.errors import MlrunError
-from mlrun.metrics import check_monitor, class_accuracy, higher_is_better, scores, shown
+from mlrun.metrics import check_scores, class_accuracy, higher_is_better, scores, shown
 
 REGRESSION = Spec("regression", (2,), 1)
 CLASSES = Spec("classification", (2,), 3, classes=("a", "b", "c"))
@@ -61,9 +61,9 @@ def test_the_direction_is_known_by_the_metric_unless_given(monitor, mode, rises)
 
 def test_monitoring_what_the_task_does_not_score_lists_what_it_does():
     with pytest.raises(MlrunError, match=r"valid/accuracy.*Did you mean 'valid/accuracy'\?"):
-        check_monitor("valid/acuracy", CLASSES)
+        check_scores("trainer.monitor", ["valid/acuracy"], CLASSES)
     with pytest.raises(MlrunError, match="a regression task has valid/loss, valid/mse"):
-        check_monitor("valid/accuracy", REGRESSION)
+        check_scores("trainer.monitor", ["valid/accuracy"], REGRESSION)
 
 
 def test_scores_are_shown_on_one_line():

@@ -10,12 +10,16 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf, open_dict
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from mlrun import record
 from mlrun.composed import composed as composition
@@ -25,7 +29,7 @@ from mlrun.sweep import spread
 from mlrun.sweep.halving import rungs
 from mlrun.sweep.journal import DONE, FAILED, QUEUED, RUNNING, Entry, Journal
 from mlrun.sweep.points import Composer
-from mlrun.sweep.summary import difference, ranked, settings_of
+from mlrun.sweep.summary import Setting, difference, front, ranked, settings_of
 from tests.test_resume import Crash, assert_same_run
 
 SMALL = ("debug=smoke", "trainer.epochs=4", "quiet=true")
@@ -434,6 +438,79 @@ def test_the_table_ranks_names_the_best_run_and_what_to_type(mlrun):
     assert f"again        mlrun rerun {best}" in lines
     assert f"new rows     mlrun predict {best} --input FILE" in lines
     assert "summary      sweep/summary.csv" in lines
+
+
+# --- several objectives ---
+
+
+def of_objectives(job: int, **values: float | None) -> Setting:
+    entry = Entry(job, DONE, score=1.0, objectives={f"valid/{k}": v for k, v in values.items()})
+    return Setting((str(job),), "covid", "valid/mse", False, (entry,))
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4)), min_size=1))
+def test_the_front_holds_those_that_nobody_beats_and_no_others(points):
+    settings = [of_objectives(n, mse=a, mae=b, r2=c) for n, (a, b, c) in enumerate(points)]
+    found = {setting.jobs[0].job for setting in front(settings)}
+    for number, (a, b, c) in enumerate(points):
+        beaten = any(x <= a and y <= b and z >= c and (x, y, z) != (a, b, c) for x, y, z in points)
+        assert (number in found) is not beaten
+
+
+def test_who_lacks_an_objective_is_in_no_front():
+    settings = [of_objectives(0, mse=1.0, r2=None), of_objectives(1, mse=2.0, r2=0.5)]
+    assert [setting.jobs[0].job for setting in front(settings)] == [1]
+
+
+def test_the_front_is_told_with_the_means_over_the_seeds(mlrun):
+    words = ("model.hidden=[4],[8]", "seed=1,2", "sweep.objectives=[valid/mse,parameters]")
+    answer = mlrun("-m", *words, "debug=smoke", NAMED)
+    assert "in valid/mse and parameters together:" in answer.out
+    [found] = json.loads(Path("sweep/sweep.json").read_text())["fronts"]
+    rows = [row for row in table() if row["model.hidden"] == "[4]"]
+    smallest = next(one for one in found if one["overrides"] == ["model.hidden=[4]"])
+    assert smallest["objectives"]["parameters"] == int(rows[0]["parameters"])
+    assert smallest["objectives"]["valid/mse"] == fmean(float(row["valid/mse"]) for row in rows)
+    assert [row["valid/mse"] for row in rows] == [row["score"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("sweep.objectives=[valid/mse]",), "two or more different ones, or null"),
+        (("sweep.objectives=[valid/mse,parameters]", "sweep.halving=2"), "no sweep.objectives"),
+        (
+            (
+                *("sweep.objectives=[valid/mse,parameters]", "model.dropout=0,0.1"),
+                *("hydra/sweeper=optuna", "hydra.sweeper.sampler=cmaes"),
+            ),
+            "searches for one objective",
+        ),
+    ],
+    ids=["one", "halving", "cmaes"],
+)
+def test_objectives_without_sense_are_refused_before_anything_is_made(mlrun, words, told):
+    seeds = () if "hydra/sweeper=optuna" in words else ("seed=1,2",)
+    answer = mlrun("-m", *seeds, *words)
+    assert (answer.code, told in answer.err) == (2, True)
+    assert not Path("outputs").exists()
+
+
+def test_an_objective_that_the_task_does_not_score_is_told(mlrun):
+    mlrun("-m", "seed=1,2", "sweep.objectives=[valid/mse,valid/acc]", "debug=smoke", NAMED)
+    assert statuses() == [FAILED, FAILED]
+    assert "sweep.objectives=valid/acc: a regression task has" in table()[0]["error"]
+
+
+def test_a_search_for_several_objectives_learns_of_all(mlrun):
+    space = ("optimizer.lr=interval(0.001,0.01)", "model.hidden=[4],[8]")
+    objectives = "sweep.objectives=[valid/r2,parameters]"
+    assert mlrun(*SEARCH, *space, objectives, *SMALL, NAMED).code == 0
+    backend = JournalFileBackend("sweep/optuna.journal")
+    study = optuna.load_study(study_name="sweep", storage=JournalStorage(backend))
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    told = [[float(row["valid/r2"]), float(row["parameters"])] for row in table()]
+    assert [trial.values for trial in study.trials] == told
 
 
 # --- Hydra's other launchers and sweepers ---

@@ -68,6 +68,7 @@ class Sweep:
 
     fail_fast: bool = MISSING
     halving: int | None = MISSING
+    objectives: list[str] | None = MISSING
 
 
 @dataclass
@@ -183,6 +184,9 @@ def _check_ranges(settings: Settings) -> None:
             raise MlrunError(f"{name}={value}: must be at least {least}, or null")
     if settings.sweep.halving is not None and settings.sweep.halving < 2:
         raise MlrunError(f"sweep.halving={settings.sweep.halving}: must be at least 2, or null")
+    objectives = settings.sweep.objectives
+    if objectives is not None and len({*objectives}) < max(2, len(objectives)):
+        raise MlrunError(f"sweep.objectives={objectives}: two or more different ones, or null")
     if settings.checkpoint.every_seconds < 0:
         raise MlrunError("checkpoint.every_seconds: must be 0 or more")
 

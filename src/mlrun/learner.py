@@ -18,7 +18,7 @@ from mlrun.data.spec import REGRESSION, Dataset
 from mlrun.engine import Engine, Learner, step_sizes, will_step
 from mlrun.engines import choose_engine
 from mlrun.errors import MlrunError
-from mlrun.metrics import check_monitor
+from mlrun.metrics import SIZE, check_scores
 from mlrun.objective import Objective, build_objective
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,8 @@ def build_learner(
     """Model, loss, optimizer and scheduler, fitting the data and each other, and their engine."""
     spec, trainer = dataset.spec, settings.trainer
     objective = build_objective(values, spec)
-    check_monitor(trainer.monitor, spec)
+    check_scores("trainer.monitor", [trainer.monitor], spec)
+    check_scores("sweep.objectives", settings.sweep.objectives or [], spec, SIZE)
     model = build("model", values, in_shape=spec.in_shape, out_features=objective.out_features)
     model = objective.complete(model).to(device)
     check_batch_norm(model, len(dataset.train), trainer.batch_size)

@@ -1,7 +1,7 @@
 """Scores of predictions, on all rows at once; scikit-learn's would take longer than an epoch."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ NAMES = {
     REGRESSION: ("mse", "rmse", "mae", "r2"),
     "classification": ("accuracy", "macro_f1"),
 }
+SIZE = "parameters"  # no score, but something to be small
 HIGHER_IS_BETTER = {"r2", "accuracy", "macro_f1"}
 
 
@@ -79,18 +80,23 @@ def higher_is_better(monitor: str, mode: str) -> bool:
     return mode == "max" or (mode == "auto" and monitor.removeprefix("valid/") in HIGHER_IS_BETTER)
 
 
-def check_monitor(monitor: str, spec: Spec) -> None:
-    """Refuse to monitor what this kind of task does not score.
+def check_scores(key: str, names: Sequence[str], spec: Spec, *others: str) -> None:
+    """Refuse what this kind of task does not score.
+
+    Args:
+        key: the setting.
+        names: what it asks for.
+        spec: of the task.
+        others: what may be asked for besides scores.
 
     Raises:
-        MlrunError: with the scores there are.
+        MlrunError: with what there is.
     """
-    known = [f"valid/{name}" for name in ("loss", *NAMES[spec.kind])]
-    if monitor not in known:
-        hint = did_you_mean(monitor, known)
-        raise MlrunError(
-            f"trainer.monitor={monitor}: a {spec.kind} task has {', '.join(known)}.{hint}"
-        )
+    known = [*(f"valid/{name}" for name in ("loss", *NAMES[spec.kind])), *others]
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise MlrunError(f"{key}={name}: a {spec.kind} task has {', '.join(known)}.{hint}")
 
 
 def shown(values: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from mlrun.errors import one_line
 from mlrun.report.console import plain_console
 from mlrun.sweep.folder import Sweep
 from mlrun.sweep.journal import FAILED, STOPPED, Entry
-from mlrun.sweep.summary import SURE, Setting, difference, kind_of
+from mlrun.sweep.summary import SURE, Setting, difference, fronts, kind_of
 
 TOP = 10
 WIDTH = 80
@@ -31,6 +31,8 @@ def show_end(sweep: Sweep, ranking: Sequence[Setting], *, quiet: bool) -> None:
         return
     for kind in dict.fromkeys(map(kind_of, ranking)):
         _show_kind([one for one in ranking if kind_of(one) == kind], sweep.path, out)
+    for front in fronts(ranking):
+        _show_front(front, out)
     if sweep.record.get("sample"):
         out.print("data         the bundled SAMPLE, not real data")
     entries = sweep.journal.read().values()
@@ -69,6 +71,23 @@ def _show_kind(ranking: Sequence[Setting], folder: Path, out: RichConsole) -> No
     if not (run / "members").is_dir():
         out.print(f"again        {shlex.join(['mlrun', 'rerun', str(run), *own])}")
     out.print(f"new rows     {shlex.join(['mlrun', 'predict', str(run)])} --input FILE")
+
+
+def _show_front(front: Sequence[Setting], out: RichConsole) -> None:
+    """Of a Pareto front: each setting's objectives, and its best job."""
+    names = list(front[0].objectives)
+    out.print(f"nobody beats these {len(front)} in {' and '.join(names)} together:")
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    for name in (*names, "job"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("overrides", overflow="fold")
+    for setting in front[:TOP]:
+        numbers = [f"{value:.5g}" for value in setting.objectives.values()]
+        words = one_line(" ".join(map(_short, setting.overrides)))
+        table.add_row(*numbers, str(setting.best_job.job), words)
+    out.print(table, soft_wrap=False, width=WIDTH)
+    if len(front) > TOP:
+        out.print(f"… and {len(front) - TOP} more in sweep.json")
 
 
 def _short(word: str) -> str:

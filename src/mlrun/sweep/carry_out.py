@@ -3,7 +3,7 @@
 import io
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from mlrun.errors import Diverged, MlrunError
 from mlrun.interrupt import Interrupted
 from mlrun.loop import Row, finished
 from mlrun.members import resume_members
+from mlrun.metrics import SIZE
 from mlrun.record import write_for_people
 from mlrun.report.console import Console, epoch_lines, logged_to
 from mlrun.report.sweep_progress import SweepProgress
@@ -206,6 +207,8 @@ class Jobs:
     def _succeed(self, run: RunFolder, *, waits: bool = False) -> None:
         record = run.record
         facts = {name: record.get(name) for name in ("best_epoch", "epochs")}
+        if names := self._points[run.path].settings.sweep.objectives:
+            facts["objectives"] = {name: _reached(record, name) for name in names}
         self._note(run, WAITING if waits else DONE, score=record.get("best_score"), **facts)
 
     def _fail(self, run: RunFolder, error: Exception) -> None:
@@ -225,6 +228,14 @@ class Jobs:
         point = self._points[run.path]
         self.sweep.journal.add({"job": point.number, "status": status, **facts})
         self.progress.job(point, status, facts)
+
+
+def _reached(record: Mapping[str, Any], objective: str) -> float | None:
+    """What a run came to, if it says so: at its best epoch, or out of all its folds."""
+    scores = record.get("metrics", {})
+    valid = scores.get("valid") or scores.get("out_of_fold", {})
+    known = {SIZE: record.get(SIZE)} | {f"valid/{name}": value for name, value in valid.items()}
+    return known.get(objective)
 
 
 def _is_of_several(point: Point) -> bool:

@@ -23,6 +23,8 @@ def check(points: Sequence[Point]) -> None:
         MlrunError: with the reason.
     """
     first = points[0].settings
+    if first.sweep.objectives:
+        raise MlrunError("sweep.halving goes by trainer.monitor alone: no sweep.objectives")
     for point in points:
         settings = point.settings
         if (settings.task, settings.trainer.monitor) != (first.task, first.trainer.monitor):

@@ -35,6 +35,7 @@ class Entry:
     score: float | None = None  # of the best epoch, as monitored
     best_epoch: int | None = None
     epochs: int | None = None
+    objectives: Mapping[str, float | None] | None = None  # those of sweep.objectives
     error: str = ""
 
 

@@ -99,6 +99,8 @@ def search(
     [first] = composer.points([_corner(space)], 0)
     if first.settings.sweep.halving:
         raise MlrunError("sweep.halving goes with hydra/sweeper=mlrun: a search chooses by itself")
+    if first.settings.sweep.objectives and plan.sampler == "cmaes":
+        raise MlrunError("hydra.sweeper.sampler=cmaes searches for one objective; tpe for several")
     if only_told.get():
         raise MlrunError("--dry-run tells of sweeps whose jobs are known before: not of a search")
     for chosen in _choices(space, composer):
@@ -228,12 +230,14 @@ class _Search:
         self._sweep, self._space, self._plan = opened, space, plan
         self._composer, self._first = composer, first
         trainer = first.settings.trainer
-        higher = higher_is_better(trainer.monitor, trainer.mode)
+        self._objectives = first.settings.sweep.objectives or []
+        higher = [higher_is_better(name, "auto") for name in self._objectives]
+        higher = higher or [higher_is_better(trainer.monitor, trainer.mode)]
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(opened.path / STORAGE))),
             study_name=STUDY,
-            direction="maximize" if higher else "minimize",
+            directions=["maximize" if one else "minimize" for one in higher],
             load_if_exists=True,
         )
 
@@ -288,8 +292,10 @@ class _Search:
         return point
 
     def _tell(self, number: int, entry: Entry) -> None:
-        if entry.status == DONE and entry.score is not None:
-            self._study.tell(number, entry.score)
+        reached = entry.objectives or {}
+        values = [reached.get(name) for name in self._objectives] or [entry.score]
+        if entry.status == DONE and None not in values:
+            self._study.tell(number, [value for value in values if value is not None])
         else:
             self._study.tell(number, state=TrialState.FAIL)
 

@@ -6,6 +6,7 @@ one setting, ranked by the mean of their scores.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import le
 from statistics import fmean, stdev
 from typing import Any
 
@@ -42,6 +43,18 @@ class Setting:
     def deviation(self) -> float | None:
         """Of the scores, as of a sample; None of a single one."""
         return stdev(self.scores.values()) if len(self.scores) > 1 else None
+
+    @property
+    def objectives(self) -> dict[str, float]:
+        """The means of those that all jobs have which are done."""
+        done = [job.objectives or {} for job in self.jobs if job.status == DONE]
+        names = done[0] if done else {}
+        found = {name: [one.get(name) for one in done] for name in names}
+        return {
+            name: fmean(value for value in values if value is not None)
+            for name, values in found.items()
+            if None not in values
+        }
 
     @property
     def best_job(self) -> Entry:
@@ -83,6 +96,31 @@ def ranked(settings: Sequence[Setting]) -> list[Setting]:
     return sorted(scored, key=lambda s: (kinds.index(kind_of(s)), -s.mean if s.higher else s.mean))
 
 
+def front(settings: Sequence[Setting]) -> list[Setting]:
+    """The Pareto front of comparable settings, the best in the first objective first.
+
+    Those of which no other is as good in all objectives and better in one.
+    """
+    names = max((tuple(setting.objectives) for setting in settings), key=len, default=())
+    whole = {id(s): _costs(s) for s in settings if len(s.objectives) == len(names) > 0}
+    best = [
+        s
+        for s in settings
+        if id(s) in whole and not any(_beats(other, whole[id(s)]) for other in whole.values())
+    ]
+    return sorted(best, key=lambda setting: whole[id(setting)])
+
+
+def _costs(setting: Setting) -> tuple[float, ...]:
+    """Its objectives, so that lower is better."""
+    values = setting.objectives.items()
+    return tuple(-value if higher_is_better(name, "auto") else value for name, value in values)
+
+
+def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one != other and all(map(le, one, other))
+
+
 def kind_of(setting: Setting) -> tuple[str, str]:
     """What must be the same where scores are compared: task and metric."""
     return setting.task, setting.monitor
@@ -115,15 +153,28 @@ def write_summary(sweep: Sweep) -> list[Setting]:
     best = ranked(settings_of(entries, swept))
     states = {entry.job: entry.status for entry in entries}
     counts = {status: [*states.values()].count(status) for status in sorted({*states.values()})}
-    sweep.update(counts=counts, ranking=[_told(setting) for setting in best])
+    sweep.update(
+        counts=counts,
+        ranking=[_told(setting) for setting in best],
+        fronts=[[_told(setting) for setting in one] for one in fronts(best)],
+    )
     return best
 
 
+def fronts(ranking: Sequence[Setting]) -> list[list[Setting]]:
+    """The Pareto fronts of what can be compared; none if there are no objectives."""
+    kinds = dict.fromkeys(map(kind_of, ranking))
+    found = [front([one for one in ranking if kind_of(one) == kind]) for kind in kinds]
+    return [one for one in found if one]
+
+
 def _rows(entries: Sequence[Entry], swept: Sequence[str]) -> Iterator[list[Any]]:
-    yield ["job", "status", "score", "best_epoch", "epochs", *swept, "folder", "error"]
+    names = list(dict.fromkeys(name for entry in entries for name in entry.objectives or {}))
+    yield ["job", "status", "score", "best_epoch", "epochs", *names, *swept, "folder", "error"]
     for entry in entries:
         values = dict(word.partition("=")[::2] for word in entry.overrides)
-        numbers = [entry.score, entry.best_epoch, entry.epochs]
+        reached = entry.objectives or {}
+        numbers = [entry.score, entry.best_epoch, entry.epochs, *map(reached.get, names)]
         own = [values.get(key, "") for key in swept]
         plain = ["" if value is None else value for value in numbers]
         yield [entry.job, entry.status, *plain, *own, entry.folder, entry.error]
@@ -137,6 +188,7 @@ def _told(setting: Setting) -> dict[str, Any]:
         "mean": setting.mean,
         "deviation": setting.deviation,
         "count": len(setting.scores),
+        "objectives": setting.objectives,
         "jobs": [job.job for job in setting.jobs],
         "best_job": setting.best_job.job,
     }

@@ -178,6 +178,7 @@ def test_the_first_failure_ends_the_sweep_on_request(mlrun):
         ("model=mlp,mpl", "Did you mean 'mlp'?"),
         ("optimizer.lrr=1,2", "Did you mean 'lr'?"),
         ("optimizer.lr=interval(0,1)", "no values; hydra/sweeper=optuna searches it"),
+        ("seed=0,0,1", "model.activation=relu seed=0: the same job twice; name each value once"),
         ("seed=range(0,0)", "no jobs: a range or glob among the values holds nothing"),
         ("hydra.sweep.dir=.", "hydra.sweep.dir=.: the name of a new folder is wanted"),
         ("hydra.launcher.per_device=0", "hydra.launcher.per_device=0: at least 1, or null"),
@@ -389,7 +390,7 @@ def entries(scores: dict[str, list[float]]) -> list[Entry]:
     found: list[Entry] = []
     for lr, values in scores.items():
         for seed, score in enumerate(values):
-            config = {"seed": seed, "task": "covid", "trainer": trainer}
+            config = {"seed": seed, "task": "covid", "trainer": trainer, "data": {}}
             words = (f"optimizer.lr={lr}", f"seed={seed}")
             found.append(Entry(len(found), DONE, words, config, {}, "", score))
     return found
@@ -440,12 +441,41 @@ def test_the_table_ranks_names_the_best_run_and_what_to_type(mlrun):
     assert "summary      sweep/summary.csv" in lines
 
 
+def test_other_targets_are_ranked_apart(mlrun, write_csv):
+    write_csv("t.csv", "x,a,b\n" + "".join(f"{i},{i * 0.5},{i + 0.1}\n" for i in range(40)))
+    own = ("task=csv", "data.train=t.csv", "model=linear", "trainer.epochs=2")
+    mlrun("-m", *own, "data.target=a,b", NAMED)
+    assert len(json.loads(Path("sweep/sweep.json").read_text())["ranking"]) == 2
+    assert mlrun("show", "sweep").out.count("best run") == 2
+
+
+def test_a_sweep_is_shown_as_it_stands(mlrun):
+    answer = mlrun("-m", "loss=mse,cross_entropy", "seed=1,2", "debug=smoke", NAMED)
+    shown = mlrun("show", "sweep")
+    lines = shown.out.splitlines()
+    assert lines[0] == "status       done: 2 done, 2 failed"
+    assert lines[1].startswith("command      mlrun -m loss=mse,cross_entropy seed=1,2")
+    assert shown.err == answer.err
+    assert lines[-1] == answer.out.splitlines()[-1] == "sweep folder sweep"
+
+
+@pytest.mark.parametrize("line", ['{"job": 0, "status": "done", "score": "x"}', "nonsense"])
+def test_a_damaged_sweep_is_told_when_it_is_shown(mlrun, line):
+    Path("sweep").mkdir()
+    Path("sweep/sweep.json").write_text('{"format": 1, "swept": ["seed"]}')
+    Path("sweep/journal.jsonl").write_text(line + "\n")
+    answer = mlrun("show", "sweep")
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert "journal.jsonl" in answer.err
+    assert "is damaged" in answer.err
+
+
 # --- several objectives ---
 
 
 def of_objectives(job: int, **values: float | None) -> Setting:
     entry = Entry(job, DONE, score=1.0, objectives={f"valid/{k}": v for k, v in values.items()})
-    return Setting((str(job),), "covid", "valid/mse", False, (entry,))
+    return Setting((str(job),), "covid", "valid/mse", False, None, (entry,))
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4)), min_size=1))
@@ -600,6 +630,7 @@ def test_a_dry_run_tells_what_a_sweep_would_be_and_makes_nothing(mlrun):
     assert lines[:2] == ["jobs: 12", "  optimizer.lr: 0.001, 0.01"]
     assert "  seed: 0, 1, 2 (repetitions)" in lines
     assert "groups, trained one after another: 1" in lines
+    assert "on SAMPLE DATA: no files of your own" in lines
     assert "6 would fail: model.dropout=2: must be at least 0 and below 1" in answer.out
     assert answer.err == "error: 6 of the 12 jobs would fail\n"
     assert not Path("outputs").exists()

@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from mlrun import __version__, torchrun
@@ -30,7 +31,7 @@ mlrun {__version__}: train a model that a configuration describes.
   mlrun evaluate RUN          score a run folder's model  [--input FILE]
   mlrun predict RUN           write its predictions       [--input FILE] [--members]
   mlrun export RUN --format F one file for another program: onnx, torch_export or safetensors
-  mlrun show RUN              what it is, how it went, what a new file must have
+  mlrun show RUN|SWEEP        what it is, how it went, what a new file must have
   mlrun resume RUN|SWEEP      go on after a stop or a crash, exactly  [trainer.epochs=N]
   mlrun rerun RUN             train it again: identical, or where and why not
   mlrun ls [GROUP]            what there is to choose from: {", ".join(GROUPS)}
@@ -234,10 +235,16 @@ def _add_allow_unknown(parser: argparse.ArgumentParser) -> None:
 
 def _show(arguments: list[str]) -> int:
     parser = _Parser("show", "say what a run is and what a new file must have, from its folder")
-    parser.add_argument("run", metavar="RUN", help="a run folder")
+    parser.add_argument("run", metavar="RUN", help="the folder of a run, or of a sweep: its table")
     given = parser.parse_args(arguments)
+    from mlrun.run_folder import is_sweep
     from mlrun.show import show
 
+    if is_sweep(Path(given.run)):
+        from mlrun.report.sweep_table import show_sweep
+
+        show_sweep(Path(given.run))
+        return 0
     lines = show(given.run)
     width = max(len(name) for name, _ in lines)
     for name, text in lines:

@@ -1,6 +1,7 @@
 """What the user reads when a sweep ends: a table, what failed, what to type next."""
 
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,12 +11,32 @@ from rich.table import Table
 from mlrun.allowlist import allow_words, allowed_now
 from mlrun.errors import one_line
 from mlrun.report.console import plain_console
-from mlrun.sweep.folder import Sweep
+from mlrun.sweep.folder import Sweep, open_sweep
 from mlrun.sweep.journal import FAILED, STOPPED, Entry
-from mlrun.sweep.summary import SURE, Setting, difference, fronts, kind_of
+from mlrun.sweep.summary import SURE, Setting, difference, fronts, kind_of, ranked, settings_of
 
 TOP = 10
 WIDTH = 80
+
+
+def show_sweep(path: Path) -> None:
+    """A sweep as it stands, told by its folder alone.
+
+    Raises:
+        MlrunError: it is damaged.
+    """
+    from mlrun.trained import blamed_on
+
+    sweep, out = open_sweep(path), plain_console()
+    entries = [*sweep.journal.read().values()]
+    counts = Counter(entry.status for entry in entries)
+    told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    out.print(f"status       {one_line(sweep.record.get('status'))}: {told}")
+    out.print(f"command      {one_line(sweep.record.get('command'))}")
+    with blamed_on(sweep.journal.path):
+        show_end(sweep, ranked(settings_of(entries, sweep.record["swept"])), quiet=False)
+    if sweep.record.get("status") != "done":
+        out.print(f"go on        {shlex.join(['mlrun', 'resume', str(path)])}")
 
 
 def show_end(sweep: Sweep, ranking: Sequence[Setting], *, quiet: bool) -> None:

@@ -33,11 +33,12 @@ def tell(points: Sequence[Point]) -> None:
         repeated = " (repetitions)" if key == "seed" else ""
         out.print(f"  {key}: {one_line(', '.join(values))}{repeated}")
     failures: dict[str, list[int]] = {}
-    groups, seconds = 0, 0.0
+    groups, seconds, sample = 0, 0.0, False
     rates: dict[str, float] = {}
     with logged_to(Path(os.devnull)):
         for group in in_groups(_tasks(points, failures), alike=alike):
             groups += 1
+            sample = sample or group[0].job.dataset.sample
             kind = f"{group[0].job.engine.name} {group[0].job.recorded['model']['_target_']}"
             if kind not in rates:
                 rates[kind] = _seconds(group) / (EPOCHS * sum(map(_work, group)))
@@ -45,6 +46,8 @@ def tell(points: Sequence[Point]) -> None:
             seconds += rates[kind] * epochs * sum(map(_work, group))
     out.print(f"groups, trained one after another: {groups}")
     out.print(f"about {duration(seconds)} here, if no job stops early")
+    if sample:
+        out.print("on SAMPLE DATA: no files of your own")
     for reason, jobs in failures.items():
         named = ", ".join(map(str, jobs[:8])) + (" …" if len(jobs) > 8 else "")
         out.print(f"{len(jobs)} would fail: {one_line(reason)} (jobs {named})")

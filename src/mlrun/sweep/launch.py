@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,8 @@ def sweep(
     [jobs] = BasicSweeper.split_arguments(overrides, None)
     if not jobs:
         raise MlrunError("no jobs: a range or glob among the values holds nothing")
+    if twice := [job for job, count in Counter(map(tuple, jobs)).items() if count > 1]:
+        raise MlrunError(f"{' '.join(twice[0])}: the same job twice; name each value once")
     points = Composer(loader, config).points(jobs, 0)
     if points[0].settings.sweep.halving:
         halving.check(points)

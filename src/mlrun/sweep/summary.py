@@ -26,6 +26,7 @@ class Setting:
     task: str
     monitor: str
     higher: bool  # is better
+    target: str | None  # the column, if it was named
     jobs: tuple[Entry, ...]
 
     @property
@@ -86,7 +87,8 @@ def _setting(overrides: tuple[str, ...], jobs: Sequence[Entry]) -> Setting:
     config: Mapping[str, Any] = jobs[0].config or {}
     trainer = config["trainer"]
     higher = higher_is_better(trainer["monitor"], trainer["mode"])
-    return Setting(overrides, config["task"], trainer["monitor"], higher, tuple(jobs))
+    target = config["data"].get("target")
+    return Setting(overrides, config["task"], trainer["monitor"], higher, target, tuple(jobs))
 
 
 def ranked(settings: Sequence[Setting]) -> list[Setting]:
@@ -121,9 +123,9 @@ def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one != other and all(map(le, one, other))
 
 
-def kind_of(setting: Setting) -> tuple[str, str]:
-    """What must be the same where scores are compared: task and metric."""
-    return setting.task, setting.monitor
+def kind_of(setting: Setting) -> tuple[str | None, ...]:
+    """What must be the same where scores are compared."""
+    return setting.task, setting.monitor, setting.target
 
 
 def difference(first: Setting, second: Setting) -> tuple[str, float] | None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -548,11 +549,12 @@ def test_a_search_for_several_objectives_learns_of_all(mlrun):
 
 PER_DEVICE = "hydra.launcher.per_device=2"
 OTHERS = ("hydra/sweeper=basic", "hydra/launcher=joblib", "hydra/launcher=submitit_local")
+RAY = pytest.mark.skipif(not find_spec("ray"), reason="not installed: pip install '.[ray]'")
 
 
 @pytest.mark.parametrize(
     "other",
-    ["hydra/launcher=basic", *OTHERS, PER_DEVICE],
+    ["hydra/launcher=basic", *OTHERS, PER_DEVICE, pytest.param("hydra/launcher=ray", marks=RAY)],
 )
 @pytest.mark.slow
 def test_other_launchers_and_sweepers_leave_the_same_sweep(mlrun, other):

@@ -57,11 +57,13 @@ def member(
     dropout: float = 0.0,
     optimizer: str = "momentum",
     schedule: Any = lambda moved: ConstantLR(moved, 1.0, 0),
+    faster: float = 0.0,
     **changes: Any,
 ) -> Member:
     torch.manual_seed(seed)
     model = net(dropout)
     moved = OPTIMIZERS[optimizer](model.parameters())
+    moved.param_groups[0]["lr"] *= 1 + faster * seed
     learner = Learner(model, Objective(nn.MSELoss(), SPEC), moved, schedule(moved))
     trainer = replace(TRAINER, epochs=10, **changes)
     return Member(learner, rows(43), rows(16, seed=1), trainer, seed, Progress())
@@ -116,6 +118,18 @@ def test_every_setting_holds_for_each_member(settings):
     assert_members_are_lone_runs(**settings)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", *slow("sgd", "momentum", "rmsprop", "adagrad")])
+def test_members_may_differ_in_their_rates(optimizer):
+    assert_members_are_lone_runs(optimizer=optimizer, faster=0.7)
+
+
+def test_a_plateau_slows_each_member_in_its_own_time():
+    def plateau(moved: Any) -> ReduceLROnPlateau:
+        return ReduceLROnPlateau(moved, patience=0, threshold=0.1)
+
+    assert_members_are_lone_runs(schedule=plateau, faster=0.7)
+
+
 def test_schedules_that_cycle_the_momentum_move_all_members():
     assert_members_are_lone_runs(schedule=lambda moved: OneCycleLR(moved, 0.02, total_steps=70))
 
@@ -166,8 +180,8 @@ def with_model(*layers: nn.Module) -> list[Member]:
         (lambda: with_model(nn.BatchNorm1d(3)), "BatchNorm1d keeps statistics of its own"),
         (lambda: [member(seed, net=Image) for seed in range(4)], "convolutions gain nothing"),
         (
-            lambda: [member(seed, schedule=ReduceLROnPlateau) for seed in range(4)],
-            "each has a learning rate of its own",
+            lambda: [*(member(seed) for seed in range(3)), member(3, optimizer="sgd")],
+            "differ in more than the rate",
         ),
         (
             lambda: [*(member(s) for s in range(3)), replace(member(3), train=rows(42))],

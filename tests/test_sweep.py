@@ -638,6 +638,16 @@ def test_a_dry_run_tells_what_a_sweep_would_be_and_makes_nothing(mlrun):
     assert not Path("outputs").exists()
 
 
+@pytest.mark.parametrize(
+    ("swept", "groups"),
+    [("optimizer.lr=1e-4,1e-3,1e-2,1e-1", 1), ("model.dropout=0,0.1,0.2,0.3", 4)],
+)
+def test_jobs_that_are_stacked_differ_in_seeds_and_rates(mlrun, swept, groups):
+    words = ("model.activation=prelu", "scheduler=onecycle", "trainer.epochs=1")
+    answer = mlrun("-m", *words, "trainer.limit_batches=1", swept, "--dry-run")
+    assert f"groups, trained one after another: {groups}" in answer.out, answer
+
+
 def test_a_dry_run_is_of_a_sweep(mlrun):
     answer = mlrun("seed=1", "--dry-run")
     assert answer.code == 2

@@ -250,16 +250,20 @@ def waits(task: Task) -> bool:
 
 
 def alike(first: Task, other: Task) -> bool:
-    """Whether two jobs may be trained together: in the kernel all, in a stack all seeds of one."""
+    """Whether two jobs may be trained together: in the kernel all, in a stack seeds and rates."""
     if first.job.engine.name == other.job.engine.name == "native":
         return True
     return stackable(first.job) == stackable(other.job)
 
 
 def stackable(job: Job) -> dict[str, Any]:
-    """What must be the same in jobs that are stacked: all but the seed and the split."""
-    data = {key: value for key, value in job.recorded["data"].items() if key != "split"}
-    return job.recorded | {"seed": None, "data": data, "device": str(job.trained.device)}
+    """What must be the same in jobs that are stacked: all but the seed, the split and the rate."""
+    free = {"data": "split", "optimizer": "lr", "scheduler": "max_lr"}
+    nodes = {
+        group: {key: value for key, value in job.recorded[group].items() if key != name}
+        for group, name in free.items()
+    }
+    return job.recorded | nodes | {"seed": None, "device": str(job.trained.device)}
 
 
 def _stopped(run: RunFolder, prepared: Prepared) -> Task:

@@ -25,7 +25,7 @@ from optuna.storages.journal import JournalFileBackend
 from mlrun import record
 from mlrun.composed import composed as composition
 from mlrun.errors import MlrunError
-from mlrun.run_folder import locked, open_run
+from mlrun.run_folder import RunFolder, locked, open_run
 from mlrun.sweep import spread
 from mlrun.sweep.halving import rungs
 from mlrun.sweep.journal import DONE, FAILED, QUEUED, RUNNING, Entry, Journal
@@ -169,6 +169,7 @@ def test_the_first_failure_ends_the_sweep_on_request(mlrun):
     assert answer.code == 1
     assert "error: job 0 (loss=cross_entropy" in answer.err
     assert statuses() == [FAILED, QUEUED]
+    assert "sweep.fail_fast ended it; jobs left: 1; to go on: mlrun resume sweep" in answer.err
     assert mlrun("resume", "sweep").code == 1
     assert statuses() == [FAILED, DONE]
 
@@ -182,6 +183,7 @@ def test_the_first_failure_ends_the_sweep_on_request(mlrun):
         ("seed=0,0,1", "model.activation=relu seed=0: the same job twice; name each value once"),
         ("seed=range(0,0)", "no jobs: a range or glob among the values holds nothing"),
         ("hydra.sweep.dir=.", "hydra.sweep.dir=.: the name of a new folder is wanted"),
+        ("sweep.fail_fast=true,false", "sweep.fail_fast: is of the whole sweep; give it one value"),
         ("hydra.launcher.per_device=0", "hydra.launcher.per_device=0: at least 1, or null"),
         ("hydra.sweep.subdir=x", "hydra.sweep.subdir: several jobs would be written to x"),
         (
@@ -471,6 +473,29 @@ def test_a_damaged_sweep_is_told_when_it_is_shown(mlrun, line):
     assert "is damaged" in answer.err
 
 
+def test_what_failed_is_tried_again_and_its_error_is_no_more(mlrun, write_csv):
+    words = ("task=csv", "data.train=t.csv", "data.target=y", "model=linear", "trainer.epochs=2")
+    answer = mlrun("-m", *words, "seed=1,2", "quiet=true", NAMED)
+    assert "error: 2 jobs (0, 1) failed: no file t.csv" in answer.err
+    assert answer.err.endswith("try again    mlrun resume sweep --failed\n")
+    write_csv("t.csv", "x,y\n" + "".join(f"{i},{i * 0.5}\n" for i in range(40)))
+    assert (
+        mlrun("resume", "sweep", "--data", "nowhere").err
+        == "error: --data nowhere: no such folder\n"
+    )
+    assert mlrun("resume", "sweep", "--failed").code == 0
+    assert [(row["status"], row["error"]) for row in table()] == [(DONE, "")] * 2
+
+
+def test_a_sweep_whose_process_is_gone_was_killed(mlrun):
+    mlrun("-m", "seed=1,2", *SMALL, NAMED)
+    file = Path("sweep/sweep.json")
+    file.write_text(file.read_text().replace('"status": "done"', '"status": "running"'))
+    assert "status       killed: 2 done" in mlrun("show", "sweep").out
+    with locked(RunFolder(Path("sweep"))):
+        assert "status       running: 2 done" in mlrun("show", "sweep").out
+
+
 # --- several objectives ---
 
 
@@ -496,7 +521,7 @@ def test_who_lacks_an_objective_is_in_no_front():
 def test_the_front_is_told_with_the_means_over_the_seeds(mlrun):
     words = ("model.hidden=[4],[8]", "seed=1,2", "sweep.objectives=[valid/mse,parameters]")
     answer = mlrun("-m", *words, "debug=smoke", NAMED)
-    assert "in valid/mse and parameters together:" in answer.out
+    assert "Pareto front of valid/mse and parameters, whom nobody beats in all:" in answer.out
     [found] = json.loads(Path("sweep/sweep.json").read_text())["fronts"]
     rows = [row for row in table() if row["model.hidden"] == "[4]"]
     smallest = next(one for one in found if one["overrides"] == ["model.hidden=[4]"])
@@ -509,6 +534,7 @@ def test_the_front_is_told_with_the_means_over_the_seeds(mlrun):
     ("words", "told"),
     [
         (("sweep.objectives=[valid/mse]",), "two or more different ones, or null"),
+        (("sweep.objectives=[valid/mse,paramters]",), "Did you mean 'parameters'?"),
         (("sweep.objectives=[valid/mse,parameters]", "sweep.halving=2"), "no sweep.objectives"),
         (
             (
@@ -518,7 +544,7 @@ def test_the_front_is_told_with_the_means_over_the_seeds(mlrun):
             "searches for one objective",
         ),
     ],
-    ids=["one", "halving", "cmaes"],
+    ids=["one", "misspelt", "halving", "cmaes"],
 )
 def test_objectives_without_sense_are_refused_before_anything_is_made(mlrun, words, told):
     seeds = () if "hydra/sweeper=optuna" in words else ("seed=1,2",)
@@ -528,9 +554,10 @@ def test_objectives_without_sense_are_refused_before_anything_is_made(mlrun, wor
 
 
 def test_an_objective_that_the_task_does_not_score_is_told(mlrun):
-    mlrun("-m", "seed=1,2", "sweep.objectives=[valid/mse,valid/acc]", "debug=smoke", NAMED)
+    words = ("sweep.objectives=[valid/mse,valid/accuracy]", "debug=smoke", NAMED)
+    answer = mlrun("-m", "seed=1,2", *words)
     assert statuses() == [FAILED, FAILED]
-    assert "sweep.objectives=valid/acc: a regression task has" in table()[0]["error"]
+    assert "error: 2 jobs (0, 1) failed: sweep.objectives=valid/accuracy: a reg" in answer.err
 
 
 def test_a_search_for_several_objectives_learns_of_all(mlrun):
@@ -617,8 +644,7 @@ def test_what_a_launcher_keeps_to_itself_is_told(mlrun, monkeypatch):
     monkeypatch.setattr("mlrun.sweep.worker.work", fail)
     answer = mlrun("-m", "seed=1,2", *SMALL, "hydra/launcher=basic", NAMED)
     assert answer.code == 1
-    assert "error: job 1 (seed=2" in answer.err
-    assert "before the job could begin" in answer.err
+    assert "error: 2 jobs (0, 1) failed: before the job could begin" in answer.err
 
 
 # --- before it begins ---
@@ -740,6 +766,7 @@ def test_a_search_is_a_sweep(mlrun):
     [
         ((), "nothing to search: name ranges"),
         (("optimizer.lr=tag(log,interval(0,1))",), "optimizer.lr=tag(log,interval(0,1)): "),
+        (("optimizer.lr=tag(lgo,interval(1,2))",), "no tag 'lgo', only log"),
         (("seed=1,2",), "seed is nothing to search for"),
         (
             ("hydra.sweeper.sampler=tpa", "optimizer.lr=1,2"),
@@ -772,6 +799,12 @@ def test_rungs_are_shares_of_the_epochs_as_long_as_there_are_jobs_to_stop():
     assert rungs(300, 9, 3) == [33, 100]
     assert rungs(4, 100, 2) == [1, 2]
     assert rungs(10, 2, 3) == []
+
+
+def test_a_setting_is_stopped_with_all_its_seeds(mlrun):
+    assert mlrun("-m", "optimizer.lr=1e-4,1e-2,1", "seed=1,2", *HALVING, NAMED).code == 0
+    ends = [{row["status"] for row in table()[first : first + 2]} for first in (0, 2, 4)]
+    assert sorted(map(sorted, ends)) == [["done"], ["stopped"], ["stopped"]]
 
 
 def test_at_every_rung_only_the_best_go_on_to_the_bits_of_their_lone_run(mlrun):
@@ -817,6 +850,7 @@ def test_halving_that_crashed_ends_like_the_one_that_never_did(mlrun, monkeypatc
         ("task=covid,phone_price", "the same task and trainer.monitor"),
         ("seeds=1,2", "does not go with seeds, folds or trainer.max_minutes"),
         ("sweep.halving=1", "sweep.halving=1: must be at least 2, or null"),
+        ("optimizer.lr=1,2", "sweep.halving=3: nothing to stop among 2 settings of 300 epochs"),
     ],
 )
 def test_halving_what_cannot_be_compared_is_refused(mlrun, word, told):

@@ -80,6 +80,20 @@ def higher_is_better(monitor: str, mode: str) -> bool:
     return mode == "max" or (mode == "auto" and monitor.removeprefix("valid/") in HIGHER_IS_BETTER)
 
 
+def check_objectives(names: Sequence[str]) -> None:
+    """Refuse objectives that no kind of task has.
+
+    Raises:
+        MlrunError: with those there are.
+    """
+    scores = dict.fromkeys(name for names in NAMES.values() for name in names)
+    known = [*(f"valid/{name}" for name in ("loss", *scores)), SIZE]
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise MlrunError(f"sweep.objectives: no '{name}'; there are {', '.join(known)}.{hint}")
+
+
 def check_scores(key: str, names: Sequence[str], spec: Spec, *others: str) -> None:
     """Refuse what this kind of task does not score.
 

@@ -11,8 +11,8 @@ from rich.table import Table
 from mlrun.allowlist import allow_words, allowed_now
 from mlrun.errors import one_line
 from mlrun.report.console import plain_console
-from mlrun.sweep.folder import Sweep, open_sweep
-from mlrun.sweep.journal import FAILED, STOPPED, Entry
+from mlrun.sweep.folder import Sweep, is_at_work, open_sweep
+from mlrun.sweep.journal import DONE, FAILED, STOPPED, Entry
 from mlrun.sweep.summary import SURE, Setting, difference, fronts, kind_of, ranked, settings_of
 
 TOP = 10
@@ -31,7 +31,10 @@ def show_sweep(path: Path) -> None:
     entries = [*sweep.journal.read().values()]
     counts = Counter(entry.status for entry in entries)
     told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-    out.print(f"status       {one_line(sweep.record.get('status'))}: {told}")
+    status = sweep.record.get("status")
+    if status == "running" and not is_at_work(path):
+        status = "killed"
+    out.print(f"status       {one_line(status)}: {told}")
     out.print(f"command      {one_line(sweep.record.get('command'))}")
     with blamed_on(sweep.journal.path):
         show_end(sweep, ranked(settings_of(entries, sweep.record["swept"])), quiet=False)
@@ -97,7 +100,7 @@ def _show_kind(ranking: Sequence[Setting], folder: Path, out: RichConsole) -> No
 def _show_front(front: Sequence[Setting], out: RichConsole) -> None:
     """Of a Pareto front: each setting's objectives, and its best job."""
     names = list(front[0].objectives)
-    out.print(f"nobody beats these {len(front)} in {' and '.join(names)} together:")
+    out.print(f"Pareto front of {' and '.join(names)}, whom nobody beats in all:")
     table = Table(box=None, padding=(0, 1), header_style="dim")
     for name in (*names, "job"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -130,7 +133,25 @@ def _show_difference(first: Setting, second: Setting, out: RichConsole) -> None:
 
 
 def _show_failures(failed: Sequence[Entry], folder: Path, out: RichConsole) -> None:
+    """Each reason once, with the jobs that it ended."""
+    reasons: dict[str, list[Entry]] = {}
     for entry in failed:
-        words = one_line(" ".join(entry.overrides))
-        out.print(f"error: job {entry.job} ({words}) failed: {one_line(entry.error)}")
-        out.print(f"       {folder / entry.folder / 'run.log'}")
+        reasons.setdefault(entry.error, []).append(entry)
+    for reason, entries in reasons.items():
+        who = f"job {entries[0].job} ({one_line(' '.join(entries[0].overrides))})"
+        if len(entries) > 1:
+            numbers = ", ".join(str(entry.job) for entry in entries[:TOP])
+            who = f"{len(entries)} jobs ({numbers}{', …' * (len(entries) > TOP)})"
+        out.print(f"error: {who} failed: {one_line(reason)}")
+        out.print(f"       {folder / entries[0].folder / 'run.log'}")
+    if failed:
+        out.print(f"try again    {shlex.join(['mlrun', 'resume', str(folder)])} --failed")
+
+
+def show_what_is_left(sweep: Sweep) -> None:
+    """That a failure ended it, and how to go on."""
+    statuses = [entry.status for entry in sweep.journal.read().values()]
+    left = sum(status not in (DONE, FAILED, STOPPED) for status in statuses)
+    command = shlex.join(["mlrun", "resume", str(sweep.path)])
+    out = plain_console(stderr=True)
+    out.print(f"sweep.fail_fast ended it; jobs left: {left}; to go on: {command}")

@@ -172,5 +172,14 @@ def at_work(sweep: Sweep) -> Iterator[None]:
         sweep.update(status="done", ended=_now())
 
 
+def is_at_work(path: Path) -> bool:
+    """Whether a process is carrying out the sweep in this folder now."""
+    try:
+        with locked(RunFolder(path)):
+            return False
+    except MlrunError:
+        return True
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -6,6 +6,7 @@ run like one that ran out of time: it has its pred.csv, and `mlrun resume` takes
 
 import math
 from collections.abc import Sequence
+from statistics import fmean
 
 from mlrun.errors import MlrunError
 from mlrun.metrics import higher_is_better
@@ -33,6 +34,10 @@ def check(points: Sequence[Point]) -> None:
             raise MlrunError("sweep.halving: all jobs must have the same trainer.epochs")
         if settings.seeds or settings.folds or settings.trainer.max_minutes:
             raise MlrunError("sweep.halving does not go with seeds, folds or trainer.max_minutes")
+    factor, epochs = first.sweep.halving or 2, first.trainer.epochs
+    if not rungs(epochs, _count(points), factor):
+        few = f"{_count(points)} settings of {epochs} epochs"
+        raise MlrunError(f"sweep.halving={factor}: nothing to stop among {few}")
 
 
 def rungs(epochs: int, jobs: int, factor: int) -> list[int]:
@@ -45,7 +50,8 @@ def rungs(epochs: int, jobs: int, factor: int) -> list[int]:
 def carry_out(sweep: Sweep, jobs: Jobs | Spread, points: Sequence[Point]) -> None:
     """Rung by rung, from wherever the journal stands."""
     trainer, factor = points[0].settings.trainer, points[0].settings.sweep.halving or 2
-    left = len(points)
+    left = _count(points)
+    _tell_what_has_ended(sweep, jobs, points)
     for epoch in rungs(trainer.epochs, left, factor):
         left = -(-left // factor)
         entries = sweep.journal.read()
@@ -57,12 +63,33 @@ def carry_out(sweep: Sweep, jobs: Jobs | Spread, points: Sequence[Point]) -> Non
     jobs.carry_out([p for p in points if _is_behind(entries[p.number], trainer.epochs)])
 
 
+def but_for_the_seed(overrides: Sequence[str]) -> tuple[str, ...]:
+    """What tells one setting from another."""
+    return tuple(word for word in overrides if word.partition("=")[0] != "seed")
+
+
+def _count(points: Sequence[Point]) -> int:
+    """How many settings there are."""
+    return len({but_for_the_seed(point.overrides) for point in points})
+
+
+def _tell_what_has_ended(sweep: Sweep, jobs: Jobs | Spread, points: Sequence[Point]) -> None:
+    entries = sweep.journal.read()
+    for point in points:
+        entry = entries[point.number]
+        if entry.status in (DONE, FAILED, STOPPED):
+            jobs.progress.job(point, entry.status, {"score": entry.score})
+
+
 def _is_behind(entry: Entry, epoch: int) -> bool:
     return entry.status not in (FAILED, STOPPED, DONE) and (entry.epochs or 0) < epoch
 
 
 def _stop_the_worst(sweep: Sweep, points: Sequence[Point], epoch: int, left: int) -> list[Point]:
-    """Of those that came to this epoch, all but so many; noted at once for all of them."""
+    """Of those that came to this epoch, all but so many settings; noted at once for all of them.
+
+    Seeds are repetitions: a setting goes on, or stops, with all of its jobs.
+    """
     known = sweep.journal.read()
     entries = [known[point.number] for point in points]
     if any(entry.status == STOPPED and entry.epochs == epoch for entry in entries):
@@ -70,7 +97,10 @@ def _stop_the_worst(sweep: Sweep, points: Sequence[Point], epoch: int, left: int
     trainer = points[0].settings.trainer
     sign = -1 if higher_is_better(trainer.monitor, trainer.mode) else 1
     there = [e for e in entries if e.status not in (FAILED, STOPPED) and e.score is not None]
-    there.sort(key=lambda entry: (sign * (entry.score or 0.0), entry.job))
-    worst = [entry for entry in there[left:] if entry.status == WAITING]
+    settings: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in there:
+        settings.setdefault(but_for_the_seed(entry.overrides), []).append(entry)
+    order = sorted(settings.values(), key=lambda jobs: sign * fmean(e.score or 0.0 for e in jobs))
+    worst = [entry for jobs in order[left:] for entry in jobs if entry.status == WAITING]
     sweep.journal.add(*({"job": entry.job, "status": STOPPED} for entry in worst))
     return [point for point in points if point.number in {entry.job for entry in worst}]

@@ -80,7 +80,9 @@ class Journal:
         """
         known: dict[int, dict[str, Any]] = {}
         for event in self._events():
-            known.setdefault(event["job"], {}).update(event)
+            known.setdefault(event["job"], {}).update(
+                {"error": ""} | event
+            )  # it may be tried again
         return {job: _entry(known[job], self.path) for job in sorted(known)}
 
     def _events(self) -> Iterable[dict[str, Any]]:

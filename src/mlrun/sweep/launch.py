@@ -20,8 +20,9 @@ from mlrun.allowlist import allow_words, allowed_now
 from mlrun.data.files import DEFAULT_DATA
 from mlrun.errors import JobsFailed, MlrunError
 from mlrun.interrupt import Interrupted
+from mlrun.metrics import check_objectives
 from mlrun.report.sweep_progress import SweepProgress
-from mlrun.report.sweep_table import show_end
+from mlrun.report.sweep_table import show_end, show_what_is_left
 from mlrun.sweep import halving, only_told
 from mlrun.sweep.carry_out import FailedFast, Jobs
 from mlrun.sweep.dry_run import tell
@@ -52,6 +53,8 @@ def sweep(
     if twice := [job for job, count in Counter(map(tuple, jobs)).items() if count > 1]:
         raise MlrunError(f"{' '.join(twice[0])}: the same job twice; name each value once")
     points = Composer(loader, config).points(jobs, 0)
+    check_keys(swept(points))
+    check_objectives(points[0].settings.sweep.objectives or [])
     if points[0].settings.sweep.halving:
         halving.check(points)
         if not is_ours(launcher):
@@ -65,6 +68,17 @@ def sweep(
             carry_out(opened, points)
         else:
             launch_elsewhere(opened, launcher, points)
+
+
+def check_keys(keys: Sequence[str]) -> None:
+    """Refuse to vary what is said of the whole sweep.
+
+    Raises:
+        MlrunError: with the key.
+    """
+    for key in keys:
+        if key.startswith("sweep.") or key == "quiet":
+            raise MlrunError(f"{key}: is of the whole sweep; give it one value")
 
 
 def launch_elsewhere(opened: Sweep, launcher: Launcher, points: Sequence[Point]) -> None:
@@ -128,10 +142,11 @@ def concluded(opened: Sweep, *, quiet: bool, failing: bool = True) -> Iterator[N
         JobsFailed: jobs did, and `failing`.
         Interrupted: Ctrl-C, also where nothing was being trained.
     """
+    fast = False
     try:
         yield
     except FailedFast:
-        failing = True
+        failing = fast = True
     except (Interrupted, KeyboardInterrupt) as raised:
         error = raised if isinstance(raised, Interrupted) else Interrupted(signal.SIGINT)
         error.folder = opened.path
@@ -142,6 +157,8 @@ def concluded(opened: Sweep, *, quiet: bool, failing: bool = True) -> Iterator[N
         raise
     ranking = write_summary(opened)
     show_end(opened, ranking, quiet=quiet)
+    if fast:
+        show_what_is_left(opened)
     if failing and any(entry.status == FAILED for entry in opened.journal.read().values()):
         raise JobsFailed
 

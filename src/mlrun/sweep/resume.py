@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from mlrun.data.files import DEFAULT_DATA
+from mlrun.errors import MlrunError
 from mlrun.report.console import plain_console
 from mlrun.sweep.folder import at_work, open_sweep, thawed
 from mlrun.sweep.journal import FAILED, QUEUED, RUNNING, WAITING, Entry
@@ -19,11 +20,13 @@ def resume_sweep(path: Path, *, data: str | None, failed: bool = False) -> None:
         failed: also try again what failed.
 
     Raises:
-        MlrunError: another process is at it, or it cannot be read.
+        MlrunError: another process is at it, it cannot be read, or there is no folder `data`.
         JobsFailed: jobs did.
         Interrupted: Ctrl-C or SIGTERM.
     """
     sweep = open_sweep(path)
+    if data is not None and not Path(data).is_dir():
+        raise MlrunError(f"--data {data}: no such folder")
     with at_work(sweep):
         folder = data or str(sweep.record.get("folder") or "")
         if not folder or not Path(folder).is_dir():

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mlrun.composed import Composed
 from mlrun.errors import MlrunError, did_you_mean
-from mlrun.metrics import higher_is_better
+from mlrun.metrics import check_objectives, higher_is_better
 from mlrun.report.sweep_progress import SweepProgress
 from mlrun.saved_config import from_the_record, places, put_in_place, with_references
 from mlrun.sweep import only_told
@@ -27,6 +27,7 @@ from mlrun.sweep.carry_out import Jobs
 from mlrun.sweep.folder import Sweep, at_work, queue
 from mlrun.sweep.journal import DONE, FAILED, Entry
 from mlrun.sweep.launch import (
+    check_keys,
     concluded,
     is_ours,
     jobs_of,
@@ -99,6 +100,8 @@ def search(
     [first] = composer.points([_corner(space)], 0)
     if first.settings.sweep.halving:
         raise MlrunError("sweep.halving goes with hydra/sweeper=mlrun: a search chooses by itself")
+    check_keys([*space.ranges])
+    check_objectives(first.settings.sweep.objectives or [])
     if first.settings.sweep.objectives and plan.sampler == "cmaes":
         raise MlrunError("hydra.sweeper.sampler=cmaes searches for one objective; tpe for several")
     if only_told.get():
@@ -157,7 +160,10 @@ def space_of(overrides: Sequence[Override]) -> Space:
 
 def _range(override: Override) -> BaseDistribution:
     sweep: Any = override.value()
-    log = "log" in getattr(sweep, "tags", ())
+    tags = set(getattr(sweep, "tags", ()))
+    if odd := sorted(tags - {"log"}):
+        raise MlrunError(f"{override.input_line}: no tag '{odd[0]}', only log")
+    log = "log" in tags
     try:
         if isinstance(sweep, IntervalSweep):
             low: Any = sweep.start  # whole where int(…) is around

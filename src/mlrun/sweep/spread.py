@@ -22,7 +22,6 @@ from mlrun.interrupt import Interrupted, interruptible
 from mlrun.report.sweep_progress import SweepProgress
 from mlrun.sweep.carry_out import FailedFast, Jobs
 from mlrun.sweep.folder import Sweep, open_sweep, thawed
-from mlrun.sweep.journal import QUEUED
 from mlrun.sweep.points import Point
 
 TURNS = 4  # of each process, if all jobs take as long: fewer, and some would wait for the last
@@ -175,7 +174,8 @@ class _Looks:
     def __init__(self, sweep: Sweep, progress: SweepProgress, points: Sequence[Point]) -> None:
         self._sweep, self._progress = sweep, progress
         self._points = {point.number: point for point in points}
-        self._seen = dict.fromkeys(self._points, QUEUED)
+        entries = sweep.journal.read()
+        self._seen = {number: entries[number].status for number in self._points}
 
     def look(self) -> None:
         """Read the journal."""

@@ -475,6 +475,7 @@ def test_a_sweep_runs_every_combination_into_folders_of_their_own(mlrun):
     assert tasks == {"0": "covid", "1": "covid", "2": "phone_price", "3": "phone_price"}
 
 
+@pytest.mark.slow
 def test_folders_named_in_hydras_way_are_used_and_never_twice(mlrun):
     for expected in ("mine/run", "mine/run_2"):
         assert mlrun("hydra.run.dir=mine/run", *SMOKE).run == Path(expected)
@@ -484,6 +485,7 @@ def test_folders_named_in_hydras_way_are_used_and_never_twice(mlrun):
     assert found == {"debug=smoke,seed=1", "debug=smoke,seed=2"}
 
 
+@pytest.mark.slow
 def test_a_failing_job_stops_no_other_and_is_reported_with_its_number(mlrun):
     answer = mlrun("-m", "loss=mse,cross_entropy,mae", "debug=smoke")
     assert answer.code == 1

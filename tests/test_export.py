@@ -223,6 +223,7 @@ def test_the_documented_code_predicts_as_mlrun_does(mlrun, write_csv, moved_run,
     assert {*labels_of("p.csv")} == {"iris", "rose"}
 
 
+@pytest.mark.slow
 def test_onnx_takes_one_row_and_any_unknown_category(mlrun, moved_run):
     assert mlrun("export", str(moved_run), "--format", "onnx", "--output", "m.onnx").code == 0
     model = session("m.onnx")

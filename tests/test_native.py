@@ -379,6 +379,7 @@ def test_a_compiler_that_fails_is_told_and_leaves_nothing(fresh_cache, monkeypat
     assert not list(fresh_cache.iterdir())
 
 
+@pytest.mark.slow
 def test_the_library_is_compiled_once_into_a_private_folder(fresh_cache, monkeypatch):
     library.load()
     (made,) = fresh_cache.iterdir()

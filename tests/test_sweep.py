@@ -146,6 +146,7 @@ def test_failures_of_every_kind_stop_no_other_and_are_told_in_the_end_and_in_the
         assert open_run(f"sweep/{job}").record["status"] in ("failed", "diverged")
 
 
+@pytest.mark.slow
 def test_a_fault_of_ours_in_one_job_leaves_the_others_of_its_group_whole(mlrun, monkeypatch):
     write_down = record.Record.epoch
 
@@ -631,12 +632,14 @@ def test_processes_end_with_the_one_that_started_them(mlrun, number):
         assert_same_run(Path("whole", job), Path("sweep", job))
 
 
+@pytest.mark.slow
 def test_a_launcher_that_composes_anew_uses_the_sweeps_folder(mlrun):
     assert mlrun("-m", "seed=1,2", *SMALL, "hydra/launcher=basic").code == 0
     (sweep,) = Path("outputs").glob("*/*_sweep")
     assert statuses(str(sweep)) == [DONE, DONE]
 
 
+@pytest.mark.slow
 def test_what_a_launcher_keeps_to_itself_is_told(mlrun, monkeypatch):
     def fail(*_: Any) -> None:
         raise ZeroDivisionError("before the job could begin")
@@ -706,6 +709,7 @@ def test_a_search_draws_from_its_space(mlrun, sampler):
     assert len({row["optimizer.lr"] for row in rows}) == 10
 
 
+@pytest.mark.slow
 def test_a_grid_search_ends_when_all_is_tried(mlrun):
     space = ("optimizer.lr=0.001,0.01", "optimizer=adamw,sgd")
     assert mlrun(*SEARCH, "hydra.sweeper.sampler=grid", *space, *SMALL, NAMED).code == 0

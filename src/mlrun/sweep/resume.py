@@ -43,8 +43,10 @@ def resume_sweep(path: Path, *, data: str | None, failed: bool = False) -> None:
         left = [p for p in points if _is_left(entries[p.number], path, failed=failed)]
         if not left:
             plain_console().print(f"nothing left to do: all {len(entries)} jobs have ended")
-        with concluded(sweep, quiet=points[0].settings.quiet):
+        quiet = points[0].settings.quiet
+        with concluded(sweep, quiet=quiet):
             if left:
+                plain_console(quiet=quiet).print(f"resuming {path}: {len(left)} jobs to do")
                 sweep.update(status="running")
                 carry_out(sweep, points if points[0].settings.sweep.halving else left)
 

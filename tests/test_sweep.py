@@ -614,6 +614,22 @@ def test_every_visible_gpu_gets_its_processes(monkeypatch, gpus, asked, seen):
 
 
 @pytest.mark.slow
+def test_processes_may_build_classes_of_the_users_own(mlrun, write_csv, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    write_csv(
+        "nets.py",
+        "import torch\n"
+        "class Wide(torch.nn.Linear):\n"
+        "    def __init__(self, in_shape, out_features):\n"
+        "        super().__init__(in_shape[0], out_features)\n",
+    )
+    write_csv("conf/model/wide.yaml", "# mine\n_target_: nets.Wide\n")
+    words = ("model=wide", "seed=1,2", "allow=[nets.Wide]", PER_DEVICE, *SMALL, NAMED)
+    answer = mlrun("-m", *words)
+    assert (answer.code, statuses()) == (0, [DONE, DONE]), answer.err
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_processes_end_with_the_one_that_started_them(mlrun, number):
     words = ["-m", "optimizer.lr=0.001,0.01", "seed=1,2,3,4", "trainer.epochs=600", "quiet=true"]

@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 
 from mlrun.allowlist import allowed_now, allowing
+from mlrun.errors import MlrunError
 from mlrun.interrupt import Interrupted, interruptible
 from mlrun.report.sweep_progress import SweepProgress
 from mlrun.sweep.carry_out import FailedFast, Jobs
@@ -57,8 +59,9 @@ class Spread:
         if not points:
             return
         places, data = devices() * self.per_device, points[0].settings.paths.data
+        command = tuple(self.command)
         turns = [
-            Turn(self.sweep.path, numbers, data, until, tuple(self.command), self.fail_fast)
+            Turn(self.sweep.path, numbers, data, until, command, self.fail_fast, allowed_now())
             for numbers in parts([point.number for point in points], TURNS * len(places))
         ]
         with interruptible() as stop_if_asked, _workers(places) as workers:
@@ -83,14 +86,15 @@ class Turn:
     until: int | None
     command: tuple[str, ...]
     fail_fast: bool
+    allow: tuple[str, ...]  # classes of the user's own
 
 
 def take(turn: Turn) -> bool:
     """Carry out a turn, in the process that it came to; whether a failure ended it."""
     sweep = open_sweep(turn.sweep)
     entries = sweep.journal.read()
-    points = [thawed(entries[number], sweep.journal.path, turn.data) for number in turn.jobs]
-    with SweepProgress(len(points), quiet=True) as progress:
+    with allowing(turn.allow), SweepProgress(len(turn.jobs), quiet=True) as progress:
+        points = [thawed(entries[number], sweep.journal.path, turn.data) for number in turn.jobs]
         jobs = Jobs(sweep, turn.command, progress, turn.fail_fast)
         try:
             jobs.carry_out(points, turn.until)
@@ -121,10 +125,11 @@ def _workers(places: Sequence[str]) -> Iterator[ProcessPoolExecutor]:
     queue: Any = context.Queue()
     for number, place in enumerate(places):
         queue.put((place, _share_of_cores(number, len(places))))
-    given = (queue, allowed_now())
-    pool = ProcessPoolExecutor(len(places), context, initializer=_begin, initargs=given)
+    pool = ProcessPoolExecutor(len(places), context, initializer=_begin, initargs=(queue,))
     try:
         yield pool
+    except BrokenProcessPool as error:
+        raise MlrunError("a process was killed (out of memory?); mlrun resume goes on") from error
     except BaseException:
         for process in list((pool._processes or {}).values()):
             process.terminate()  # as Ctrl-C: it finishes its step and saves
@@ -134,7 +139,7 @@ def _workers(places: Sequence[str]) -> Iterator[ProcessPoolExecutor]:
         queue.close()
 
 
-def _begin(queue: Any, allow: Sequence[str]) -> None:
+def _begin(queue: Any) -> None:
     """What a process does first."""
     place, cores = queue.get()
     if place:
@@ -142,7 +147,6 @@ def _begin(queue: Any, allow: Sequence[str]) -> None:
     if cores:
         os.sched_setaffinity(0, cores)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent decides
-    allowing(allow).__enter__()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

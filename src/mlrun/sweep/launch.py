@@ -129,9 +129,9 @@ def carry_out(opened: Sweep, points: Sequence[Point]) -> None:
 
 def jobs_of(opened: Sweep, first: Point, progress: SweepProgress) -> Jobs | Spread:
     """What carries out jobs of which this is one."""
-    given = opened, command_line(), progress, first.settings.sweep.fail_fast
+    jobs = Jobs(opened, command_line(), progress, first.settings.sweep.fail_fast)
     per_device = opened.record.get("per_device")
-    return Spread(*given, per_device) if per_device else Jobs(*given)
+    return Spread(jobs, per_device) if per_device else jobs
 
 
 @contextmanager

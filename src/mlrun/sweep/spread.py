@@ -31,23 +31,22 @@ SECONDS_BETWEEN_LOOKS = 0.5
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Spread:
     """Carries out jobs as `Jobs` does, in other processes.
 
     Args:
-        sweep: its folder.
-        command: the command line, for the jobs' records.
-        progress: told of all.
-        fail_fast: whether the first failure ends the sweep.
+        jobs: what each process is to do likewise.
         per_device: processes for each GPU, or on the CPU if there is none.
     """
 
-    sweep: Sweep
-    command: Sequence[str]
-    progress: SweepProgress
-    fail_fast: bool
+    jobs: Jobs
     per_device: int
+
+    @property
+    def progress(self) -> SweepProgress:
+        """Told of all."""
+        return self.jobs.progress
 
     def carry_out(self, points: Sequence[Point], until: int | None = None) -> None:
         """Train every point, from where its folder stands; see `Jobs.carry_out`.
@@ -58,15 +57,16 @@ class Spread:
         """
         if not points:
             return
-        places, data = devices() * self.per_device, points[0].settings.paths.data
-        command = tuple(self.command)
+        jobs, places = self.jobs, devices() * self.per_device
+        sweep, command = jobs.sweep, tuple(jobs.command)
+        data, allow = points[0].settings.paths.data, allowed_now()
         turns = [
-            Turn(self.sweep.path, numbers, data, until, command, self.fail_fast, allowed_now())
+            Turn(sweep.path, numbers, data, until, command, jobs.fail_fast, allow)
             for numbers in parts([point.number for point in points], TURNS * len(places))
         ]
-        with interruptible() as stop_if_asked, _workers(places) as workers:
+        with interruptible() as stop_if_asked, _workers(places, sweep.path) as workers:
             futures = [workers.submit(take, turn) for turn in turns]
-            looks = _Looks(self.sweep, self.progress, points)
+            looks = _Looks(sweep, jobs.progress, points)
             while wait(futures, SECONDS_BETWEEN_LOOKS).not_done:
                 looks.look()
                 stop_if_asked()
@@ -119,8 +119,12 @@ def parts(numbers: Sequence[int], count: int) -> list[tuple[int, ...]]:
 
 
 @contextmanager
-def _workers(places: Sequence[str]) -> Iterator[ProcessPoolExecutor]:
-    """A process for each place; however the block ends, none outlives it."""
+def _workers(places: Sequence[str], sweep: Path) -> Iterator[ProcessPoolExecutor]:
+    """A process for each place; however the block ends, none outlives it.
+
+    Raises:
+        MlrunError: the system killed one.
+    """
     context = multiprocessing.get_context("spawn")
     queue: Any = context.Queue()
     for number, place in enumerate(places):
@@ -129,7 +133,8 @@ def _workers(places: Sequence[str]) -> Iterator[ProcessPoolExecutor]:
     try:
         yield pool
     except BrokenProcessPool as error:
-        raise MlrunError("a process was killed (out of memory?); mlrun resume goes on") from error
+        gone = "a process of the sweep was killed (out of memory?)"
+        raise MlrunError(f"{gone}; to go on: mlrun resume {sweep}") from error
     except BaseException:
         for process in list((pool._processes or {}).values()):
             process.terminate()  # as Ctrl-C: it finishes its step and saves

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from mlrun.data.table import read_table
-from mlrun.report import provenance
+from mlrun.system import provenance
 
 ROWS, COLUMNS = 1_000_000, 118
 TENSOR = 4 * ROWS * (COLUMNS - 1)  # bytes of all features as float32

@@ -11,7 +11,6 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from mlrun.config import Trainer
 from mlrun.data.batches import row_order
-from mlrun.device import counter_seed, reseed
 from mlrun.engine import (
     Epoch,
     Features,
@@ -25,6 +24,7 @@ from mlrun.engine import (
 from mlrun.errors import Diverged, MlrunError
 from mlrun.models.dropout import begin_epoch
 from mlrun.objective import penalty
+from mlrun.system.device import counter_seed, reseed
 from mlrun.team import ALONE, Team, team
 
 # Rows scored at once, whatever the batch size, the last few filled up with zeros: a matrix product

@@ -15,10 +15,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from mlrun import __version__, torchrun
+from mlrun import __version__
 from mlrun.catalogue import GROUPS, listing
 from mlrun.errors import Diverged, JobsFailed, MlrunError, did_you_mean, one_line
-from mlrun.interrupt import Interrupted
+from mlrun.system import processes as torchrun
+from mlrun.system.signals import Interrupted
 
 SECONDS_TO_SAY_IT = 5.0
 HELP = f"""\

@@ -25,15 +25,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from mlrun import torchrun
 from mlrun.allowlist import allow_words, allowed_now, allowing, check_hydra
 from mlrun.catalogue import CONF, GROUPS, options, own_conf
 from mlrun.config import Schema, register
 from mlrun.errors import JobsFailed, MlrunError, did_you_mean
-from mlrun.interrupt import Interrupted
 from mlrun.run_folder import claim, claim_exactly
-from mlrun.secrecy import hide_in_text
 from mlrun.sweep import only_told
+from mlrun.system import processes as torchrun
+from mlrun.system.secrets import hide_in_text
+from mlrun.system.signals import Interrupted
 
 # OmegaConf reads YAML with yaml.SafeLoader; this one is the same, in C.
 yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -20,13 +20,13 @@ from mlrun.config import Settings
 from mlrun.data.spec import Dataset
 from mlrun.engine import Learner, Progress
 from mlrun.errors import Diverged, MlrunError
-from mlrun.interrupt import Interrupted
 from mlrun.loop import Row
 from mlrun.metrics import NAMES
 from mlrun.report.profile import Profiler
 from mlrun.report.tensorboard import EventFile
 from mlrun.run_folder import FORMAT, MetricsFile, RunFolder, write_atomically
-from mlrun.secrecy import hide, hide_in_words, redact
+from mlrun.system.secrets import hide, hide_in_words, redact
+from mlrun.system.signals import Interrupted
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mlrun import torchrun
 from mlrun.arguments import from_plain
 from mlrun.checkpoint import State, load_last
 from mlrun.committee import FOLDER, is_committee
@@ -29,6 +28,7 @@ from mlrun.report.console import Console
 from mlrun.run_data import load_run_data
 from mlrun.run_folder import RunFolder, is_sweep, locked, open_run, read_json, remove_leftovers
 from mlrun.saved_config import for_the_record, from_the_record
+from mlrun.system import processes as torchrun
 from mlrun.team import joined
 from mlrun.train import Job, carry_out, follow, prepare
 from mlrun.trained import blamed_on, check_plan, check_weights

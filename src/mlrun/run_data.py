@@ -13,8 +13,8 @@ from mlrun.data.preprocess import Contract
 from mlrun.data.sample import write_sample
 from mlrun.data.spec import Dataset
 from mlrun.errors import MlrunError
-from mlrun.report.provenance import DataFile, sha256
 from mlrun.run_folder import RunFolder, read_json
+from mlrun.system.provenance import DataFile, sha256
 
 
 def load_run_data(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mlrun.errors import MlrunError, did_you_mean
-from mlrun.secrecy import redact, secrets
+from mlrun.system.secrets import redact, secrets
 
 T = TypeVar("T")
 FORMAT = 1

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from mlrun.allowlist import check_targets
 from mlrun.composed import Composed, composed
 from mlrun.errors import MlrunError
-from mlrun.secrecy import HIDDEN, is_secret, redact, secrets
+from mlrun.system.secrets import HIDDEN, is_secret, redact, secrets
 
 _LOOKUP = re.compile(r"\$\{[^{}]*:")  # ${oc.env:…}: all but references like ${trainer.epochs}
 _STAND_IN = "\0"

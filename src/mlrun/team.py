@@ -17,11 +17,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from mlrun import torchrun
-from mlrun.device import choose_device
 from mlrun.errors import MlrunError
-from mlrun.interrupt import Interrupted
 from mlrun.models.dropout import Dropout
+from mlrun.system import processes as torchrun
+from mlrun.system.device import choose_device
+from mlrun.system.signals import Interrupted
 
 CPU = torch.device("cpu")
 STEPS_BETWEEN = 20  # asking the others whether to stop makes a GPU wait

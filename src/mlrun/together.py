@@ -10,12 +10,12 @@ import numpy as np
 from mlrun.checkpoint import State
 from mlrun.engine import Engine, Member, Progress
 from mlrun.errors import Diverged
-from mlrun.interrupt import interruptible
 from mlrun.loop import Row, finished, fit
 from mlrun.memory import memory_told
 from mlrun.record import Outcome, Record, recorded
 from mlrun.run_folder import RunFolder, locked
 from mlrun.stack import Stacked, why_not
+from mlrun.system.signals import interruptible
 from mlrun.train import Job, begin_training, score
 
 log = logging.getLogger(__name__)

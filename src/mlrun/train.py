@@ -15,18 +15,15 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from mlrun import torchrun
 from mlrun.allowlist import ALLOWED, allow_words, allowed_now, check_targets
 from mlrun.build import build, plain
 from mlrun.checkpoint import State
 from mlrun.composed import Composed, composed
 from mlrun.config import Settings, settings_of
 from mlrun.data.spec import Dataset
-from mlrun.device import choose_device, seed_everything
 from mlrun.engine import Engine, Features, Learner, Member, Progress
 from mlrun.engines import choose_outputs
 from mlrun.errors import Diverged
-from mlrun.interrupt import interruptible
 from mlrun.learner import build_learner
 from mlrun.loop import Row, Scores, encoded, finished, fit
 from mlrun.memory import memory_told
@@ -35,9 +32,12 @@ from mlrun.models.summary import layers_of
 from mlrun.predictions import write_predictions
 from mlrun.record import Record, begin, recorded, write_for_people
 from mlrun.report.console import Console
-from mlrun.report.provenance import made_of
 from mlrun.run_folder import RunFolder, locked
 from mlrun.saved_config import check_lookups, for_the_record, left_out
+from mlrun.system import processes as torchrun
+from mlrun.system.device import choose_device, seed_everything
+from mlrun.system.provenance import made_of
+from mlrun.system.signals import interruptible
 from mlrun.team import joined, loss_told, team
 from mlrun.trained import Trained, scored_parts, set_threads
 

@@ -19,7 +19,6 @@ from mlrun.config import Settings, Trainer, settings_of
 from mlrun.data.preprocess import Contract, build_preprocess
 from mlrun.data.rows import Rows
 from mlrun.data.spec import EXAMPLES, Dataset, Spec
-from mlrun.device import choose_device, choose_threads
 from mlrun.engine import Features
 from mlrun.engines import choose_outputs
 from mlrun.errors import MlrunError
@@ -28,6 +27,7 @@ from mlrun.models.summary import layers_of
 from mlrun.objective import Objective, build_objective
 from mlrun.run_folder import RunFolder
 from mlrun.saved_config import from_the_record
+from mlrun.system.device import choose_device, choose_threads
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlrun.cache import cache_folder
 from mlrun.data.rows import let_go, reserve
-from mlrun.report.provenance import sha256
+from mlrun.system.cache import cache_folder
+from mlrun.system.provenance import sha256
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlrun.cache import cache_folder
+from mlrun.system.cache import cache_folder
 
 AT_ONCE = 8_192  # rows of a large table that are preprocessed together
 

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlrun.errors import MlrunError
-from mlrun.secrecy import redact, secrets
+from mlrun.system.secrets import redact, secrets
 
 LINES = 20  # of progress where there is no terminal: one per 5 % of the run
 REFRESH_SECONDS = 0.25

@@ -11,7 +11,6 @@ from typing import Any
 
 from mlrun.engine import Progress
 from mlrun.errors import Diverged, MlrunError
-from mlrun.interrupt import Interrupted
 from mlrun.loop import Row, finished
 from mlrun.members import resume_members
 from mlrun.metrics import SIZE
@@ -26,6 +25,7 @@ from mlrun.sweep.journal import DONE, FAILED, RUNNING, WAITING
 from mlrun.sweep.points import Point
 from mlrun.sweep.prepared import Prepared
 from mlrun.sweep.summary import write_summary
+from mlrun.system.signals import Interrupted
 from mlrun.together import Task, in_groups, train_together
 from mlrun.train import Job, announce, train, write_first_record
 

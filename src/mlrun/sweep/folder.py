@@ -13,7 +13,6 @@ from filelock import FileLock
 
 from mlrun.config import settings_of
 from mlrun.errors import MlrunError
-from mlrun.interrupt import Interrupted
 from mlrun.run_folder import (
     RunFolder,
     as_json,
@@ -24,9 +23,10 @@ from mlrun.run_folder import (
     write_atomically,
 )
 from mlrun.saved_config import for_the_record, from_the_record, places, put_in_place
-from mlrun.secrecy import hide_in_words
 from mlrun.sweep.journal import QUEUED, Entry, Journal
 from mlrun.sweep.points import Point
+from mlrun.system.secrets import hide_in_words
+from mlrun.system.signals import Interrupted
 
 FORMAT = 1
 

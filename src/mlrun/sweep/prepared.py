@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from mlrun.data.spec import Dataset
-from mlrun.report.provenance import made_of
 from mlrun.sweep.points import Point
+from mlrun.system.provenance import made_of
 from mlrun.train import Job, prepare, sibling
 
 T = TypeVar("T")

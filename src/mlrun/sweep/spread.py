@@ -20,11 +20,11 @@ import torch
 
 from mlrun.allowlist import allowed_now, allowing
 from mlrun.errors import MlrunError
-from mlrun.interrupt import Interrupted, interruptible
 from mlrun.report.sweep_progress import SweepProgress
 from mlrun.sweep.carry_out import FailedFast, Jobs
 from mlrun.sweep.folder import Sweep, open_sweep, thawed
 from mlrun.sweep.points import Point
+from mlrun.system.signals import Interrupted, interruptible
 
 TURNS = 4  # of each process, if all jobs take as long: fewer, and some would wait for the last
 SECONDS_BETWEEN_LOOKS = 0.5

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from mlrun import torchrun
+from mlrun.system import processes as torchrun
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -6,8 +6,8 @@ import random
 import numpy as np
 import torch
 
-from mlrun import torchrun
 from mlrun.errors import MlrunError
+from mlrun.system import processes as torchrun
 
 # Multiply-adds per step under which a second thread costs more than it gives. Waking a thread
 # that shares its core takes milliseconds, so small work stays on one.

@@ -1,0 +1,1 @@
+"""What mlrun asks of the machine: files, signals, processes, devices, secrets."""

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mlrun.catalogue import CONF, GROUPS, options
+from mlrun.config.options import CONF, GROUPS, options
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
 HEAD = """\

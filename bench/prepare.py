@@ -7,9 +7,9 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 from jobs import JOBS, Job, write_files
 
-from mlrun.catalogue import CONF
-from mlrun.composed import composed
-from mlrun.config import register, settings_of
+from mlrun.config.options import CONF
+from mlrun.config.schema import register, settings_of
+from mlrun.config.values import composed
 from mlrun.train import Job as Prepared
 from mlrun.train import prepare
 

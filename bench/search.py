@@ -23,7 +23,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from scipy import stats
 
-from mlrun.catalogue import CONF
+from mlrun.config.options import CONF
 from mlrun.sweep.search import space_of
 
 TOP = Path(__file__).resolve().parents[1]

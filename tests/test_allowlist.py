@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mlrun.allowlist import ALLOWED, resolve
+from mlrun.config.allowlist import ALLOWED, resolve
 from mlrun.errors import MlrunError
 from mlrun.models.mlp import MLP
 
@@ -23,7 +23,7 @@ ATTACKS = [
     "torch.nn.Module.__class__",
     "torch.hub.load",
     "urllib.request.urlretrieve",
-    "mlrun.allowlist.importlib.import_module",
+    "mlrun.config.allowlist.importlib.import_module",
     "mlrun.models.mlp.MLP.__init__",
     "torch.nn..Linear",
     "../MLP",

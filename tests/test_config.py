@@ -9,11 +9,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from mlrun.allowlist import ALLOWED, resolve
-from mlrun.build import plain
-from mlrun.catalogue import CONF, GROUPS, options
-from mlrun.composed import composed
-from mlrun.config import register, settings_of
+from mlrun.config.allowlist import ALLOWED, resolve
+from mlrun.config.build import plain
+from mlrun.config.options import CONF, GROUPS, options
+from mlrun.config.schema import register, settings_of
+from mlrun.config.values import composed
 from mlrun.errors import MlrunError
 
 

@@ -20,8 +20,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mlrun.autograd import outputs_by_torch
-from mlrun.build import build
 from mlrun.cli import main
+from mlrun.config.build import build
 from mlrun.data.preprocess import Contract, build_preprocess, fit_table, raw_rows
 from mlrun.data.spec import Spec
 from mlrun.errors import MlrunError

@@ -23,7 +23,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from mlrun import record
-from mlrun.composed import composed as composition
+from mlrun.config.values import composed as composition
 from mlrun.errors import MlrunError
 from mlrun.run_folder import RunFolder, locked, open_run
 from mlrun.sweep import spread

@@ -11,7 +11,9 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from mlrun import build, catalogue, config
+from mlrun.config.schema import build
+from mlrun.config.schema import options as catalogue
+from mlrun.config.schema import schema as config
 from mlrun.data.spec import Dataset
 from mlrun.errors import MlrunError
 

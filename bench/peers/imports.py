@@ -6,8 +6,8 @@ import pandas  # noqa: F401
 import torch  # noqa: F401
 from hydra import compose, initialize_config_dir
 
-from mlrun.catalogue import CONF
-from mlrun.config import register
+from mlrun.config.options import CONF
+from mlrun.config.schema import register
 
 if __name__ == "__main__":
     register()

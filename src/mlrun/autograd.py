@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from mlrun.config import Trainer
+from mlrun.config.schema import Trainer
 from mlrun.data.batches import row_order
 from mlrun.engine import (
     Epoch,

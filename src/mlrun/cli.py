@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from mlrun import __version__
-from mlrun.catalogue import GROUPS, listing
+from mlrun.config.options import GROUPS, listing
 from mlrun.errors import Diverged, JobsFailed, MlrunError, did_you_mean, one_line
 from mlrun.system import processes as torchrun
 from mlrun.system.signals import Interrupted
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
         allow, words = _allowed(arguments)
         if not allow:
             return _dispatch(words)
-        from mlrun.allowlist import allowing
+        from mlrun.config.allowlist import allowing
 
         with allowing(allow):
             return _dispatch(words)

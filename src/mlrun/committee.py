@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mlrun.build import build
+from mlrun.config.build import build
 from mlrun.data.rows import Rows
 from mlrun.data.spec import REGRESSION, Dataset, Spec
 from mlrun.errors import MlrunError

@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import (
     ReduceLROnPlateau,
 )
 
-from mlrun.config import Trainer
+from mlrun.config.schema import Trainer
 from mlrun.data.batches import batch_sizes
 from mlrun.errors import Diverged
 from mlrun.objective import Objective

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import nn
 
 from mlrun.autograd import Autograd, outputs_by_torch
-from mlrun.config import Trainer
+from mlrun.config.schema import Trainer
 from mlrun.engine import Engine, Learner
 from mlrun.errors import MlrunError
 from mlrun.loop import Outputs

@@ -25,9 +25,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from mlrun.allowlist import allow_words, allowed_now, allowing, check_hydra
-from mlrun.catalogue import CONF, GROUPS, options, own_conf
-from mlrun.config import Schema, register
+from mlrun.config.allowlist import allow_words, allowed_now, allowing, check_hydra
+from mlrun.config.options import CONF, GROUPS, options, own_conf
+from mlrun.config.schema import Schema, register
 from mlrun.errors import JobsFailed, MlrunError, did_you_mean
 from mlrun.run_folder import claim, claim_exactly
 from mlrun.sweep import only_told

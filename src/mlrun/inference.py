@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from mlrun.committee import FOLDER, Committee, combined, open_committee, scores_of
-from mlrun.config import settings_of
+from mlrun.config.schema import settings_of
 from mlrun.data.rows import Rows
 from mlrun.data.spec import Dataset
 from mlrun.errors import MlrunError

@@ -10,9 +10,9 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from mlrun.build import build
-from mlrun.composed import NOT_SET
-from mlrun.config import Settings
+from mlrun.config.build import build
+from mlrun.config.schema import Settings
+from mlrun.config.values import NOT_SET
 from mlrun.data.batches import batch_sizes
 from mlrun.data.spec import REGRESSION, Dataset
 from mlrun.engine import Engine, Learner, step_sizes, will_step

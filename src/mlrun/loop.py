@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mlrun.config import Trainer
+from mlrun.config.schema import Trainer
 from mlrun.engine import (
     Engine,
     Epoch,

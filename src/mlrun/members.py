@@ -16,10 +16,11 @@ from typing import Any
 
 import torch
 
-from mlrun.allowlist import allow_words, allowed_now
 from mlrun.committee import FOLDER, combined, scores_of
-from mlrun.composed import Composed
-from mlrun.config import Settings, settings_of
+from mlrun.config.allowlist import allow_words, allowed_now
+from mlrun.config.recorded import for_the_record
+from mlrun.config.schema import Settings, settings_of
+from mlrun.config.values import Composed
 from mlrun.data.spec import Dataset
 from mlrun.engine import Progress
 from mlrun.errors import Diverged, MlrunError
@@ -31,7 +32,6 @@ from mlrun.report.console import Console
 from mlrun.resume import Stopped, changed, configuration, read_stopped, rebuild, tidy_up
 from mlrun.run_data import load_run_data
 from mlrun.run_folder import RunFolder, claim_exactly, locked, open_run, remove_leftovers
-from mlrun.saved_config import for_the_record
 from mlrun.together import Task, in_groups, train_together
 from mlrun.train import Job, announce, prepare, sibling, write_beginning, write_first_record
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 
 from mlrun.autograd import gradients
-from mlrun.config import Trainer
+from mlrun.config.schema import Trainer
 from mlrun.engine import Features, Learner
 from mlrun.errors import MlrunError
 

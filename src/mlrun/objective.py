@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mlrun.build import build_node, plain
+from mlrun.config.build import build_node, plain
 from mlrun.data.spec import REGRESSION, Spec
 from mlrun.errors import MlrunError
 

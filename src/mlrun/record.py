@@ -15,8 +15,8 @@ import yaml
 from omegaconf._utils import OmegaConfDumper
 
 from mlrun.checkpoint import Checkpoints, State
-from mlrun.composed import Composed
-from mlrun.config import Settings
+from mlrun.config.schema import Settings
+from mlrun.config.values import Composed
 from mlrun.data.spec import Dataset
 from mlrun.engine import Learner, Progress
 from mlrun.errors import Diverged, MlrunError

@@ -12,11 +12,12 @@ import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mlrun.arguments import from_plain
 from mlrun.checkpoint import State, load_last
 from mlrun.committee import FOLDER, is_committee
-from mlrun.composed import Composed, composed
-from mlrun.config import Settings, settings_of
+from mlrun.config.recorded import for_the_record, from_the_record
+from mlrun.config.schema import Settings, settings_of
+from mlrun.config.signature import from_plain
+from mlrun.config.values import Composed, composed
 from mlrun.data.preprocess import build_preprocess
 from mlrun.data.spec import Dataset
 from mlrun.engine import Learner, Progress
@@ -27,7 +28,6 @@ from mlrun.record import recorded
 from mlrun.report.console import Console
 from mlrun.run_data import load_run_data
 from mlrun.run_folder import RunFolder, is_sweep, locked, open_run, read_json, remove_leftovers
-from mlrun.saved_config import for_the_record, from_the_record
 from mlrun.system import processes as torchrun
 from mlrun.team import joined
 from mlrun.train import Job, carry_out, follow, prepare

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlrun.arguments import from_plain
-from mlrun.build import build
+from mlrun.config.build import build
+from mlrun.config.signature import from_plain
 from mlrun.data.files import DEFAULT_DATA
 from mlrun.data.preprocess import Contract
 from mlrun.data.sample import write_sample

@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from mlrun.allowlist import ALLOWED, allow_words, allowed_now, check_targets
-from mlrun.build import build, plain
 from mlrun.checkpoint import State
-from mlrun.composed import Composed, composed
-from mlrun.config import Settings, settings_of
+from mlrun.config.allowlist import ALLOWED, allow_words, allowed_now, check_targets
+from mlrun.config.build import build, plain
+from mlrun.config.recorded import check_lookups, for_the_record, left_out
+from mlrun.config.schema import Settings, settings_of
+from mlrun.config.values import Composed, composed
 from mlrun.data.spec import Dataset
 from mlrun.engine import Engine, Features, Learner, Member, Progress
 from mlrun.engines import choose_outputs
@@ -33,7 +34,6 @@ from mlrun.predictions import write_predictions
 from mlrun.record import Record, begin, recorded, write_for_people
 from mlrun.report.console import Console
 from mlrun.run_folder import RunFolder, locked
-from mlrun.saved_config import check_lookups, for_the_record, left_out
 from mlrun.system import processes as torchrun
 from mlrun.system.device import choose_device, seed_everything
 from mlrun.system.provenance import made_of

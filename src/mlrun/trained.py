@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mlrun.build import build, plain
 from mlrun.checkpoint import BEST_PARTS, State, load
-from mlrun.config import Settings, Trainer, settings_of
+from mlrun.config.build import build, plain
+from mlrun.config.recorded import from_the_record
+from mlrun.config.schema import Settings, Trainer, settings_of
 from mlrun.data.preprocess import Contract, build_preprocess
 from mlrun.data.rows import Rows
 from mlrun.data.spec import EXAMPLES, Dataset, Spec
@@ -26,7 +27,6 @@ from mlrun.loop import Outputs, Scores, evaluate
 from mlrun.models.summary import layers_of
 from mlrun.objective import Objective, build_objective
 from mlrun.run_folder import RunFolder
-from mlrun.saved_config import from_the_record
 from mlrun.system.device import choose_device, choose_threads
 
 

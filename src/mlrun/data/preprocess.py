@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mlrun.arguments import from_plain
+from mlrun.config.signature import from_plain
 from mlrun.data.rows import Columns, let_go
 from mlrun.data.table import as_numbers, as_text, first_missing, place
 from mlrun.errors import MlrunError, did_you_mean

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mlrun.arguments import from_plain
+from mlrun.config.signature import from_plain
 from mlrun.data.rows import Rows
 from mlrun.errors import MlrunError
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mlrun.arguments import check_arguments
+from mlrun.config.signature import check_arguments
 from mlrun.data.spec import CLASSIFICATION
 from mlrun.errors import MlrunError, did_you_mean
 

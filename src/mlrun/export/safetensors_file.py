@@ -7,9 +7,9 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from mlrun.build import build
+from mlrun.config.build import build
+from mlrun.config.recorded import from_the_record
 from mlrun.export.torch_file import Facts, RawModel
-from mlrun.saved_config import from_the_record
 from mlrun.trained import Trained, blamed_on, check_plan
 
 

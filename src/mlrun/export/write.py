@@ -20,8 +20,8 @@ from torch import Tensor
 
 from mlrun import __version__
 from mlrun.autograd import outputs_by_torch
-from mlrun.build import plain
 from mlrun.committee import refuse_committee
+from mlrun.config.build import plain
 from mlrun.errors import MlrunError, did_you_mean
 from mlrun.export import safetensors_file, torch_file
 from mlrun.export.check import largest_difference

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
-from mlrun.config import Trainer
+from mlrun.config.schema import Trainer
 from mlrun.engine import Learner
 from mlrun.models.dropout import Dropout
 from mlrun.native import calls

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console as RichConsole
 from rich.table import Table
 
-from mlrun.allowlist import allow_words, allowed_now
+from mlrun.config.allowlist import allow_words, allowed_now
 from mlrun.errors import one_line
 from mlrun.report.console import plain_console
 from mlrun.sweep.folder import Sweep, is_at_work, open_sweep

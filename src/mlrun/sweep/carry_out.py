@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlrun.config.recorded import for_the_record
 from mlrun.engine import Progress
 from mlrun.errors import Diverged, MlrunError
 from mlrun.loop import Row, finished
@@ -19,7 +20,6 @@ from mlrun.report.console import Console, epoch_lines, logged_to
 from mlrun.report.sweep_progress import SweepProgress
 from mlrun.resume import read_stopped, rebuild, tidy_up
 from mlrun.run_folder import FORMAT, RunFolder, open_run, read_json
-from mlrun.saved_config import for_the_record
 from mlrun.sweep.folder import Sweep
 from mlrun.sweep.journal import DONE, FAILED, RUNNING, WAITING
 from mlrun.sweep.points import Point

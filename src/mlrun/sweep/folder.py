@@ -11,7 +11,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from mlrun.config import settings_of
+from mlrun.config.recorded import for_the_record, from_the_record, places, put_in_place
+from mlrun.config.schema import settings_of
 from mlrun.errors import MlrunError
 from mlrun.run_folder import (
     RunFolder,
@@ -22,7 +23,6 @@ from mlrun.run_folder import (
     read_json,
     write_atomically,
 )
-from mlrun.saved_config import for_the_record, from_the_record, places, put_in_place
 from mlrun.sweep.journal import QUEUED, Entry, Journal
 from mlrun.sweep.points import Point
 from mlrun.system.secrets import hide_in_words

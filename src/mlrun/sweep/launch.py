@@ -16,7 +16,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from mlrun.allowlist import allow_words, allowed_now
+from mlrun.config.allowlist import allow_words, allowed_now
 from mlrun.data.files import DEFAULT_DATA
 from mlrun.errors import JobsFailed, MlrunError
 from mlrun.metrics import check_objectives

@@ -18,8 +18,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 
-from mlrun.composed import Composed, composed
-from mlrun.config import Settings, settings_of
+from mlrun.config.schema import Settings, settings_of
+from mlrun.config.values import Composed, composed
 from mlrun.errors import MlrunError
 
 Path = tuple[str, ...]  # to a value

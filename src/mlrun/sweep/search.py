@@ -17,11 +17,11 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
-from mlrun.composed import Composed
+from mlrun.config.recorded import from_the_record, places, put_in_place, with_references
+from mlrun.config.values import Composed
 from mlrun.errors import MlrunError, did_you_mean
 from mlrun.metrics import check_objectives, higher_is_better
 from mlrun.report.sweep_progress import SweepProgress
-from mlrun.saved_config import from_the_record, places, put_in_place, with_references
 from mlrun.sweep import only_told
 from mlrun.sweep.carry_out import Jobs
 from mlrun.sweep.folder import Sweep, at_work, queue

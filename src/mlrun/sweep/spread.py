@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from mlrun.allowlist import allowed_now, allowing
+from mlrun.config.allowlist import allowed_now, allowing
 from mlrun.errors import MlrunError
 from mlrun.report.sweep_progress import SweepProgress
 from mlrun.sweep.carry_out import FailedFast, Jobs

@@ -8,12 +8,12 @@ from pathlib import Path
 from filelock import FileLock
 from omegaconf import DictConfig
 
-from mlrun.composed import composed
-from mlrun.config import settings_of
+from mlrun.config.recorded import for_the_record
+from mlrun.config.schema import settings_of
+from mlrun.config.values import composed
 from mlrun.errors import MlrunError
 from mlrun.report.sweep_progress import SweepProgress
 from mlrun.run_folder import as_line, is_sweep
-from mlrun.saved_config import for_the_record
 from mlrun.sweep.carry_out import Jobs
 from mlrun.sweep.folder import Sweep, begin, open_sweep, queue, thawed
 from mlrun.sweep.journal import DONE

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
-from mlrun.allowlist import resolve
-from mlrun.arguments import check_arguments
-from mlrun.composed import NOT_SET
+from mlrun.config.allowlist import resolve
+from mlrun.config.signature import check_arguments
+from mlrun.config.values import NOT_SET
 from mlrun.errors import MlrunError
 
 T = TypeVar("T")

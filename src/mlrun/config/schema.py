@@ -15,7 +15,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from mlrun.composed import NOT_SET
+from mlrun.config.values import NOT_SET
 from mlrun.errors import MlrunError, did_you_mean
 from mlrun.run_folder import claim
 

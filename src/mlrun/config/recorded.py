@@ -12,8 +12,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from mlrun.allowlist import check_targets
-from mlrun.composed import Composed, composed
+from mlrun.config.allowlist import check_targets
+from mlrun.config.values import Composed, composed
 from mlrun.errors import MlrunError
 from mlrun.system.secrets import HIDDEN, is_secret, redact, secrets
 

@@ -13,9 +13,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlrun.data import big_table, preprocess, rows, table
+from mlrun.data import csv_file as table
+from mlrun.data import preprocess, rows
+from mlrun.data import table_cache as big_table
+from mlrun.data.csv_file import as_text, read_table
 from mlrun.data.rows import Columns, Rows
-from mlrun.data.table import as_text, read_table
 from mlrun.errors import MlrunError
 from tests.test_resume import TINY, assert_same_run
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlrun.data import columns as roles
+from mlrun.data import column_roles as roles
 from mlrun.errors import MlrunError
 
 PATH = Path("t.csv")

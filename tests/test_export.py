@@ -22,13 +22,13 @@ from torch import nn
 from mlrun.autograd import outputs_by_torch
 from mlrun.cli import main
 from mlrun.config.build import build
+from mlrun.data.dataset import Spec
 from mlrun.data.preprocess import Contract, build_preprocess, fit_table, raw_rows
-from mlrun.data.spec import Spec
 from mlrun.errors import MlrunError
 from mlrun.export import onnx_file, safetensors_file, torch_file
 from mlrun.export.check import largest_difference
 from mlrun.export.write import SUFFIXES, Exported, facts_of, format_of, write
-from mlrun.models.parts import ACTIVATIONS, build_activation
+from mlrun.models.layers import ACTIVATIONS, build_activation
 from mlrun.objective import build_objective
 from mlrun.trained import Trained
 from tests.test_cli import SMOKE

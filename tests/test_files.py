@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mlrun.data.files import find, wants_sample
+from mlrun.data.locate import find, wants_sample
 from mlrun.errors import MlrunError
 
 DEFAULT = Path("data/covid")

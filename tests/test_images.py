@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from mlrun.data.dataset import Dataset
 from mlrun.data.images import HASHES, STEMS, URL, read_idx
-from mlrun.data.spec import Dataset
 from mlrun.errors import MlrunError
 
 from .conftest import idx_bytes

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import ConstantLR, LinearLR, OneCycleLR, ReduceLRO
 from mlrun import autograd
 from mlrun.autograd import Autograd, outputs_by_torch
 from mlrun.config.schema import Trainer
-from mlrun.data.spec import Spec
+from mlrun.data.dataset import Spec
 from mlrun.engine import Engine, Features, Learner, Member, Progress, step_sizes
 from mlrun.engines import choose_engine
 from mlrun.errors import Diverged, MlrunError

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mlrun.data.spec import Spec
+from mlrun.data.dataset import Spec
 from mlrun.errors import MlrunError
 from mlrun.metrics import check_scores, class_accuracy, higher_is_better, scores, shown
 

@@ -8,9 +8,9 @@ from torch import nn
 
 from mlrun.errors import MlrunError
 from mlrun.models.cnn import CNN
+from mlrun.models.layers import ACTIVATIONS, INITIALISATIONS
 from mlrun.models.linear import Linear
 from mlrun.models.mlp import MLP
-from mlrun.models.parts import ACTIVATIONS, INITIALISATIONS
 from mlrun.models.summary import layers_of
 
 PLAIN: dict[str, Any] = {"activation": "relu", "dropout": 0.0, "norm": "none", "init": "default"}

@@ -31,7 +31,7 @@ from mlrun.engines import choose_engine
 from mlrun.errors import MlrunError
 from mlrun.loop import fit
 from mlrun.models.dropout import Dropout
-from mlrun.models.parts import ACTIVATIONS
+from mlrun.models.layers import ACTIVATIONS
 from mlrun.native import calls, compiler, library
 from mlrun.native.engine import Native, outputs_by_kernel
 from mlrun.native.network import Unsupported, network_of

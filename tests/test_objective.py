@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mlrun.data.spec import Spec
+from mlrun.data.dataset import Spec
 from mlrun.errors import MlrunError
 from mlrun.objective import Objective, build_objective, penalty
 

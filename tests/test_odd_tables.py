@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlrun.data.selection import select_top
+from mlrun.data.feature_selection import select_top
 from mlrun.data.split import Split, split_rows
 from mlrun.errors import MlrunError
 from tests.test_preprocess import apply, fit

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from mlrun.data import table
-from mlrun.data.table import as_numbers, as_text, read_table
+from mlrun.data import csv_file as table
+from mlrun.data.csv_file import as_numbers, as_text, read_table
 from mlrun.errors import MlrunError
 from tests.test_resume import TINY
 

@@ -12,6 +12,7 @@ from sklearn import feature_selection
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from torch import Tensor
 
+from mlrun.data.feature_selection import select_top
 from mlrun.data.preprocess import (
     Contract,
     ImagePreprocess,
@@ -20,7 +21,6 @@ from mlrun.data.preprocess import (
     fit_table,
     raw_rows,
 )
-from mlrun.data.selection import select_top
 from mlrun.errors import MlrunError
 
 PATH = Path("t.csv")

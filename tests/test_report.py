@@ -15,7 +15,7 @@ from rich.console import Console as RichConsole
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
-from mlrun.data.spec import Spec
+from mlrun.data.dataset import Spec
 from mlrun.errors import MlrunError
 from mlrun.predictions import write_predictions
 from mlrun.report import plots

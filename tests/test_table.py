@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mlrun.data.table import (
+from mlrun.data.csv_file import (
     SEPARATORS,
     as_numbers,
     as_text,

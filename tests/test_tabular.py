@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from mlrun.config.schema import build
 from mlrun.config.schema import options as catalogue
 from mlrun.config.schema import schema as config
-from mlrun.data.spec import Dataset
+from mlrun.data.dataset import Dataset
 from mlrun.errors import MlrunError
 
 

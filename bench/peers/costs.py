@@ -14,7 +14,7 @@ from in_torch import network, optimizer_of
 from torch.utils.tensorboard import SummaryWriter
 
 from mlrun.checkpoint import save
-from mlrun.data.table import read_table
+from mlrun.data.csv_file import read_table
 from mlrun.report.tensorboard import EventFile
 
 TIMES = 20

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from mlrun.config.build import build
+from mlrun.data.dataset import REGRESSION, Dataset, Spec
 from mlrun.data.rows import Rows
-from mlrun.data.spec import REGRESSION, Dataset, Spec
 from mlrun.errors import MlrunError
 from mlrun.metrics import scores
 from mlrun.run_folder import RunFolder, open_run

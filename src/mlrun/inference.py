@@ -7,8 +7,8 @@ from torch import Tensor
 
 from mlrun.committee import FOLDER, Committee, combined, open_committee, scores_of
 from mlrun.config.schema import settings_of
+from mlrun.data.dataset import Dataset
 from mlrun.data.rows import Rows
-from mlrun.data.spec import Dataset
 from mlrun.errors import MlrunError
 from mlrun.metrics import scores
 from mlrun.predictions import write_members, write_predictions

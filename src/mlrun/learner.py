@@ -14,7 +14,7 @@ from mlrun.config.build import build
 from mlrun.config.schema import Settings
 from mlrun.config.values import NOT_SET
 from mlrun.data.batches import batch_sizes
-from mlrun.data.spec import REGRESSION, Dataset
+from mlrun.data.dataset import REGRESSION, Dataset
 from mlrun.engine import Engine, Learner, step_sizes, will_step
 from mlrun.engines import choose_engine
 from mlrun.errors import MlrunError

@@ -21,7 +21,7 @@ from mlrun.config.allowlist import allow_words, allowed_now
 from mlrun.config.recorded import for_the_record
 from mlrun.config.schema import Settings, settings_of
 from mlrun.config.values import Composed
-from mlrun.data.spec import Dataset
+from mlrun.data.dataset import Dataset
 from mlrun.engine import Progress
 from mlrun.errors import Diverged, MlrunError
 from mlrun.loop import Row, finished

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlrun.data.spec import REGRESSION, Spec
+from mlrun.data.dataset import REGRESSION, Spec
 from mlrun.errors import MlrunError, did_you_mean
 
 Numbers = NDArray[np.float64]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mlrun.config.build import build_node, plain
-from mlrun.data.spec import REGRESSION, Spec
+from mlrun.data.dataset import REGRESSION, Spec
 from mlrun.errors import MlrunError
 
 LOSSES: dict[str, tuple[type[nn.Module], ...]] = {

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from mlrun.data.spec import Spec
+from mlrun.data.dataset import Spec
 from mlrun.run_folder import csv_rows, write_atomically
 
 

@@ -17,7 +17,7 @@ from omegaconf._utils import OmegaConfDumper
 from mlrun.checkpoint import Checkpoints, State
 from mlrun.config.schema import Settings
 from mlrun.config.values import Composed
-from mlrun.data.spec import Dataset
+from mlrun.data.dataset import Dataset
 from mlrun.engine import Learner, Progress
 from mlrun.errors import Diverged, MlrunError
 from mlrun.loop import Row

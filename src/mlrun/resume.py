@@ -18,8 +18,8 @@ from mlrun.config.recorded import for_the_record, from_the_record
 from mlrun.config.schema import Settings, settings_of
 from mlrun.config.signature import from_plain
 from mlrun.config.values import Composed, composed
+from mlrun.data.dataset import Dataset
 from mlrun.data.preprocess import build_preprocess
-from mlrun.data.spec import Dataset
 from mlrun.engine import Learner, Progress
 from mlrun.errors import MlrunError
 from mlrun.learner import one_step

@@ -8,10 +8,10 @@ from typing import Any
 
 from mlrun.config.build import build
 from mlrun.config.signature import from_plain
-from mlrun.data.files import DEFAULT_DATA
+from mlrun.data.dataset import Dataset
+from mlrun.data.locate import DEFAULT_DATA
 from mlrun.data.preprocess import Contract
 from mlrun.data.sample import write_sample
-from mlrun.data.spec import Dataset
 from mlrun.errors import MlrunError
 from mlrun.run_folder import RunFolder, read_json
 from mlrun.system.provenance import DataFile, sha256

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlrun.committee import is_committee, member_runs, open_committee
-from mlrun.data.spec import Spec
+from mlrun.data.dataset import Spec
 from mlrun.metrics import shown
 from mlrun.run_folder import RunFolder, open_run
 from mlrun.trained import blamed_on

@@ -21,7 +21,7 @@ from mlrun.config.build import build, plain
 from mlrun.config.recorded import check_lookups, for_the_record, left_out
 from mlrun.config.schema import Settings, settings_of
 from mlrun.config.values import Composed, composed
-from mlrun.data.spec import Dataset
+from mlrun.data.dataset import Dataset
 from mlrun.engine import Engine, Features, Learner, Member, Progress
 from mlrun.engines import choose_outputs
 from mlrun.errors import Diverged

@@ -17,9 +17,9 @@ from mlrun.checkpoint import BEST_PARTS, State, load
 from mlrun.config.build import build, plain
 from mlrun.config.recorded import from_the_record
 from mlrun.config.schema import Settings, Trainer, settings_of
+from mlrun.data.dataset import EXAMPLES, Dataset, Spec
 from mlrun.data.preprocess import Contract, build_preprocess
 from mlrun.data.rows import Rows
-from mlrun.data.spec import EXAMPLES, Dataset, Spec
 from mlrun.engine import Features
 from mlrun.engines import choose_outputs
 from mlrun.errors import MlrunError

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mlrun.data.files import find, wants_sample
+from mlrun.data.dataset import CLASSIFICATION, Dataset, Spec
+from mlrun.data.locate import find, wants_sample
 from mlrun.data.preprocess import Contract, build_preprocess
 from mlrun.data.rows import Rows
 from mlrun.data.sample import write_sample
-from mlrun.data.spec import CLASSIFICATION, Dataset, Spec
 from mlrun.data.split import Split, recorded_split, split_rows
 from mlrun.errors import MlrunError
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mlrun.config.signature import from_plain
+from mlrun.data.csv_file import as_numbers, as_text, first_missing, place
 from mlrun.data.rows import Columns, let_go
-from mlrun.data.table import as_numbers, as_text, first_missing, place
 from mlrun.errors import MlrunError, did_you_mean
 
 log = logging.getLogger(__name__)

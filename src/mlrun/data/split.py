@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from mlrun.config.signature import check_arguments
-from mlrun.data.spec import CLASSIFICATION
+from mlrun.data.dataset import CLASSIFICATION
 from mlrun.errors import MlrunError, did_you_mean
 
 log = logging.getLogger(__name__)

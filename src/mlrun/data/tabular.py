@@ -12,8 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlrun.data import columns as roles
-from mlrun.data.files import find, wants_sample
+from mlrun.data import column_roles as roles
+from mlrun.data.csv_file import read_table
+from mlrun.data.dataset import CLASSIFICATION, REGRESSION, Dataset, Spec
+from mlrun.data.feature_selection import select_top
+from mlrun.data.locate import find, wants_sample
 from mlrun.data.preprocess import (
     Contract,
     build_preprocess,
@@ -24,10 +27,7 @@ from mlrun.data.preprocess import (
 )
 from mlrun.data.rows import Rows
 from mlrun.data.sample import write_sample
-from mlrun.data.selection import select_top
-from mlrun.data.spec import CLASSIFICATION, REGRESSION, Dataset, Spec
 from mlrun.data.split import Split, recorded_split, split_rows
-from mlrun.data.table import read_table
 from mlrun.errors import MlrunError, did_you_mean
 
 CHOICES = {

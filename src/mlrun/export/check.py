@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from mlrun.data.dataset import REGRESSION
 from mlrun.data.rows import Rows
-from mlrun.data.spec import REGRESSION
 from mlrun.errors import MlrunError
 from mlrun.export.torch_file import Answers
 from mlrun.trained import Trained

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from torch import Tensor
 
+from mlrun.data.dataset import Spec
 from mlrun.data.preprocess import Contract
-from mlrun.data.spec import Spec
 from mlrun.errors import MlrunError
 from mlrun.export.torch_file import Answers, Facts, trace
 from mlrun.trained import Trained

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from mlrun.data.dataset import REGRESSION
 from mlrun.data.preprocess import Contract, build_preprocess
-from mlrun.data.spec import REGRESSION
 from mlrun.objective import Objective
 from mlrun.trained import Trained
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mlrun.errors import MlrunError
-from mlrun.models.parts import (
+from mlrun.models.layers import (
     NORMS,
     build_activation,
     check,

@@ -4,7 +4,7 @@ import math
 
 from torch import nn
 
-from mlrun.models.parts import initialise
+from mlrun.models.layers import initialise
 
 
 class Linear(nn.Sequential):

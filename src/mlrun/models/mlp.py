@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from mlrun.models.parts import (
+from mlrun.models.layers import (
     NORMS,
     check,
     check_dropout,

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlrun.data.spec import REGRESSION, Spec
+from mlrun.data.dataset import REGRESSION, Spec
 
 TRAIN, VALID, BEST = "#4c72b0", "#dd8452", "#555555"
 MOST_NAMED = 10  # members that are told apart in a plot

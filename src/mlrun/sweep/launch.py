@@ -17,7 +17,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mlrun.config.allowlist import allow_words, allowed_now
-from mlrun.data.files import DEFAULT_DATA
+from mlrun.data.locate import DEFAULT_DATA
 from mlrun.errors import JobsFailed, MlrunError
 from mlrun.metrics import check_objectives
 from mlrun.report.sweep_progress import SweepProgress

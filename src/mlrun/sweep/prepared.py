@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from mlrun.data.spec import Dataset
+from mlrun.data.dataset import Dataset
 from mlrun.sweep.points import Point
 from mlrun.system.provenance import made_of
 from mlrun.train import Job, prepare, sibling

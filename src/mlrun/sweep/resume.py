@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from mlrun.data.files import DEFAULT_DATA
+from mlrun.data.locate import DEFAULT_DATA
 from mlrun.errors import MlrunError
 from mlrun.report.console import plain_console
 from mlrun.sweep.folder import at_work, open_sweep, thawed

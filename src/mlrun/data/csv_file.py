@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlrun.data import parquet
-from mlrun.data.big_table import ROWS_AT_ONCE, Layout, NotPlain, csv_pieces, read_big
+from mlrun.data import parquet_file as parquet
 from mlrun.data.rows import let_go
+from mlrun.data.table_cache import ROWS_AT_ONCE, Layout, NotPlain, csv_pieces, read_big
 from mlrun.errors import MlrunError
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlrun.data.dataset import CLASSIFICATION, REGRESSION
 from mlrun.data.preprocess import Contract
-from mlrun.data.spec import CLASSIFICATION, REGRESSION
 
 
 def select_top(

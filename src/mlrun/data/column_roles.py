@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlrun.data.spec import CLASSIFICATION, REGRESSION
-from mlrun.data.table import as_numbers, as_text, first_missing, looks_numeric, place
+from mlrun.data.csv_file import as_numbers, as_text, first_missing, looks_numeric, place
+from mlrun.data.dataset import CLASSIFICATION, REGRESSION
 from mlrun.errors import MlrunError, did_you_mean
 
 log = logging.getLogger(__name__)

@@ -15,18 +15,18 @@ from typing import IO, Any, NoReturn
 import torch
 from matplotlib.figure import Figure
 
-import mlrun.autograd
 import mlrun.checkpoint
-import mlrun.loop
 import mlrun.report.plots
 import mlrun.report.tensorboard
 import mlrun.resume
 import mlrun.run_folder
 import mlrun.train
-from mlrun.autograd import Autograd
+import mlrun.training.engines.autograd
+import mlrun.training.loop
 from mlrun.cli import main
-from mlrun.native.course import Course
-from mlrun.native.engine import Native
+from mlrun.training.engines.autograd import Autograd
+from mlrun.training.engines.native.course import Course
+from mlrun.training.engines.native.engine import Native
 
 Reached = Callable[[], bool]  # whether this is the time to die
 Patch = Callable[[Reached], None]  # makes one place die
@@ -159,10 +159,10 @@ POINTS: dict[str, Patch] = {
     # while it trains
     "before-training": before(mlrun.train, "learn"),
     "before-an-epoch": either(before(Native, "train_epoch"), before(Autograd, "train_epoch")),
-    "between-gradient-and-step": before(mlrun.autograd, "_clip"),
+    "between-gradient-and-step": before(mlrun.training.engines.autograd, "_clip"),
     "before-the-kernels-numbers-are-torchs": before(Course, "take"),
     "some-of-the-kernels-numbers-are-torchs": before(torch.Tensor, "fill_"),  # not Adam's counters
-    "while-validating": before(mlrun.loop, "_keep_score"),
+    "while-validating": before(mlrun.training.loop, "_keep_score"),
     # metrics.csv and TensorBoard: they grow
     "half-of-the-first-metrics.csv": half(".metrics.csv.*.tmp"),
     "half-a-row-of-metrics.csv": half("metrics.csv"),

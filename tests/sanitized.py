@@ -10,7 +10,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from mlrun.native import compiler, library
+from mlrun.training.engines.native import compiler, library
 
 
 @pytest.fixture(scope="session", autouse=True)

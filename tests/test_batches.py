@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlrun.data.batches import batch_sizes, row_order
+from mlrun.training.batches import batch_sizes, row_order
 
 
 @given(count=st.integers(1, 500), batch_size=st.integers(1, 60))

@@ -19,7 +19,6 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from mlrun.autograd import outputs_by_torch
 from mlrun.cli import main
 from mlrun.config.build import build
 from mlrun.data.dataset import Spec
@@ -29,8 +28,9 @@ from mlrun.export import onnx_file, safetensors_file, torch_file
 from mlrun.export.check import largest_difference
 from mlrun.export.write import SUFFIXES, Exported, facts_of, format_of, write
 from mlrun.models.layers import ACTIVATIONS, build_activation
-from mlrun.objective import build_objective
 from mlrun.trained import Trained
+from mlrun.training.engines.autograd import outputs_by_torch
+from mlrun.training.objective import build_objective
 from tests.test_cli import SMOKE
 
 EXPORT = Path(__file__).resolve().parents[1] / "docs" / "export.md"

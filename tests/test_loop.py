@@ -11,17 +11,17 @@ from torch import nn
 from torch.optim import SGD, Adam
 from torch.optim.lr_scheduler import ConstantLR, LinearLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
-from mlrun import autograd
-from mlrun.autograd import Autograd, outputs_by_torch
 from mlrun.config.schema import Trainer
 from mlrun.data.dataset import Spec
-from mlrun.engine import Engine, Features, Learner, Member, Progress, step_sizes
-from mlrun.engines import choose_engine
 from mlrun.errors import Diverged, MlrunError
-from mlrun.loop import Row, encoded, evaluate, fit
 from mlrun.models.dropout import Dropout
-from mlrun.native.engine import Native, outputs_by_kernel
-from mlrun.objective import Objective
+from mlrun.training.engines import autograd
+from mlrun.training.engines.autograd import Autograd, outputs_by_torch
+from mlrun.training.engines.choose import choose_engine
+from mlrun.training.engines.native.engine import Native, outputs_by_kernel
+from mlrun.training.loop import Row, encoded, evaluate, fit
+from mlrun.training.objective import Objective
+from mlrun.training.types import Engine, Features, Learner, Member, Progress, step_sizes
 from tests import faults
 
 SPEC = Spec("regression", (3,), 1, target="y")

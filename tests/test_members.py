@@ -10,8 +10,8 @@ import pytest
 
 from mlrun import record
 from mlrun.errors import Diverged
-from mlrun.native.engine import Native
 from mlrun.run_folder import locked, open_run
+from mlrun.training.engines.native.engine import Native
 from tests import faults
 from tests.test_resume import TINY, Crash, assert_same_run
 

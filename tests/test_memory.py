@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from mlrun.engine import Learner
 from mlrun.errors import MlrunError
-from mlrun.memory import is_out_of_memory, memory_told
+from mlrun.training.memory import is_out_of_memory, memory_told
+from mlrun.training.types import Learner
 from tests import faults
 from tests.test_loop import TRAINER, learner, rows
 

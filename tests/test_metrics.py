@@ -7,7 +7,7 @@ import torch
 
 from mlrun.data.dataset import Spec
 from mlrun.errors import MlrunError
-from mlrun.metrics import check_scores, class_accuracy, higher_is_better, scores, shown
+from mlrun.training.metrics import check_scores, class_accuracy, higher_is_better, scores, shown
 
 REGRESSION = Spec("regression", (2,), 1)
 CLASSES = Spec("classification", (2,), 3, classes=("a", "b", "c"))

@@ -25,17 +25,17 @@ from torch.optim.lr_scheduler import (
     ReduceLROnPlateau,
 )
 
-from mlrun.autograd import Autograd, outputs_by_torch
-from mlrun.engine import Features, Learner, Member, Progress
-from mlrun.engines import choose_engine
 from mlrun.errors import MlrunError
-from mlrun.loop import fit
 from mlrun.models.dropout import Dropout
 from mlrun.models.layers import ACTIVATIONS
-from mlrun.native import calls, compiler, library
-from mlrun.native.engine import Native, outputs_by_kernel
-from mlrun.native.network import Unsupported, network_of
-from mlrun.objective import Objective
+from mlrun.training.engines.autograd import Autograd, outputs_by_torch
+from mlrun.training.engines.choose import choose_engine
+from mlrun.training.engines.native import calls, compiler, library
+from mlrun.training.engines.native.engine import Native, outputs_by_kernel
+from mlrun.training.engines.native.network import Unsupported, network_of
+from mlrun.training.loop import fit
+from mlrun.training.objective import Objective
+from mlrun.training.types import Features, Learner, Member, Progress
 from tests.test_loop import SPEC, TRAINER
 
 TOP = Path(__file__).parents[1]
@@ -223,7 +223,9 @@ def test_a_member_among_others_on_two_threads_has_the_bits_of_its_lone_run():
 def test_steps_shared_by_threads_have_the_bits_of_one_thread(monkeypatch):
     alone, shared = (learner(sizes=(300, 400), dropout=0.2, optimizer="adam") for _ in range(2))
     for cores, trained in ((1, alone), (4, shared)):
-        monkeypatch.setattr("mlrun.native.engine.usable_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(
+            "mlrun.training.engines.native.engine.usable_cores", lambda cores=cores: cores
+        )
         one = member(trained, rows=200, batch_size=64, clip_norm=0.1, l1=0.01)
         train(Native(), one, epochs=3)
     assert_alike(alone, shared, tolerance=0.0)
@@ -232,7 +234,7 @@ def test_steps_shared_by_threads_have_the_bits_of_one_thread(monkeypatch):
 def test_an_epoch_in_several_calls_has_the_bits_of_one_call(monkeypatch):
     first, second = learner(dropout=0.2), learner(dropout=0.2)
     train(Native(), member(first))
-    monkeypatch.setattr("mlrun.native.engine.A_CALL", 1)
+    monkeypatch.setattr("mlrun.training.engines.native.engine.A_CALL", 1)
     train(Native(), member(second))
     assert_alike(first, second, tolerance=0.0)
 
@@ -249,7 +251,7 @@ SCHEDULES: dict[str, Callable[[torch.optim.Optimizer], LRScheduler]] = {
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_epochs_computed_ahead_have_the_bits_of_epochs_computed_in_turn(schedule, monkeypatch):
     ahead = fitted_with(schedule, eval_every=2, patience=20)
-    monkeypatch.setattr("mlrun.native.engine.A_CALL", 1)
+    monkeypatch.setattr("mlrun.training.engines.native.engine.A_CALL", 1)
     in_turn = fitted_with(schedule, eval_every=2, patience=20)
     assert ahead == in_turn
 
@@ -266,7 +268,7 @@ def fitted_with(schedule: str, **changes: Any) -> tuple[list[Any], list[list[flo
 
 def test_a_step_that_diverges_ahead_of_its_turn_does_so_in_its_turn(monkeypatch):
     ahead = diverged_with(lr=2.0)
-    monkeypatch.setattr("mlrun.native.engine.A_CALL", 1)
+    monkeypatch.setattr("mlrun.training.engines.native.engine.A_CALL", 1)
     assert ahead == diverged_with(lr=2.0)
     assert "epoch 1," not in ahead[0]
 

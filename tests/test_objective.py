@@ -8,7 +8,7 @@ from torch import nn
 
 from mlrun.data.dataset import Spec
 from mlrun.errors import MlrunError
-from mlrun.objective import Objective, build_objective, penalty
+from mlrun.training.objective import Objective, build_objective, penalty
 
 REGRESSION = Spec("regression", (2,), 1, target="y", target_center=10.0, target_scale=4.0)
 TWO = Spec("classification", (2,), 2, classes=("no", "yes"), target="y")

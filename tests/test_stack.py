@@ -10,13 +10,13 @@ from torch import nn
 from torch.optim import SGD, Adagrad, AdamW, RMSprop
 from torch.optim.lr_scheduler import ConstantLR, OneCycleLR, ReduceLROnPlateau
 
-from mlrun.autograd import Autograd
-from mlrun.engine import Features, Learner, Member, Progress
 from mlrun.errors import Diverged
-from mlrun.loop import Row, fit
 from mlrun.models.dropout import Dropout
-from mlrun.objective import Objective
-from mlrun.stack import Stacked, why_not
+from mlrun.training.engines.autograd import Autograd
+from mlrun.training.engines.stacked import Stacked, why_not
+from mlrun.training.loop import Row, fit
+from mlrun.training.objective import Objective
+from mlrun.training.types import Features, Learner, Member, Progress
 from tests.test_cli import slow
 from tests.test_loop import SPEC, TRAINER, by_torch, rows
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlrun.team import Team
+from mlrun.training.distributed import Team
 from tests.test_resume import assert_same_run
 
 MLP = ("task=covid", "trainer.epochs=3", "trainer.batch_size=50", "model.dropout=0.2")

@@ -18,9 +18,9 @@ from contestant import Heat, answer, heat
 from in_torch import network, tensors
 from prepare import prepared
 
-from mlrun.engine import Progress
-from mlrun.native import calls
-from mlrun.native.course import Course
+from mlrun.training.engines.native import calls
+from mlrun.training.engines.native.course import Course
+from mlrun.training.types import Progress
 
 FLAGS = ("-O3", "-march=native", "-ffast-math", "-shared", "-fPIC", "-std=c++17", "-w")
 LABELS = {

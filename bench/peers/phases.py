@@ -22,9 +22,15 @@ PHASES = {
     ("mlrun.train", "build_learner"): "model, loss, optimizer, scheduler",
     ("mlrun.train", "write_beginning"): "the run folder's first files",
     ("mlrun.train", "learn"): "training: all else",
-    ("mlrun.native.calls.Crew", "wait"): "training: waiting for the kernel's threads",
-    ("mlrun.native.course.Course", "epochs"): "training: order and rates of the epochs to come",
-    ("mlrun.loop", "_end_epoch"): "training: scores",
+    (
+        "mlrun.training.engines.native.calls.Crew",
+        "wait",
+    ): "training: waiting for the kernel's threads",
+    (
+        "mlrun.training.engines.native.course.Course",
+        "epochs",
+    ): "training: order and rates of the epochs to come",
+    ("mlrun.training.loop", "_end_epoch"): "training: scores",
     ("mlrun.record.Record", "epoch"): "training: metrics.csv, TensorBoard, checkpoints",
     ("mlrun.record.Record", "__exit__"): "training: the last files",
     ("mlrun.train", "score"): "scores of the best weights, pred.csv",
@@ -36,7 +42,7 @@ OF_MEMBERS = {
     ("mlrun.members", "_begin"): "the members' first files",
     ("mlrun.members", "train_together"): "training: all else",
     ("mlrun.together", "score"): "scores of the best weights, pred.csv",
-    ("mlrun.native.engine.Native", "begin"): "training: the members' plans",
+    ("mlrun.training.engines.native.engine.Native", "begin"): "training: the members' plans",
 }
 
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
-from mlrun.engine import Learner, Progress
 from mlrun.errors import MlrunError
-from mlrun.loop import Row
 from mlrun.run_folder import RunFolder, write_atomically
+from mlrun.training.loop import Row
+from mlrun.training.types import Learner, Progress
 
 FORMAT = 1
 State = dict[str, Any]

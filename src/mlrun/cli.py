@@ -107,7 +107,7 @@ def _tell(text: str) -> None:
 def _out_of_memory(error: Exception) -> bool:
     if "torch" not in sys.modules:
         return isinstance(error, MemoryError)
-    from mlrun.memory import is_out_of_memory
+    from mlrun.training.memory import is_out_of_memory
 
     return is_out_of_memory(error)
 
@@ -167,7 +167,7 @@ def _evaluate(arguments: list[str]) -> int:
     options = vars(parser.parse_args(arguments))
     _show_warnings()
     from mlrun.inference import evaluate
-    from mlrun.metrics import shown
+    from mlrun.training.metrics import shown
 
     results = evaluate(options.pop("run"), **options)
     width = max(map(len, results))

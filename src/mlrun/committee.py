@@ -13,9 +13,9 @@ from mlrun.config.build import build
 from mlrun.data.dataset import REGRESSION, Dataset, Spec
 from mlrun.data.rows import Rows
 from mlrun.errors import MlrunError
-from mlrun.metrics import scores
 from mlrun.run_folder import RunFolder, open_run
 from mlrun.trained import Trained, open_trained
+from mlrun.training.metrics import scores
 
 FOLDER = "members"
 

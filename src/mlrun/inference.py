@@ -10,11 +10,11 @@ from mlrun.config.schema import settings_of
 from mlrun.data.dataset import Dataset
 from mlrun.data.rows import Rows
 from mlrun.errors import MlrunError
-from mlrun.metrics import scores
 from mlrun.predictions import write_members, write_predictions
 from mlrun.run_data import load_run_data
 from mlrun.run_folder import RunFolder, open_run
 from mlrun.trained import scored_parts
+from mlrun.training.metrics import scores
 
 
 def evaluate(

@@ -22,10 +22,7 @@ from mlrun.config.recorded import for_the_record
 from mlrun.config.schema import Settings, settings_of
 from mlrun.config.values import Composed
 from mlrun.data.dataset import Dataset
-from mlrun.engine import Progress
 from mlrun.errors import Diverged, MlrunError
-from mlrun.loop import Row, finished
-from mlrun.metrics import shown
 from mlrun.predictions import write_predictions
 from mlrun.record import recorded
 from mlrun.report.console import Console
@@ -34,6 +31,9 @@ from mlrun.run_data import load_run_data
 from mlrun.run_folder import RunFolder, claim_exactly, locked, open_run, remove_leftovers
 from mlrun.together import Task, in_groups, train_together
 from mlrun.train import Job, announce, prepare, sibling, write_beginning, write_first_record
+from mlrun.training.loop import Row, finished
+from mlrun.training.metrics import shown
+from mlrun.training.types import Progress
 
 log = logging.getLogger(__name__)
 

@@ -18,15 +18,15 @@ from mlrun.checkpoint import Checkpoints, State
 from mlrun.config.schema import Settings
 from mlrun.config.values import Composed
 from mlrun.data.dataset import Dataset
-from mlrun.engine import Learner, Progress
 from mlrun.errors import Diverged, MlrunError
-from mlrun.loop import Row
-from mlrun.metrics import NAMES
 from mlrun.report.profile import Profiler
 from mlrun.report.tensorboard import EventFile
 from mlrun.run_folder import FORMAT, MetricsFile, RunFolder, write_atomically
 from mlrun.system.secrets import hide, hide_in_words, redact
 from mlrun.system.signals import Interrupted
+from mlrun.training.loop import Row
+from mlrun.training.metrics import NAMES
+from mlrun.training.types import Learner, Progress
 
 log = logging.getLogger(__name__)
 

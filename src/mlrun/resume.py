@@ -20,18 +20,18 @@ from mlrun.config.signature import from_plain
 from mlrun.config.values import Composed, composed
 from mlrun.data.dataset import Dataset
 from mlrun.data.preprocess import build_preprocess
-from mlrun.engine import Learner, Progress
 from mlrun.errors import MlrunError
-from mlrun.learner import one_step
-from mlrun.loop import finished
 from mlrun.record import recorded
 from mlrun.report.console import Console
 from mlrun.run_data import load_run_data
 from mlrun.run_folder import RunFolder, is_sweep, locked, open_run, read_json, remove_leftovers
 from mlrun.system import processes as torchrun
-from mlrun.team import joined
 from mlrun.train import Job, carry_out, follow, prepare
 from mlrun.trained import blamed_on, check_plan, check_weights
+from mlrun.training.distributed import joined
+from mlrun.training.learner import one_step
+from mlrun.training.loop import finished
+from mlrun.training.types import Learner, Progress
 
 log = logging.getLogger(__name__)
 

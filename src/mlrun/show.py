@@ -5,9 +5,9 @@ from typing import Any
 
 from mlrun.committee import is_committee, member_runs, open_committee
 from mlrun.data.dataset import Spec
-from mlrun.metrics import shown
 from mlrun.run_folder import RunFolder, open_run
 from mlrun.trained import blamed_on
+from mlrun.training.metrics import shown
 
 MOST = 8  # classes or categories that are written out
 

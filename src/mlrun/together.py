@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mlrun.checkpoint import State
-from mlrun.engine import Engine, Member, Progress
 from mlrun.errors import Diverged
-from mlrun.loop import Row, finished, fit
-from mlrun.memory import memory_told
 from mlrun.record import Outcome, Record, recorded
 from mlrun.run_folder import RunFolder, locked
-from mlrun.stack import Stacked, why_not
 from mlrun.system.signals import interruptible
 from mlrun.train import Job, begin_training, score
+from mlrun.training.engines.stacked import Stacked, why_not
+from mlrun.training.loop import Row, finished, fit
+from mlrun.training.memory import memory_told
+from mlrun.training.types import Engine, Member, Progress
 
 log = logging.getLogger(__name__)
 

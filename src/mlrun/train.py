@@ -22,13 +22,7 @@ from mlrun.config.recorded import check_lookups, for_the_record, left_out
 from mlrun.config.schema import Settings, settings_of
 from mlrun.config.values import Composed, composed
 from mlrun.data.dataset import Dataset
-from mlrun.engine import Engine, Features, Learner, Member, Progress
-from mlrun.engines import choose_outputs
 from mlrun.errors import Diverged
-from mlrun.learner import build_learner
-from mlrun.loop import Row, Scores, encoded, finished, fit
-from mlrun.memory import memory_told
-from mlrun.metrics import class_accuracy, shown
 from mlrun.models.summary import layers_of
 from mlrun.predictions import write_predictions
 from mlrun.record import Record, begin, recorded, write_for_people
@@ -38,8 +32,14 @@ from mlrun.system import processes as torchrun
 from mlrun.system.device import choose_device, seed_everything
 from mlrun.system.provenance import made_of
 from mlrun.system.signals import interruptible
-from mlrun.team import joined, loss_told, team
 from mlrun.trained import Trained, scored_parts, set_threads
+from mlrun.training.distributed import joined, loss_told, team
+from mlrun.training.engines.choose import choose_outputs
+from mlrun.training.learner import build_learner
+from mlrun.training.loop import Row, Scores, encoded, finished, fit
+from mlrun.training.memory import memory_told
+from mlrun.training.metrics import class_accuracy, shown
+from mlrun.training.types import Engine, Features, Learner, Member, Progress
 
 log = logging.getLogger(__name__)
 

@@ -20,14 +20,14 @@ from mlrun.config.schema import Settings, Trainer, settings_of
 from mlrun.data.dataset import EXAMPLES, Dataset, Spec
 from mlrun.data.preprocess import Contract, build_preprocess
 from mlrun.data.rows import Rows
-from mlrun.engine import Features
-from mlrun.engines import choose_outputs
 from mlrun.errors import MlrunError
-from mlrun.loop import Outputs, Scores, evaluate
 from mlrun.models.summary import layers_of
-from mlrun.objective import Objective, build_objective
 from mlrun.run_folder import RunFolder
 from mlrun.system.device import choose_device, choose_threads
+from mlrun.training.engines.choose import choose_outputs
+from mlrun.training.loop import Outputs, Scores, evaluate
+from mlrun.training.objective import Objective, build_objective
+from mlrun.training.types import Features
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from torch.export import Dim, ExportedProgram
 
 from mlrun.data.dataset import REGRESSION
 from mlrun.data.preprocess import Contract, build_preprocess
-from mlrun.objective import Objective
 from mlrun.trained import Trained
+from mlrun.training.objective import Objective
 
 Answers = dict[str, Tensor]  # `prediction` and, of a classification, `probabilities`
 Facts = dict[str, str]  # what an exported file says of itself: name → JSON

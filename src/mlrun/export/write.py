@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from mlrun import __version__
-from mlrun.autograd import outputs_by_torch
 from mlrun.committee import refuse_committee
 from mlrun.config.build import plain
 from mlrun.errors import MlrunError, did_you_mean
@@ -28,6 +27,7 @@ from mlrun.export.check import largest_difference
 from mlrun.export.torch_file import Answers, Facts
 from mlrun.run_folder import open_run, write_atomically
 from mlrun.trained import Trained, open_trained
+from mlrun.training.engines.autograd import outputs_by_torch
 
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "safetensors": ".safetensors"}
 

@@ -10,11 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mlrun.config.recorded import for_the_record
-from mlrun.engine import Progress
 from mlrun.errors import Diverged, MlrunError
-from mlrun.loop import Row, finished
 from mlrun.members import resume_members
-from mlrun.metrics import SIZE
 from mlrun.record import write_for_people
 from mlrun.report.console import Console, epoch_lines, logged_to
 from mlrun.report.sweep_progress import SweepProgress
@@ -28,6 +25,9 @@ from mlrun.sweep.summary import write_summary
 from mlrun.system.signals import Interrupted
 from mlrun.together import Task, in_groups, train_together
 from mlrun.train import Job, announce, train, write_first_record
+from mlrun.training.loop import Row, finished
+from mlrun.training.metrics import SIZE
+from mlrun.training.types import Progress
 
 log = logging.getLogger(__name__)
 

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mlrun.engine import Progress
 from mlrun.errors import MlrunError, one_line
-from mlrun.loop import fit
 from mlrun.report.console import duration, logged_to, plain_console
 from mlrun.run_folder import RunFolder
 from mlrun.sweep.carry_out import alike
 from mlrun.sweep.points import Point, swept
 from mlrun.sweep.prepared import Prepared
 from mlrun.together import Task, engine_for, in_groups
+from mlrun.training.loop import fit
+from mlrun.training.types import Progress
 
 EPOCHS = 3  # are trained of each kind of job, to see how long they take
 

@@ -19,7 +19,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from mlrun.config.allowlist import allow_words, allowed_now
 from mlrun.data.locate import DEFAULT_DATA
 from mlrun.errors import JobsFailed, MlrunError
-from mlrun.metrics import check_objectives
 from mlrun.report.sweep_progress import SweepProgress
 from mlrun.report.sweep_table import show_end, show_what_is_left
 from mlrun.sweep import halving, only_told
@@ -31,6 +30,7 @@ from mlrun.sweep.points import Composer, Point, swept
 from mlrun.sweep.spread import Spread
 from mlrun.sweep.summary import write_summary
 from mlrun.system.signals import Interrupted
+from mlrun.training.metrics import check_objectives
 
 
 def sweep(

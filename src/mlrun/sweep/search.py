@@ -20,7 +20,6 @@ from omegaconf import DictConfig, OmegaConf
 from mlrun.config.recorded import from_the_record, places, put_in_place, with_references
 from mlrun.config.values import Composed
 from mlrun.errors import MlrunError, did_you_mean
-from mlrun.metrics import check_objectives, higher_is_better
 from mlrun.report.sweep_progress import SweepProgress
 from mlrun.sweep import only_told
 from mlrun.sweep.carry_out import Jobs
@@ -37,6 +36,7 @@ from mlrun.sweep.launch import (
 )
 from mlrun.sweep.points import Composer, Point
 from mlrun.sweep.spread import Spread
+from mlrun.training.metrics import check_objectives, higher_is_better
 
 try:
     import optuna

@@ -10,10 +10,10 @@ from operator import le
 from statistics import fmean, stdev
 from typing import Any
 
-from mlrun.metrics import higher_is_better
 from mlrun.run_folder import csv_rows, write_atomically
 from mlrun.sweep.folder import Sweep
 from mlrun.sweep.journal import DONE, Entry
+from mlrun.training.metrics import higher_is_better
 
 SURE = 0.05  # a difference is called one when chance alone would make it less often than this
 

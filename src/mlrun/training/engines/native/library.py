@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from mlrun.native import compiler
 from mlrun.system.cache import cache_folder, is_private
+from mlrun.training.engines.native import compiler
 
 log = logging.getLogger(__name__)
 

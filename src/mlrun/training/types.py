@@ -21,9 +21,9 @@ from torch.optim.lr_scheduler import (
 )
 
 from mlrun.config.schema import Trainer
-from mlrun.data.batches import batch_sizes
 from mlrun.errors import Diverged
-from mlrun.objective import Objective
+from mlrun.training.batches import batch_sizes
+from mlrun.training.objective import Objective
 
 PER_STEP = (OneCycleLR, LinearLR)  # these schedulers count optimizer steps, the others epochs
 

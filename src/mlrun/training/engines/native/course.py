@@ -18,8 +18,12 @@ from torch import Tensor
 from torch.optim import Adagrad, Adam, Optimizer, RMSprop
 from torch.optim.lr_scheduler import LRScheduler
 
-from mlrun.data.batches import row_order
-from mlrun.engine import (
+from mlrun.errors import Diverged
+from mlrun.models.dropout import epoch_keys
+from mlrun.training.batches import row_order
+from mlrun.training.engines.native import calls
+from mlrun.training.engines.native.network import Network, kept_moments, network_of, training_plan
+from mlrun.training.types import (
     PER_STEP,
     Epoch,
     Learner,
@@ -31,10 +35,6 @@ from mlrun.engine import (
     validates,
     will_step,
 )
-from mlrun.errors import Diverged
-from mlrun.models.dropout import epoch_keys
-from mlrun.native import calls
-from mlrun.native.network import Network, kept_moments, network_of, training_plan
 
 A_THREAD = 3_000_000  # multiplications of a step; with fewer, one thread more does not pay
 

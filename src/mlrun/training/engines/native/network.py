@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
 from mlrun.config.schema import Trainer
-from mlrun.engine import Learner
 from mlrun.models.dropout import Dropout
-from mlrun.native import calls
+from mlrun.training.engines.native import calls
+from mlrun.training.types import Learner
 
 
 class Unsupported(Exception):

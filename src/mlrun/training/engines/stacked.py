@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.optim import SGD, Adagrad, Adam, AdamW, RMSprop
 
-from mlrun.autograd import autocast, fuse
-from mlrun.data.batches import row_order
-from mlrun.engine import Epoch, Member, advance_step, diverged, step_sizes, will_step
 from mlrun.errors import Diverged
 from mlrun.models.dropout import Dropout, begin_epoch
+from mlrun.training.batches import row_order
+from mlrun.training.engines.autograd import autocast, fuse
+from mlrun.training.types import Epoch, Member, advance_step, diverged, step_sizes, will_step
 
 # These treat every number by itself, and move it by the rate times what the rate has no part in.
 ALIKE = (SGD, Adam, AdamW, RMSprop, Adagrad)

@@ -10,8 +10,13 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from mlrun.config.schema import Trainer
-from mlrun.data.batches import row_order
-from mlrun.engine import (
+from mlrun.errors import Diverged, MlrunError
+from mlrun.models.dropout import begin_epoch
+from mlrun.system.device import counter_seed, reseed
+from mlrun.training.batches import row_order
+from mlrun.training.distributed import ALONE, Team, team
+from mlrun.training.objective import penalty
+from mlrun.training.types import (
     Epoch,
     Features,
     Learner,
@@ -21,11 +26,6 @@ from mlrun.engine import (
     diverged,
     step_sizes,
 )
-from mlrun.errors import Diverged, MlrunError
-from mlrun.models.dropout import begin_epoch
-from mlrun.objective import penalty
-from mlrun.system.device import counter_seed, reseed
-from mlrun.team import ALONE, Team, team
 
 # Rows scored at once, whatever the batch size, the last few filled up with zeros: a matrix product
 # of another size may round differently (and on some processors one row than the next). On a CPU

@@ -12,12 +12,12 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from mlrun.engine import Epoch, Member
 from mlrun.errors import Diverged
-from mlrun.native import calls
-from mlrun.native.course import Course
-from mlrun.native.network import Network, network_of, plan_of
 from mlrun.system.device import choose_threads, usable_cores
+from mlrun.training.engines.native import calls
+from mlrun.training.engines.native.course import Course
+from mlrun.training.engines.native.network import Network, network_of, plan_of
+from mlrun.training.types import Epoch, Member
 
 # Epochs, multiplications and bytes that may be computed ahead: some hundredths of a second, so that
 # Python's work on many small epochs is done at once, while its caches are warm.

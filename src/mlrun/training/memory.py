@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 import torch
 
-from mlrun.autograd import gradients
 from mlrun.config.schema import Trainer
-from mlrun.engine import Features, Learner
 from mlrun.errors import MlrunError
+from mlrun.training.engines.autograd import gradients
+from mlrun.training.types import Features, Learner
 
 # How torch's allocators say it; only CUDA's has an exception class of its own.
 WORDS = ("out of memory", "not enough memory", "can't allocate memory")

@@ -4,16 +4,16 @@ from collections.abc import Callable
 
 from torch import nn
 
-from mlrun.autograd import Autograd, outputs_by_torch
 from mlrun.config.schema import Trainer
-from mlrun.engine import Engine, Learner
 from mlrun.errors import MlrunError
-from mlrun.loop import Outputs
-from mlrun.native import compiler, library
-from mlrun.native.compiler import Unavailable
-from mlrun.native.engine import Native, outputs_by_kernel
-from mlrun.native.network import Unsupported, network_of, training_plan
-from mlrun.team import team
+from mlrun.training.distributed import team
+from mlrun.training.engines.autograd import Autograd, outputs_by_torch
+from mlrun.training.engines.native import compiler, library
+from mlrun.training.engines.native.compiler import Unavailable
+from mlrun.training.engines.native.engine import Native, outputs_by_kernel
+from mlrun.training.engines.native.network import Unsupported, network_of, training_plan
+from mlrun.training.loop import Outputs
+from mlrun.training.types import Engine, Learner
 
 
 def choose_engine(learner: Learner, trainer: Trainer) -> tuple[Engine, str]:

@@ -13,13 +13,13 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from mlrun.config.build import build
 from mlrun.config.schema import Settings
 from mlrun.config.values import NOT_SET
-from mlrun.data.batches import batch_sizes
 from mlrun.data.dataset import REGRESSION, Dataset
-from mlrun.engine import Engine, Learner, step_sizes, will_step
-from mlrun.engines import choose_engine
 from mlrun.errors import MlrunError
-from mlrun.metrics import SIZE, check_scores
-from mlrun.objective import Objective, build_objective
+from mlrun.training.batches import batch_sizes
+from mlrun.training.engines.choose import choose_engine
+from mlrun.training.metrics import SIZE, check_scores
+from mlrun.training.objective import Objective, build_objective
+from mlrun.training.types import Engine, Learner, step_sizes, will_step
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import weakref
 from ctypes import POINTER, byref, c_double, c_int64, c_uint64, c_void_p
 from typing import Any
 
-from mlrun.native.library import load
+from mlrun.training.engines.native.library import load
 
 ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh", "sigmoid", "elu", "silu", "gelu")
 LOSSES = ("mse", "mae", "huber", "smooth_l1", "cross_entropy", "bce_with_logits")

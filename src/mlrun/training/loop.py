@@ -10,7 +10,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mlrun.config.schema import Trainer
-from mlrun.engine import (
+from mlrun.errors import Diverged
+from mlrun.training.metrics import higher_is_better, scorer
+from mlrun.training.objective import Objective
+from mlrun.training.types import (
     Engine,
     Epoch,
     Features,
@@ -20,9 +23,6 @@ from mlrun.engine import (
     diverged,
     validates,
 )
-from mlrun.errors import Diverged
-from mlrun.metrics import higher_is_better, scorer
-from mlrun.objective import Objective
 
 Row = dict[str, Any]  # one line of metrics.csv
 Outputs = Callable[[nn.Module, Tensor], Tensor]  # (n, *in_shape) → (n, out_features) on the CPU

@@ -1,0 +1,1 @@
+"""What takes the steps: torch's autograd, a stack of members, or our own kernel."""

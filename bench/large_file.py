@@ -69,7 +69,7 @@ def main() -> None:
         os.chdir(folder)
         os.environ["XDG_CACHE_HOME"] = folder
         draw(Path("big.csv"))
-        idle = peak("-c", "import torch, pandas, mlrun.train")
+        idle = peak("-c", "import torch, pandas, mlrun.runs.single")
         print(f"the features take {TENSOR / 1e6:.0f} MB, Python and torch {idle / 1e6:.0f} MB")
         for run in ("first", "second"):
             more = peak("-m", "mlrun", *JOB.split()) - idle

@@ -10,8 +10,8 @@ from jobs import JOBS, Job, write_files
 from mlrun.config.options import CONF
 from mlrun.config.schema import register, settings_of
 from mlrun.config.values import composed
-from mlrun.train import Job as Prepared
-from mlrun.train import prepare
+from mlrun.runs.single import Job as Prepared
+from mlrun.runs.single import prepare
 
 
 def main(folder: Path) -> None:

@@ -16,7 +16,7 @@ import torch
 from mlrun.cli import main
 from mlrun.report import plots
 
-import_module("mlrun.train")  # and with it all that a run imports
+import_module("mlrun.runs.single")  # and with it all that a run imports
 # What is imported stays, and looking through it for garbage again and again takes a fifth of all.
 gc.freeze()
 gc.set_threshold(100_000)

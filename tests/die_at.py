@@ -15,12 +15,12 @@ from typing import IO, Any, NoReturn
 import torch
 from matplotlib.figure import Figure
 
-import mlrun.checkpoint
 import mlrun.report.plots
 import mlrun.report.tensorboard
-import mlrun.resume
-import mlrun.run_folder
-import mlrun.train
+import mlrun.runs.checkpoint
+import mlrun.runs.folder
+import mlrun.runs.single
+import mlrun.runs.stopped
 import mlrun.training.engines.autograd
 import mlrun.training.loop
 from mlrun.cli import main
@@ -149,7 +149,7 @@ def of(name: str) -> Callable[..., bool]:
 
 POINTS: dict[str, Patch] = {
     # before there is anything to go on from
-    "before-config.yaml": before(mlrun.train, "write_beginning"),
+    "before-config.yaml": before(mlrun.runs.single, "write_beginning"),
     "after-config.yaml": after(Path, "replace", to("config.yaml")),
     "before-run.json": after(Path, "replace", to("split.json")),
     # run.json: written anew at every turn
@@ -157,7 +157,7 @@ POINTS: dict[str, Patch] = {
     "run.json-not-synced": before(os, "fsync", of("run.json")),
     "run.json-renamed": after(Path, "replace", to("run.json")),
     # while it trains
-    "before-training": before(mlrun.train, "learn"),
+    "before-training": before(mlrun.runs.single, "learn"),
     "before-an-epoch": either(before(Native, "train_epoch"), before(Autograd, "train_epoch")),
     "between-gradient-and-step": before(mlrun.training.engines.autograd, "_clip"),
     "before-the-kernels-numbers-are-torchs": before(Course, "take"),
@@ -168,7 +168,7 @@ POINTS: dict[str, Patch] = {
     "half-a-row-of-metrics.csv": half("metrics.csv"),
     "half-a-tensorboard-event": half("events.out.tfevents.*"),
     "old-events-removed": after(Path, "unlink", lambda self, **_: "tfevents" in self.name),
-    "between-metrics-and-checkpoint": before(mlrun.checkpoint.Checkpoints, "write"),
+    "between-metrics-and-checkpoint": before(mlrun.runs.checkpoint.Checkpoints, "write"),
     # best.pt
     "half-of-best.pt": half(".best.pt.*.tmp"),
     "best.pt-not-synced": before(os, "fsync", of("best.pt")),
@@ -181,21 +181,21 @@ POINTS: dict[str, Patch] = {
     "last.pt-missing": after(Path, "replace", to("previous.pt")),
     "last.pt-renamed": after(Path, "replace", to("last.pt")),  # its folder is not synced yet
     # after training
-    "before-scoring": before(mlrun.train, "conclude"),
+    "before-scoring": before(mlrun.runs.single, "conclude"),
     "half-of-pred.csv": half(".pred.csv.*.tmp"),
     "pred.csv-renamed": after(Path, "replace", to("pred.csv")),
     "while-drawing": before(Figure, "draw"),
     "half-a-picture": half_a_picture,
     # while it is resumed
-    "before-the-state-is-restored": before(mlrun.resume, "restore"),
-    "state-restored": after(mlrun.resume, "restore"),
+    "before-the-state-is-restored": before(mlrun.runs.stopped, "restore"),
+    "state-restored": after(mlrun.runs.stopped, "restore"),
 }
 
 
 def run(point: str, number: int, arguments: Sequence[str]) -> int:
     """What mlrun answers, if it never comes to the point."""
     # What is held back for a second comes to disk at once, so that it can be hit in a short run.
-    mlrun.run_folder.MetricsFile.FLUSH_SECONDS = 0.0
+    mlrun.runs.folder.MetricsFile.FLUSH_SECONDS = 0.0
     mlrun.report.tensorboard.FLUSH_SECONDS = 0.0
     times = itertools.count(1)
     POINTS[point](lambda: next(times) == number)

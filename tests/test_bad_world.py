@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mlrun import record
+from mlrun.runs import record
 from tests import faults
 from tests.test_resume import TINY, assert_same_run, started, status
 

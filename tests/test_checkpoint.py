@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mlrun.checkpoint import FORMAT, load, save
 from mlrun.errors import MlrunError
-from mlrun.run_folder import write_atomically
+from mlrun.runs.checkpoint import FORMAT, load, save
+from mlrun.runs.folder import write_atomically
 
 STATE = {"format": FORMAT, "weights": {"w": torch.arange(3.0)}, "progress": {"epoch": 3}}
 

@@ -434,7 +434,7 @@ def test_a_fault_of_ours_keeps_its_traceback_and_exits_with_1(mlrun, monkeypatch
     def broken(*_: object) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr("mlrun.train.learn", broken)
+    monkeypatch.setattr("mlrun.runs.single.learn", broken)
     answer = mlrun(*SMOKE)
     assert answer.code == 1
     assert "Traceback" in answer.err
@@ -457,7 +457,7 @@ def test_a_full_disk_is_told_without_a_traceback(mlrun, monkeypatch):
     def full(self: Path, *_: object, **__: object) -> None:
         raise OSError(28, "No space left on device", str(self))
 
-    monkeypatch.setattr("mlrun.record.MetricsFile.add", full)
+    monkeypatch.setattr("mlrun.runs.record.MetricsFile.add", full)
     answer = mlrun(*SMOKE)
     assert answer.code == 2
     assert "No space left on device" in answer.err

@@ -28,7 +28,7 @@ from mlrun.export import onnx_file, safetensors_file, torch_file
 from mlrun.export.check import largest_difference
 from mlrun.export.write import SUFFIXES, Exported, facts_of, format_of, write
 from mlrun.models.layers import ACTIVATIONS, build_activation
-from mlrun.trained import Trained
+from mlrun.runs.predictor import Trained
 from mlrun.training.engines.autograd import outputs_by_torch
 from mlrun.training.objective import build_objective
 from tests.test_cli import SMOKE

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from mlrun import record
 from mlrun.errors import Diverged
-from mlrun.run_folder import locked, open_run
+from mlrun.runs import record
+from mlrun.runs.folder import locked, open_run
 from mlrun.training.engines.native.engine import Native
 from tests import faults
 from tests.test_resume import TINY, Crash, assert_same_run

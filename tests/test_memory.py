@@ -66,7 +66,7 @@ def test_other_errors_pass():
 
 
 LIMITED = """
-import resource, sys, torch, mlrun.train
+import resource, sys, torch, mlrun.runs.single
 from mlrun.cli import main
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 700 * 2**20,) * 2)

@@ -17,11 +17,11 @@ from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
 from mlrun.data.dataset import Spec
 from mlrun.errors import MlrunError
-from mlrun.predictions import write_predictions
 from mlrun.report import plots
 from mlrun.report.console import Console
 from mlrun.report.plots import draw_curve, draw_predictions
 from mlrun.report.tensorboard import EventFile, checksums
+from mlrun.runs.predictions import write_predictions
 
 pytestmark = pytest.mark.draws
 REGRESSION = Spec("regression", (2,), 1, target="y", header=("id", "y"))

@@ -14,8 +14,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mlrun import record
-from mlrun.checkpoint import load
+from mlrun.runs import record
+from mlrun.runs.checkpoint import load
 from tests import faults
 
 TINY = ("quiet=true", "trainer.limit_batches=3", "checkpoint.every_seconds=0", "trainer.epochs=6")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlrun.errors import MlrunError
-from mlrun.run_folder import (
+from mlrun.runs.folder import (
     MetricsFile,
     RunFolder,
     as_json,

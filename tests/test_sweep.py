@@ -22,10 +22,10 @@ from omegaconf import OmegaConf, open_dict
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from mlrun import record
 from mlrun.config.values import composed as composition
 from mlrun.errors import MlrunError
-from mlrun.run_folder import RunFolder, locked, open_run
+from mlrun.runs import record
+from mlrun.runs.folder import RunFolder, locked, open_run
 from mlrun.sweep import spread
 from mlrun.sweep.halving import rungs
 from mlrun.sweep.journal import DONE, FAILED, QUEUED, RUNNING, Entry, Journal
@@ -212,7 +212,7 @@ def test_a_sweep_that_crashed_ends_like_the_one_that_never_did(mlrun, monkeypatc
         *SMALL,
         "checkpoint.every_seconds=0",
     )
-    monkeypatch.setattr("mlrun.together.MOST_NATIVE", 2)
+    monkeypatch.setattr("mlrun.runs.group.MOST_NATIVE", 2)
     assert mlrun(*words, "hydra.sweep.dir=whole").code == 0
     with monkeypatch.context() as patched:
         write_down = record.Record.epoch
@@ -311,7 +311,7 @@ def test_a_job_whose_folder_is_gone_is_trained_again(mlrun):
 
 def test_a_second_process_on_the_same_sweep_is_refused(mlrun):
     mlrun("-m", "seed=1,2", *SMALL, NAMED)
-    from mlrun.run_folder import RunFolder
+    from mlrun.runs.folder import RunFolder
 
     with locked(RunFolder(Path("sweep"))):
         answer = mlrun("resume", "sweep")

@@ -19,9 +19,9 @@ from contestant import answer, heat
 PHASES = {
     ("mlrun.hydra_door.CheckedLoader", "load_configuration"): "Hydra composes",
     ("mlrun.data.tabular.Tabular", "load"): "data: read, checked, split, fitted",
-    ("mlrun.train", "build_learner"): "model, loss, optimizer, scheduler",
-    ("mlrun.train", "write_beginning"): "the run folder's first files",
-    ("mlrun.train", "learn"): "training: all else",
+    ("mlrun.runs.single", "build_learner"): "model, loss, optimizer, scheduler",
+    ("mlrun.runs.single", "write_beginning"): "the run folder's first files",
+    ("mlrun.runs.single", "learn"): "training: all else",
     (
         "mlrun.training.engines.native.calls.Crew",
         "wait",
@@ -31,17 +31,17 @@ PHASES = {
         "epochs",
     ): "training: order and rates of the epochs to come",
     ("mlrun.training.loop", "_end_epoch"): "training: scores",
-    ("mlrun.record.Record", "epoch"): "training: metrics.csv, TensorBoard, checkpoints",
-    ("mlrun.record.Record", "__exit__"): "training: the last files",
-    ("mlrun.train", "score"): "scores of the best weights, pred.csv",
+    ("mlrun.runs.record.Record", "epoch"): "training: metrics.csv, TensorBoard, checkpoints",
+    ("mlrun.runs.record.Record", "__exit__"): "training: the last files",
+    ("mlrun.runs.single", "score"): "scores of the best weights, pred.csv",
     ("mlrun.report.plots", "_save"): "plots",
 }
 OF_MEMBERS = {
-    ("mlrun.members", "_prepare"): "data, and the members' models",
-    ("mlrun.members", "write_beginning"): "the run folder's first files",
-    ("mlrun.members", "_begin"): "the members' first files",
-    ("mlrun.members", "train_together"): "training: all else",
-    ("mlrun.together", "score"): "scores of the best weights, pred.csv",
+    ("mlrun.runs.members", "_prepare"): "data, and the members' models",
+    ("mlrun.runs.members", "write_beginning"): "the run folder's first files",
+    ("mlrun.runs.members", "_begin"): "the members' first files",
+    ("mlrun.runs.members", "train_together"): "training: all else",
+    ("mlrun.runs.group", "score"): "scores of the best weights, pred.csv",
     ("mlrun.training.engines.native.engine.Native", "begin"): "training: the members' plans",
 }
 
@@ -93,7 +93,7 @@ def main() -> None:
     """Train with mlrun, and say what took how long."""
     watch, job = Stopwatch(), heat("members")
     gc.disable()  # as the command does before it imports anything
-    importlib.import_module("mlrun.members")
+    importlib.import_module("mlrun.runs.members")
     watch.switch()
     watch.spent["Python's imports"] = watch.spent.pop("all else")
     members = job.options.members

@@ -42,7 +42,8 @@ def main() -> None:
 
 def stopwatch() -> list[float]:
     """From here on, what each training loop takes, with all that it writes down."""
-    from mlrun import together, train
+    from mlrun.runs import group as together
+    from mlrun.runs import single as train
     from mlrun.training import loop
 
     spent: list[float] = []

@@ -166,7 +166,7 @@ def _evaluate(arguments: list[str]) -> int:
     _add_allow_unknown(parser)
     options = vars(parser.parse_args(arguments))
     _show_warnings()
-    from mlrun.inference import evaluate
+    from mlrun.runs.inference import evaluate
     from mlrun.training.metrics import shown
 
     results = evaluate(options.pop("run"), **options)
@@ -188,7 +188,7 @@ def _predict(arguments: list[str]) -> int:
     _add_allow_unknown(parser)
     options = vars(parser.parse_args(arguments))
     _show_warnings()
-    from mlrun.inference import predict
+    from mlrun.runs.inference import predict
 
     print(predict(options.pop("run"), **options))  # noqa: T201
     return 0
@@ -238,8 +238,8 @@ def _show(arguments: list[str]) -> int:
     parser = _Parser("show", "say what a run is and what a new file must have, from its folder")
     parser.add_argument("run", metavar="RUN", help="the folder of a run, or of a sweep: its table")
     given = parser.parse_args(arguments)
-    from mlrun.run_folder import is_sweep
-    from mlrun.show import show
+    from mlrun.runs.describe import show
+    from mlrun.runs.folder import is_sweep
 
     if is_sweep(Path(given.run)):
         from mlrun.report.sweep_table import show_sweep
@@ -261,7 +261,7 @@ def _resume(arguments: list[str]) -> int:
     _add_data(parser)
     parser.add_argument("--failed", action="store_true", help="of a sweep: also what failed")
     given = parser.parse_intermixed_args(arguments)
-    from mlrun.resume import resume
+    from mlrun.runs.stopped import resume
 
     resume(given.run, given.overrides, data=given.data, failed=given.failed)
     return 0
@@ -273,7 +273,7 @@ def _rerun(arguments: list[str]) -> int:
     parser.add_argument("--output", metavar="FOLDER", help="where to; beside the run if absent")
     _add_data(parser)
     options = vars(parser.parse_args(arguments))
-    from mlrun.rerun import rerun
+    from mlrun.runs.rerun import rerun
 
     command = ["mlrun", "rerun", *arguments]
     identical, lines = rerun(options.pop("run"), **options, command=command)

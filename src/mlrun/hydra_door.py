@@ -29,7 +29,7 @@ from mlrun.config.allowlist import allow_words, allowed_now, allowing, check_hyd
 from mlrun.config.options import CONF, GROUPS, options, own_conf
 from mlrun.config.schema import Schema, register
 from mlrun.errors import JobsFailed, MlrunError, did_you_mean
-from mlrun.run_folder import claim, claim_exactly
+from mlrun.runs.folder import claim, claim_exactly
 from mlrun.sweep import only_told
 from mlrun.system import processes as torchrun
 from mlrun.system.secrets import hide_in_text
@@ -151,7 +151,7 @@ class Outcome:
 
 def _job(config: DictConfig, arguments: Sequence[str], outcome: Outcome) -> float:
     """One run, or one job of a sweep that is not carried out by our own launcher."""
-    from mlrun.train import train
+    from mlrun.runs.single import train
 
     state: Any = HydraConfig.get()
     if state.mode == RunMode.MULTIRUN:

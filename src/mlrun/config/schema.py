@@ -17,7 +17,7 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from mlrun.config.values import NOT_SET
 from mlrun.errors import MlrunError, did_you_mean
-from mlrun.run_folder import claim
+from mlrun.runs.folder import claim
 
 
 @dataclass

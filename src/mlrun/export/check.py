@@ -9,7 +9,7 @@ from mlrun.data.dataset import REGRESSION
 from mlrun.data.rows import Rows
 from mlrun.errors import MlrunError
 from mlrun.export.torch_file import Answers
-from mlrun.trained import Trained
+from mlrun.runs.predictor import Trained
 
 # Two programs add float32 numbers up in different orders, and a sum of a thousand terms then
 # differs by some 1e-6 of its largest. A wrong weight, or a column in another's place, shows in

@@ -22,7 +22,7 @@ from mlrun.data.dataset import Spec
 from mlrun.data.preprocess import Contract
 from mlrun.errors import MlrunError
 from mlrun.export.torch_file import Answers, Facts, trace
-from mlrun.trained import Trained
+from mlrun.runs.predictor import Trained
 
 OPSET = 18  # the one torch's exporter is written for; runtimes of 2023 and later know it
 OPSET_ML = 4

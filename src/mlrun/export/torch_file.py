@@ -11,7 +11,7 @@ from torch.export import Dim, ExportedProgram
 
 from mlrun.data.dataset import REGRESSION
 from mlrun.data.preprocess import Contract, build_preprocess
-from mlrun.trained import Trained
+from mlrun.runs.predictor import Trained
 from mlrun.training.objective import Objective
 
 Answers = dict[str, Tensor]  # `prediction` and, of a classification, `probabilities`

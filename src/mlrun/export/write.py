@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 
 from mlrun import __version__
-from mlrun.committee import refuse_committee
 from mlrun.config.build import plain
 from mlrun.errors import MlrunError, did_you_mean
 from mlrun.export import safetensors_file, torch_file
 from mlrun.export.check import largest_difference
 from mlrun.export.torch_file import Answers, Facts
-from mlrun.run_folder import open_run, write_atomically
-from mlrun.trained import Trained, open_trained
+from mlrun.runs.ensemble import refuse_committee
+from mlrun.runs.folder import open_run, write_atomically
+from mlrun.runs.predictor import Trained, open_trained
 from mlrun.training.engines.autograd import outputs_by_torch
 
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "safetensors": ".safetensors"}

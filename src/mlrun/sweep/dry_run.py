@@ -8,11 +8,11 @@ from pathlib import Path
 
 from mlrun.errors import MlrunError, one_line
 from mlrun.report.console import duration, logged_to, plain_console
-from mlrun.run_folder import RunFolder
+from mlrun.runs.folder import RunFolder
+from mlrun.runs.group import Task, engine_for, in_groups
 from mlrun.sweep.carry_out import alike
 from mlrun.sweep.points import Point, swept
 from mlrun.sweep.prepared import Prepared
-from mlrun.together import Task, engine_for, in_groups
 from mlrun.training.loop import fit
 from mlrun.training.types import Progress
 

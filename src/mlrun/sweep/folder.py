@@ -14,7 +14,7 @@ from filelock import FileLock
 from mlrun.config.recorded import for_the_record, from_the_record, places, put_in_place
 from mlrun.config.schema import settings_of
 from mlrun.errors import MlrunError
-from mlrun.run_folder import (
+from mlrun.runs.folder import (
     RunFolder,
     as_json,
     claim,

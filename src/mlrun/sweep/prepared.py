@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from mlrun.data.dataset import Dataset
+from mlrun.runs.single import Job, prepare, sibling
 from mlrun.sweep.points import Point
 from mlrun.system.provenance import made_of
-from mlrun.train import Job, prepare, sibling
 
 T = TypeVar("T")
 KEPT = 16  # datasets, and jobs whose other seeds may come

@@ -10,7 +10,7 @@ from operator import le
 from statistics import fmean, stdev
 from typing import Any
 
-from mlrun.run_folder import csv_rows, write_atomically
+from mlrun.runs.folder import csv_rows, write_atomically
 from mlrun.sweep.folder import Sweep
 from mlrun.sweep.journal import DONE, Entry
 from mlrun.training.metrics import higher_is_better

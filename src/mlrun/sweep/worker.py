@@ -13,7 +13,7 @@ from mlrun.config.schema import settings_of
 from mlrun.config.values import composed
 from mlrun.errors import MlrunError
 from mlrun.report.sweep_progress import SweepProgress
-from mlrun.run_folder import as_line, is_sweep
+from mlrun.runs.folder import as_line, is_sweep
 from mlrun.sweep.carry_out import Jobs
 from mlrun.sweep.folder import Sweep, begin, open_sweep, queue, thawed
 from mlrun.sweep.journal import DONE

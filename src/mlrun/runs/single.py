@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from mlrun.checkpoint import State
 from mlrun.config.allowlist import ALLOWED, allow_words, allowed_now, check_targets
 from mlrun.config.build import build, plain
 from mlrun.config.recorded import check_lookups, for_the_record, left_out
@@ -24,15 +23,16 @@ from mlrun.config.values import Composed, composed
 from mlrun.data.dataset import Dataset
 from mlrun.errors import Diverged
 from mlrun.models.summary import layers_of
-from mlrun.predictions import write_predictions
-from mlrun.record import Record, begin, recorded, write_for_people
 from mlrun.report.console import Console
-from mlrun.run_folder import RunFolder, locked
+from mlrun.runs.checkpoint import State
+from mlrun.runs.folder import RunFolder, locked
+from mlrun.runs.predictions import write_predictions
+from mlrun.runs.predictor import Trained, scored_parts, set_threads
+from mlrun.runs.record import Record, begin, recorded, write_for_people
 from mlrun.system import processes as torchrun
 from mlrun.system.device import choose_device, seed_everything
 from mlrun.system.provenance import made_of
 from mlrun.system.signals import interruptible
-from mlrun.trained import Trained, scored_parts, set_threads
 from mlrun.training.distributed import joined, loss_told, team
 from mlrun.training.engines.choose import choose_outputs
 from mlrun.training.learner import build_learner
@@ -101,7 +101,7 @@ def train(
     config = config if isinstance(config, Composed) else composed(config)
     settings = settings_of(config.values)
     if settings.seeds or settings.folds:
-        from mlrun.members import train_members
+        from mlrun.runs.members import train_members
 
         torchrun.refuse("seeds or folds")
         return train_members(config, settings, make_folder, command=command, overrides=overrides)

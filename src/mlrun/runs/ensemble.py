@@ -13,8 +13,8 @@ from mlrun.config.build import build
 from mlrun.data.dataset import REGRESSION, Dataset, Spec
 from mlrun.data.rows import Rows
 from mlrun.errors import MlrunError
-from mlrun.run_folder import RunFolder, open_run
-from mlrun.trained import Trained, open_trained
+from mlrun.runs.folder import RunFolder, open_run
+from mlrun.runs.predictor import Trained, open_trained
 from mlrun.training.metrics import scores
 
 FOLDER = "members"

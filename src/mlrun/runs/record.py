@@ -14,14 +14,14 @@ from typing import Any
 import yaml
 from omegaconf._utils import OmegaConfDumper
 
-from mlrun.checkpoint import Checkpoints, State
 from mlrun.config.schema import Settings
 from mlrun.config.values import Composed
 from mlrun.data.dataset import Dataset
 from mlrun.errors import Diverged, MlrunError
 from mlrun.report.profile import Profiler
 from mlrun.report.tensorboard import EventFile
-from mlrun.run_folder import FORMAT, MetricsFile, RunFolder, write_atomically
+from mlrun.runs.checkpoint import Checkpoints, State
+from mlrun.runs.folder import FORMAT, MetricsFile, RunFolder, write_atomically
 from mlrun.system.secrets import hide, hide_in_words, redact
 from mlrun.system.signals import Interrupted
 from mlrun.training.loop import Row

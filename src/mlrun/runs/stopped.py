@@ -12,8 +12,6 @@ import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mlrun.checkpoint import State, load_last
-from mlrun.committee import FOLDER, is_committee
 from mlrun.config.recorded import for_the_record, from_the_record
 from mlrun.config.schema import Settings, settings_of
 from mlrun.config.signature import from_plain
@@ -21,13 +19,15 @@ from mlrun.config.values import Composed, composed
 from mlrun.data.dataset import Dataset
 from mlrun.data.preprocess import build_preprocess
 from mlrun.errors import MlrunError
-from mlrun.record import recorded
 from mlrun.report.console import Console
-from mlrun.run_data import load_run_data
-from mlrun.run_folder import RunFolder, is_sweep, locked, open_run, read_json, remove_leftovers
+from mlrun.runs.checkpoint import State, load_last
+from mlrun.runs.data import load_run_data
+from mlrun.runs.ensemble import FOLDER, is_committee
+from mlrun.runs.folder import RunFolder, is_sweep, locked, open_run, read_json, remove_leftovers
+from mlrun.runs.predictor import blamed_on, check_plan, check_weights
+from mlrun.runs.record import recorded
+from mlrun.runs.single import Job, carry_out, follow, prepare
 from mlrun.system import processes as torchrun
-from mlrun.train import Job, carry_out, follow, prepare
-from mlrun.trained import blamed_on, check_plan, check_weights
 from mlrun.training.distributed import joined
 from mlrun.training.learner import one_step
 from mlrun.training.loop import finished
@@ -90,7 +90,7 @@ def resume(
         raise MlrunError(f"{path} is no sweep: --failed is for those")
     run = open_run(path)
     if is_committee(run):
-        from mlrun.members import resume_members
+        from mlrun.runs.members import resume_members
 
         torchrun.refuse("seeds or folds")
         resume_members(run, overrides, data=data)

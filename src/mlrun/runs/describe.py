@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mlrun.committee import is_committee, member_runs, open_committee
 from mlrun.data.dataset import Spec
-from mlrun.run_folder import RunFolder, open_run
-from mlrun.trained import blamed_on
+from mlrun.runs.ensemble import is_committee, member_runs, open_committee
+from mlrun.runs.folder import RunFolder, open_run
+from mlrun.runs.predictor import blamed_on
 from mlrun.training.metrics import shown
 
 MOST = 8  # classes or categories that are written out

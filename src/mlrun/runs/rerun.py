@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlrun.committee import refuse_committee
 from mlrun.errors import MlrunError
-from mlrun.resume import configuration
-from mlrun.run_data import load_run_data
-from mlrun.run_folder import RunFolder, claim_exactly, open_run
-from mlrun.train import train
+from mlrun.runs.data import load_run_data
+from mlrun.runs.ensemble import refuse_committee
+from mlrun.runs.folder import RunFolder, claim_exactly, open_run
+from mlrun.runs.single import train
+from mlrun.runs.stopped import configuration
 
 NOT_COMPARED = "seconds"
 

@@ -16,21 +16,21 @@ from typing import Any
 
 import torch
 
-from mlrun.committee import FOLDER, combined, scores_of
 from mlrun.config.allowlist import allow_words, allowed_now
 from mlrun.config.recorded import for_the_record
 from mlrun.config.schema import Settings, settings_of
 from mlrun.config.values import Composed
 from mlrun.data.dataset import Dataset
 from mlrun.errors import Diverged, MlrunError
-from mlrun.predictions import write_predictions
-from mlrun.record import recorded
 from mlrun.report.console import Console
-from mlrun.resume import Stopped, changed, configuration, read_stopped, rebuild, tidy_up
-from mlrun.run_data import load_run_data
-from mlrun.run_folder import RunFolder, claim_exactly, locked, open_run, remove_leftovers
-from mlrun.together import Task, in_groups, train_together
-from mlrun.train import Job, announce, prepare, sibling, write_beginning, write_first_record
+from mlrun.runs.data import load_run_data
+from mlrun.runs.ensemble import FOLDER, combined, scores_of
+from mlrun.runs.folder import RunFolder, claim_exactly, locked, open_run, remove_leftovers
+from mlrun.runs.group import Task, in_groups, train_together
+from mlrun.runs.predictions import write_predictions
+from mlrun.runs.record import recorded
+from mlrun.runs.single import Job, announce, prepare, sibling, write_beginning, write_first_record
+from mlrun.runs.stopped import Stopped, changed, configuration, read_stopped, rebuild, tidy_up
 from mlrun.training.loop import Row, finished
 from mlrun.training.metrics import shown
 from mlrun.training.types import Progress

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mlrun.checkpoint import State
 from mlrun.errors import Diverged
-from mlrun.record import Outcome, Record, recorded
-from mlrun.run_folder import RunFolder, locked
+from mlrun.runs.checkpoint import State
+from mlrun.runs.folder import RunFolder, locked
+from mlrun.runs.record import Outcome, Record, recorded
+from mlrun.runs.single import Job, begin_training, score
 from mlrun.system.signals import interruptible
-from mlrun.train import Job, begin_training, score
 from mlrun.training.engines.stacked import Stacked, why_not
 from mlrun.training.loop import Row, finished, fit
 from mlrun.training.memory import memory_told

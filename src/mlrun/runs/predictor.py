@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mlrun.checkpoint import BEST_PARTS, State, load
 from mlrun.config.build import build, plain
 from mlrun.config.recorded import from_the_record
 from mlrun.config.schema import Settings, Trainer, settings_of
@@ -22,7 +21,8 @@ from mlrun.data.preprocess import Contract, build_preprocess
 from mlrun.data.rows import Rows
 from mlrun.errors import MlrunError
 from mlrun.models.summary import layers_of
-from mlrun.run_folder import RunFolder
+from mlrun.runs.checkpoint import BEST_PARTS, State, load
+from mlrun.runs.folder import RunFolder
 from mlrun.system.device import choose_device, choose_threads
 from mlrun.training.engines.choose import choose_outputs
 from mlrun.training.loop import Outputs, Scores, evaluate

@@ -5,15 +5,15 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mlrun.committee import FOLDER, Committee, combined, open_committee, scores_of
 from mlrun.config.schema import settings_of
 from mlrun.data.dataset import Dataset
 from mlrun.data.rows import Rows
 from mlrun.errors import MlrunError
-from mlrun.predictions import write_members, write_predictions
-from mlrun.run_data import load_run_data
-from mlrun.run_folder import RunFolder, open_run
-from mlrun.trained import scored_parts
+from mlrun.runs.data import load_run_data
+from mlrun.runs.ensemble import FOLDER, Committee, combined, open_committee, scores_of
+from mlrun.runs.folder import RunFolder, open_run
+from mlrun.runs.predictions import write_members, write_predictions
+from mlrun.runs.predictor import scored_parts
 from mlrun.training.metrics import scores
 
 

@@ -26,7 +26,7 @@ from mlrun.config.values import composed as composition
 from mlrun.errors import MlrunError
 from mlrun.runs import record
 from mlrun.runs.folder import RunFolder, locked, open_run
-from mlrun.sweep import spread
+from mlrun.sweep import processes as spread
 from mlrun.sweep.halving import rungs
 from mlrun.sweep.journal import DONE, FAILED, QUEUED, RUNNING, Entry, Journal
 from mlrun.sweep.points import Composer
@@ -339,7 +339,7 @@ def test_ctrl_c_between_jobs_says_so_too(mlrun, monkeypatch):
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mlrun.sweep.prepared.Prepared.job", interrupt)
+    monkeypatch.setattr("mlrun.sweep.job_cache.Prepared.job", interrupt)
     answer = mlrun("-m", "seed=1,2", *SMALL, NAMED)
     assert (answer.code, answer.err.count("\n")) == (130, 2)
     assert "to go on: mlrun resume sweep" in answer.err
@@ -660,7 +660,7 @@ def test_what_a_launcher_keeps_to_itself_is_told(mlrun, monkeypatch):
     def fail(*_: Any) -> None:
         raise ZeroDivisionError("before the job could begin")
 
-    monkeypatch.setattr("mlrun.sweep.worker.work", fail)
+    monkeypatch.setattr("mlrun.sweep.joined_job.work", fail)
     answer = mlrun("-m", "seed=1,2", *SMALL, "hydra/launcher=basic", NAMED)
     assert answer.code == 1
     assert "error: 2 jobs (0, 1) failed: before the job could begin" in answer.err

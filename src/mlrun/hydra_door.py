@@ -155,7 +155,7 @@ def _job(config: DictConfig, arguments: Sequence[str], outcome: Outcome) -> floa
 
     state: Any = HydraConfig.get()
     if state.mode == RunMode.MULTIRUN:
-        from mlrun.sweep.worker import work
+        from mlrun.sweep.joined_job import work
 
         return work(config, state, ["mlrun", *arguments])
     if state.runtime.choices["hydra/sweeper"] == "optuna":

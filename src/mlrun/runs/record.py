@@ -18,7 +18,7 @@ from mlrun.config.schema import Settings
 from mlrun.config.values import Composed
 from mlrun.data.dataset import Dataset
 from mlrun.errors import Diverged, MlrunError
-from mlrun.report.profile import Profiler
+from mlrun.report.profiler import Profiler
 from mlrun.report.tensorboard import EventFile
 from mlrun.runs.checkpoint import Checkpoints, State
 from mlrun.runs.folder import FORMAT, MetricsFile, RunFolder, write_atomically

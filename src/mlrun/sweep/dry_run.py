@@ -10,9 +10,9 @@ from mlrun.errors import MlrunError, one_line
 from mlrun.report.console import duration, logged_to, plain_console
 from mlrun.runs.folder import RunFolder
 from mlrun.runs.group import Task, engine_for, in_groups
-from mlrun.sweep.carry_out import alike
+from mlrun.sweep.job_cache import Prepared
+from mlrun.sweep.jobs import alike
 from mlrun.sweep.points import Point, swept
-from mlrun.sweep.prepared import Prepared
 from mlrun.training.loop import fit
 from mlrun.training.types import Progress
 

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from mlrun.errors import MlrunError
-from mlrun.sweep.carry_out import Jobs
 from mlrun.sweep.folder import Sweep
+from mlrun.sweep.jobs import Jobs
 from mlrun.sweep.journal import DONE, FAILED, STOPPED, WAITING, Entry
 from mlrun.sweep.points import Point
-from mlrun.sweep.spread import Spread
+from mlrun.sweep.processes import Spread
 from mlrun.training.metrics import higher_is_better
 
 

@@ -19,16 +19,16 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from mlrun.config.allowlist import allow_words, allowed_now
 from mlrun.data.locate import DEFAULT_DATA
 from mlrun.errors import JobsFailed, MlrunError
-from mlrun.report.sweep_progress import SweepProgress
-from mlrun.report.sweep_table import show_end, show_what_is_left
 from mlrun.sweep import halving, only_told
-from mlrun.sweep.carry_out import FailedFast, Jobs
 from mlrun.sweep.dry_run import tell
 from mlrun.sweep.folder import Sweep, at_work, begin, claim_sweep, open_sweep, queue
+from mlrun.sweep.jobs import FailedFast, Jobs
 from mlrun.sweep.journal import DONE, FAILED, Entry
 from mlrun.sweep.points import Composer, Point, swept
-from mlrun.sweep.spread import Spread
+from mlrun.sweep.processes import Spread
+from mlrun.sweep.progress import SweepProgress
 from mlrun.sweep.summary import write_summary
+from mlrun.sweep.table import show_end, show_what_is_left
 from mlrun.system.signals import Interrupted
 from mlrun.training.metrics import check_objectives
 

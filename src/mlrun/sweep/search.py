@@ -20,10 +20,9 @@ from omegaconf import DictConfig, OmegaConf
 from mlrun.config.recorded import from_the_record, places, put_in_place, with_references
 from mlrun.config.values import Composed
 from mlrun.errors import MlrunError, did_you_mean
-from mlrun.report.sweep_progress import SweepProgress
 from mlrun.sweep import only_told
-from mlrun.sweep.carry_out import Jobs
 from mlrun.sweep.folder import Sweep, at_work, queue
+from mlrun.sweep.jobs import Jobs
 from mlrun.sweep.journal import DONE, FAILED, Entry
 from mlrun.sweep.launch import (
     check_keys,
@@ -35,7 +34,8 @@ from mlrun.sweep.launch import (
     overrides_of,
 )
 from mlrun.sweep.points import Composer, Point
-from mlrun.sweep.spread import Spread
+from mlrun.sweep.processes import Spread
+from mlrun.sweep.progress import SweepProgress
 from mlrun.training.metrics import check_objectives, higher_is_better
 
 try:

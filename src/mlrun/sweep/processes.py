@@ -20,10 +20,10 @@ import torch
 
 from mlrun.config.allowlist import allowed_now, allowing
 from mlrun.errors import MlrunError
-from mlrun.report.sweep_progress import SweepProgress
-from mlrun.sweep.carry_out import FailedFast, Jobs
 from mlrun.sweep.folder import Sweep, open_sweep, thawed
+from mlrun.sweep.jobs import FailedFast, Jobs
 from mlrun.sweep.points import Point
+from mlrun.sweep.progress import SweepProgress
 from mlrun.system.signals import Interrupted, interruptible
 
 TURNS = 4  # of each process, if all jobs take as long: fewer, and some would wait for the last

@@ -12,7 +12,6 @@ from typing import Any
 from mlrun.config.recorded import for_the_record
 from mlrun.errors import Diverged, MlrunError
 from mlrun.report.console import Console, epoch_lines, logged_to
-from mlrun.report.sweep_progress import SweepProgress
 from mlrun.runs.folder import FORMAT, RunFolder, open_run, read_json
 from mlrun.runs.group import Task, in_groups, train_together
 from mlrun.runs.members import resume_members
@@ -20,9 +19,10 @@ from mlrun.runs.record import write_for_people
 from mlrun.runs.single import Job, announce, train, write_first_record
 from mlrun.runs.stopped import read_stopped, rebuild, tidy_up
 from mlrun.sweep.folder import Sweep
+from mlrun.sweep.job_cache import Prepared
 from mlrun.sweep.journal import DONE, FAILED, RUNNING, WAITING
 from mlrun.sweep.points import Point
-from mlrun.sweep.prepared import Prepared
+from mlrun.sweep.progress import SweepProgress
 from mlrun.sweep.summary import write_summary
 from mlrun.system.signals import Interrupted
 from mlrun.training.loop import Row, finished

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console as RichConsole
 
 import mlrun.report.console
-from mlrun.cli import main
+from mlrun.cli.main import main
 
 PICTURES = Path(__file__).resolve().parents[1] / "docs" / "images"
 COMMAND = ["task=mnist", "model=cnn", "trainer.epochs=8"]

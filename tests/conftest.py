@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from mlrun.cli import main
+from mlrun.cli.main import main
 from mlrun.report import plots
 
 import_module("mlrun.runs.single")  # and with it all that a run imports

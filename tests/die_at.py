@@ -23,7 +23,7 @@ import mlrun.runs.single
 import mlrun.runs.stopped
 import mlrun.training.engines.autograd
 import mlrun.training.loop
-from mlrun.cli import main
+from mlrun.cli.main import main
 from mlrun.training.engines.autograd import Autograd
 from mlrun.training.engines.native.course import Course
 from mlrun.training.engines.native.engine import Native

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from mlrun.cli import main
+from mlrun.cli.main import main
 from mlrun.errors import MlrunError
 
 MEMORY = 8 * 2**30  # bytes of addresses; torch and its threads take a part of them by themselves

@@ -48,7 +48,7 @@ def test_ls_lists_the_users_own_options(mlrun, write_csv):
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["ls"], ["--cfg", "job"]])
 def test_commands_that_only_tell_import_no_torch(arguments):
-    code = f"import sys; from mlrun.cli import main; main({arguments!r}); "
+    code = f"import sys; from mlrun.cli.main import main; main({arguments!r}); "
     code += "sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
 

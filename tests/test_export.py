@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from mlrun.cli import main
+from mlrun.cli.main import main
 from mlrun.config.build import build
 from mlrun.data.dataset import Spec
 from mlrun.data.preprocess import Contract, build_preprocess, fit_table, raw_rows

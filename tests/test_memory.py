@@ -67,7 +67,7 @@ def test_other_errors_pass():
 
 LIMITED = """
 import resource, sys, torch, mlrun.runs.single
-from mlrun.cli import main
+from mlrun.cli.main import main
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 700 * 2**20,) * 2)
 sys.exit(main(sys.argv[1:]))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlrun.cli import main
+from mlrun.cli.main import main
 from tests import faults
 from tests.test_cli import FLOWERS, SMOKE
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from mlrun.cli import main
+from mlrun.cli.main import main
 from mlrun.runs.checkpoint import load, save
 from tests import faults
 from tests.test_allowlist import ATTACKS

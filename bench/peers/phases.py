@@ -17,7 +17,7 @@ from contestant import answer, heat
 
 # Module and name → what it does.
 PHASES = {
-    ("mlrun.hydra_door.CheckedLoader", "load_configuration"): "Hydra composes",
+    ("mlrun.cli.hydra_app.CheckedLoader", "load_configuration"): "Hydra composes",
     ("mlrun.data.tabular.Tabular", "load"): "data: read, checked, split, fitted",
     ("mlrun.runs.single", "build_learner"): "model, loss, optimizer, scheduler",
     ("mlrun.runs.single", "write_beginning"): "the run folder's first files",
@@ -102,7 +102,7 @@ def main() -> None:
         setattr(owner, name, watch.around(getattr(owner, name), phase))
     run = Path(tempfile.mkdtemp(), "run")
     words = job.job.overrides(job.folder / "data")
-    mlrun = importlib.import_module("mlrun.cli").main
+    mlrun = importlib.import_module("mlrun.cli.main").main
     words += [f"seeds={members}"] if members else []
     mlrun([*words, f"trainer.epochs={job.epochs}", f"hydra.run.dir={run}"])
     watch.switch()

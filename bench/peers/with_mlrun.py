@@ -11,7 +11,7 @@ from typing import Any
 
 from contestant import answer, heat
 
-from mlrun.cli import entry_point
+from mlrun.cli.main import entry_point
 
 
 def main() -> None:

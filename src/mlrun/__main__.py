@@ -1,5 +1,5 @@
 """`python -m mlrun` is the `mlrun` command."""
 
-from mlrun.cli import entry_point
+from mlrun.cli.main import entry_point
 
 entry_point()

@@ -146,7 +146,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _train(arguments: list[str]) -> int:
-    from mlrun.hydra_door import run_hydra
+    from mlrun.cli.hydra_app import run_hydra
 
     return run_hydra(arguments)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-NATIVE = Path("src/mlrun/native")
+NATIVE = Path("src/mlrun/training/engines/native")
 
 
 class CompiledKernel(BuildHookInterface[Any]):
@@ -25,7 +25,8 @@ class CompiledKernel(BuildHookInterface[Any]):
             for variant in [*compiler.MARCH] if x86 else ["baseline"]:
                 library = folder / f"kernel-{variant}.so"
                 compiler.compile_to(library, variant)
-                build_data["force_include"][str(library)] = f"mlrun/native/{library.name}"
+                place = NATIVE.relative_to("src") / library.name
+                build_data["force_include"][str(library)] = str(place)
         except compiler.Unavailable as reason:
             self.app.display_warning(f"no compiled kernel in this wheel: {reason}")
             build_data["force_include"].clear()

@@ -13,9 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlrun.data import csv_file as table
-from mlrun.data import preprocess, rows
-from mlrun.data import table_cache as big_table
+from mlrun.data import csv_file, preprocess, rows, table_cache
 from mlrun.data.csv_file import as_text, read_table
 from mlrun.data.rows import Columns, Rows
 from mlrun.errors import MlrunError
@@ -25,8 +23,8 @@ from tests.test_resume import TINY, assert_same_run
 @pytest.fixture
 def everything_is_large(monkeypatch, tmp_path):
     """Every file is large, a piece has three rows, the cache is empty; the folder of its tables."""
-    monkeypatch.setattr(table, "BIG", 0)
-    monkeypatch.setattr(big_table, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(csv_file, "BIG", 0)
+    monkeypatch.setattr(table_cache, "ROWS_AT_ONCE", 3)
     monkeypatch.setattr(preprocess, "MOST_IN_MEMORY", 0)
     monkeypatch.setattr(rows, "AT_ONCE", 7)
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda _: tmp_path / "cache")
@@ -37,7 +35,7 @@ def both(path: Path, monkeypatch: pytest.MonkeyPatch, **how: Any) -> list[pd.Dat
     """The table as a large and as a small one."""
     large = read_table(path, **how)
     with monkeypatch.context() as patched:
-        patched.setattr(table, "BIG", 2**60)
+        patched.setattr(csv_file, "BIG", 2**60)
         return [large, read_table(path, **how)]
 
 
@@ -86,7 +84,7 @@ def test_a_file_is_parsed_once_and_again_when_it_or_the_settings_change(
 
 
 def test_only_so_many_tables_are_kept(everything_is_large, write_csv, monkeypatch):
-    monkeypatch.setattr(big_table, "MOST_TABLES", 2)
+    monkeypatch.setattr(table_cache, "MOST_TABLES", 2)
     for number in range(4):
         read_table(write_csv("t.csv", f"x\n{number}\n"))
     assert len([*everything_is_large.iterdir()]) == 2
@@ -96,7 +94,7 @@ def test_a_cache_that_is_full_is_done_without(everything_is_large, write_csv, mo
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(big_table, "_fill", full)
+    monkeypatch.setattr(table_cache, "_fill", full)
     assert read_table(write_csv("t.csv", "x\n1.5\n"))["x"].tolist() == [1.5]
     assert not [*everything_is_large.iterdir()]
 
@@ -140,12 +138,12 @@ def test_rows_beyond_the_memory_budget_are_mapped():
 
 @pytest.mark.slow
 def test_a_run_on_a_large_table_is_the_run_on_a_small_one(mlrun, everything_is_large, monkeypatch):
-    monkeypatch.setattr(big_table, "ROWS_AT_ONCE", 1000)
+    monkeypatch.setattr(table_cache, "ROWS_AT_ONCE", 1000)
     monkeypatch.setattr(rows, "AT_ONCE", 500)
     mlrun(*TINY, "hydra.run.dir=large")
     mlrun(*TINY, "data.memory_budget=1e-9", "hydra.run.dir=streamed")
     assert len([*everything_is_large.iterdir()]) == 2
-    for module, name in ((table, "BIG"), (preprocess, "MOST_IN_MEMORY")):
+    for module, name in ((csv_file, "BIG"), (preprocess, "MOST_IN_MEMORY")):
         monkeypatch.setattr(module, name, 2**60)
     mlrun(*TINY, "hydra.run.dir=small")
     assert_same_run(Path("small"), Path("large"))

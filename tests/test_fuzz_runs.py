@@ -20,7 +20,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from mlrun.config.schema import options as catalogue
+from mlrun.config import options as catalogue
 from tests import faults
 from tests.fuzzing import Ended, Share, check_no_leftovers, command, is_whole, shares
 from tests.test_tabular import composed

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from mlrun.data import csv_file as table
+from mlrun.data import csv_file
 from mlrun.data.csv_file import as_numbers, as_text, read_table
 from mlrun.errors import MlrunError
 from tests.test_resume import TINY
@@ -37,8 +37,8 @@ def write(path: Path, columns: dict[str, list[Any]]) -> Path:
 @pytest.fixture(params=["small", "large"])
 def size(request, monkeypatch, tmp_path):
     """The same file read whole, and in pieces through the cache."""
-    monkeypatch.setattr(table, "BIG", 0 if request.param == "large" else 2**60)
-    monkeypatch.setattr(table, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(csv_file, "BIG", 0 if request.param == "large" else 2**60)
+    monkeypatch.setattr(csv_file, "ROWS_AT_ONCE", 3)
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda _: tmp_path / "cache")
 
 

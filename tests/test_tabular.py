@@ -11,9 +11,9 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from mlrun.config.schema import build
-from mlrun.config.schema import options as catalogue
-from mlrun.config.schema import schema as config
+from mlrun.config import build
+from mlrun.config import options as catalogue
+from mlrun.config import schema as config
 from mlrun.data.dataset import Dataset
 from mlrun.errors import MlrunError
 

@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: words in, an exit code out."""

@@ -31,7 +31,7 @@ from mlrun.config.schema import Schema, register
 from mlrun.errors import JobsFailed, MlrunError, did_you_mean
 from mlrun.runs.folder import claim, claim_exactly
 from mlrun.sweep import only_told
-from mlrun.system import processes as torchrun
+from mlrun.system import processes
 from mlrun.system.secrets import hide_in_text
 from mlrun.system.signals import Interrupted
 
@@ -90,8 +90,8 @@ def run_hydra(arguments: Sequence[str]) -> int:
     _check_flags(arguments)
     flags = [word for word in arguments if word in ("-m", "--multirun")]
     if flags:
-        torchrun.refuse("-m")
-    if torchrun.rank():  # the folder is for the first process to make
+        processes.refuse("-m")
+    if processes.rank():  # the folder is for the first process to make
         arguments = [word for word in arguments if not word.startswith("hydra.run.dir=")]
     arguments = [*flags, *(word for word in arguments if word not in flags)]  # as argparse wants
     command = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)

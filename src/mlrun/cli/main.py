@@ -18,7 +18,7 @@ from typing import NoReturn
 from mlrun import __version__
 from mlrun.config.options import GROUPS, listing
 from mlrun.errors import Diverged, JobsFailed, MlrunError, did_you_mean, one_line
-from mlrun.system import processes as torchrun
+from mlrun.system import processes
 from mlrun.system.signals import Interrupted
 
 SECONDS_TO_SAY_IT = 5.0
@@ -46,11 +46,11 @@ Overrides are GROUP=OPTION (model=linear) or KEY=VALUE (trainer.epochs=20). Your
 
 def entry_point() -> None:
     """The `mlrun` command."""
-    if torchrun.rank():  # the first process speaks for all
+    if processes.rank():  # the first process speaks for all
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     gc.disable()  # looking for garbage while torch is imported takes a quarter of the time
     code = main(sys.argv[1:])
-    if torchrun.size() > 1:  # what torch keeps for exchange aborts one of ten processes that leave
+    if processes.size() > 1:  # what torch keeps for exchange aborts one of ten processes that leave
         sys.stdout.flush()
         os._exit(code)
     gc.freeze()  # leaving, Python would look through all that was imported, for half a second
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str]) -> int:
     except JobsFailed:
         return 1
     except Interrupted as error:
-        if error.folder is not None or not torchrun.rank():
+        if error.folder is not None or not processes.rank():
             print(error, file=sys.stderr)  # noqa: T201
         if error.folder is not None:
             own = [word for word in arguments if word.startswith("allow=")]
@@ -98,9 +98,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _tell(text: str) -> None:
     """Say it once: of several processes that fail, torchrun ends all when the first one has."""
-    if torchrun.rank():
+    if processes.rank():
         time.sleep(SECONDS_TO_SAY_IT)
-        text = f"process {torchrun.rank()}: {text}"
+        text = f"process {processes.rank()}: {text}"
     print(text, file=sys.stderr)  # noqa: T201
 
 
@@ -126,7 +126,7 @@ def _dispatch(arguments: list[str]) -> int:
     first = arguments[0] if arguments else ""
     if first in VERBS and first != "train":
         if first != "resume":
-            torchrun.refuse(f"mlrun {first}")
+            processes.refuse(f"mlrun {first}")
         return VERBS[first](arguments[1:])
     if first == "help" or {"-h", "--help"} & {*arguments}:
         print(HELP, end="")  # noqa: T201

@@ -16,9 +16,10 @@ GROUPS = (
     "debug",
     "hparams",
 )
-_here = Path(__file__).resolve().parent
+_package = Path(__file__).resolve().parents[1]
 # Inside the wheel conf/ lies in the package; in a checkout at the top of the repository.
-CONF = next(p for p in (_here / "conf", _here.parents[1] / "conf") if (p / "config.yaml").is_file())
+_PLACES = (_package / "conf", _package.parents[1] / "conf")
+CONF = next(folder for folder in _PLACES if (folder / "config.yaml").is_file())
 
 
 def own_conf() -> Path | None:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlrun.data import parquet_file as parquet
+from mlrun.data import parquet_file
 from mlrun.data.rows import let_go
 from mlrun.data.table_cache import ROWS_AT_ONCE, Layout, NotPlain, csv_pieces, read_big
 from mlrun.errors import MlrunError
@@ -40,8 +40,9 @@ def read_table(
     Raises:
         MlrunError: no such file, not UTF-8 text, empty, no rows, ragged, two columns of a name.
     """
-    if path.suffix.lower() in parquet.SUFFIXES:
-        return parquet.read(path, lambda file: _read_parquet(file, path, duplicates, identifier))
+    if path.suffix.lower() in parquet_file.SUFFIXES:
+        read = partial(_read_parquet, path=path, duplicates=duplicates, identifier=identifier)
+        return parquet_file.read(path, read)
     if _is_big(path) and (found := _read_big(path, duplicates, identifier, decimal)) is not None:
         return found
     text = _read_text(path)
@@ -108,10 +109,10 @@ def _read_parquet(
     file: "ParquetFile", path: Path, duplicates: str, identifier: str | None
 ) -> pd.DataFrame:
     """The table; a large one out of the cache, as of a CSV file."""
-    names, rows = _unique(parquet.names_of(file), duplicates, path), file.metadata.num_rows
+    names, rows = _unique(parquet_file.names_of(file), duplicates, path), file.metadata.num_rows
     if rows == 0:
         raise MlrunError(f"{path} has columns but no rows")
-    pieces = partial(parquet.pieces, file, names, rows=ROWS_AT_ONCE)
+    pieces = partial(parquet_file.pieces, file, names, rows=ROWS_AT_ONCE)
     texts = _kept_as_text(names, identifier)
     if _is_big(path):
         layout = Layout(names, rows, texts, pieces)

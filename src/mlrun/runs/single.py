@@ -29,7 +29,7 @@ from mlrun.runs.folder import RunFolder, locked
 from mlrun.runs.predictions import write_predictions
 from mlrun.runs.predictor import Trained, scored_parts, set_threads
 from mlrun.runs.record import Record, begin, recorded, write_for_people
-from mlrun.system import processes as torchrun
+from mlrun.system import processes
 from mlrun.system.device import choose_device, seed_everything
 from mlrun.system.provenance import made_of
 from mlrun.system.signals import interruptible
@@ -103,7 +103,7 @@ def train(
     if settings.seeds or settings.folds:
         from mlrun.runs.members import train_members
 
-        torchrun.refuse("seeds or folds")
+        processes.refuse("seeds or folds")
         return train_members(config, settings, make_folder, command=command, overrides=overrides)
     with joined(settings.device) as team, Console(quiet=settings.quiet) as console:
         with team.first_before_others():

@@ -27,7 +27,7 @@ from mlrun.runs.folder import RunFolder, is_sweep, locked, open_run, read_json, 
 from mlrun.runs.predictor import blamed_on, check_plan, check_weights
 from mlrun.runs.record import recorded
 from mlrun.runs.single import Job, carry_out, follow, prepare
-from mlrun.system import processes as torchrun
+from mlrun.system import processes
 from mlrun.training.distributed import joined
 from mlrun.training.learner import one_step
 from mlrun.training.loop import finished
@@ -81,7 +81,7 @@ def resume(
     if is_sweep(path):
         from mlrun.sweep.resume import resume_sweep
 
-        torchrun.refuse("a sweep")
+        processes.refuse("a sweep")
         if overrides:
             raise MlrunError(f"{path} is a sweep, whose jobs stay as they are: no {overrides[0]}")
         resume_sweep(path, data=data, failed=failed)
@@ -92,10 +92,10 @@ def resume(
     if is_committee(run):
         from mlrun.runs.members import resume_members
 
-        torchrun.refuse("seeds or folds")
+        processes.refuse("seeds or folds")
         resume_members(run, overrides, data=data)
         return
-    with locked(run) if torchrun.rank() == 0 else nullcontext():
+    with locked(run) if processes.rank() == 0 else nullcontext():
         stopped = read_stopped(run, overrides)
         progress, settings = stopped.progress, stopped.settings
         with joined(settings.device) as team, Console(quiet=settings.quiet) as console:

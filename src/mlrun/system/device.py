@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from mlrun.errors import MlrunError
-from mlrun.system import processes as torchrun
+from mlrun.system import processes
 
 # Multiply-adds per step under which a second thread costs more than it gives. Waking a thread
 # that shares its core takes milliseconds, so small work stays on one.
@@ -23,10 +23,10 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else _mps_or_cpu()
-    if torchrun.size() > 1 and name.startswith("cuda"):
+    if processes.size() > 1 and name.startswith("cuda"):
         if name != "cuda":
             raise MlrunError(f"device={name}: each process takes its own; device=cuda or auto")
-        name = f"cuda:{torchrun.local_rank()}"
+        name = f"cuda:{processes.local_rank()}"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -51,7 +51,7 @@ def _mps_or_cpu() -> str:
 def choose_threads(multiply_adds: int) -> int:
     """CPU threads for steps of so many multiply-adds; by the work alone, so runs repeat."""
     enough = multiply_adds < ONE_THREAD_BELOW
-    return 1 if enough else max(1, usable_cores() // torchrun.local_size())
+    return 1 if enough else max(1, usable_cores() // processes.local_size())
 
 
 def usable_cores() -> int:

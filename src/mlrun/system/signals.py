@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from mlrun.system import processes as torchrun
+from mlrun.system import processes
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -26,7 +26,7 @@ class Interrupted(Exception):
 def interruptible() -> Iterator[Callable[[], None]]:
     """Yield a function that raises `Interrupted` once a signal has come; a second one kills."""
     received: list[int] = []
-    of_several = torchrun.size() > 1 or multiprocessing.parent_process() is not None
+    of_several = processes.size() > 1 or multiprocessing.parent_process() is not None
 
     def note(number: int, _: FrameType | None) -> None:
         received.append(number)

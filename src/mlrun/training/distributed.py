@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from mlrun.errors import MlrunError
 from mlrun.models.dropout import Dropout
-from mlrun.system import processes as torchrun
+from mlrun.system import processes
 from mlrun.system.device import choose_device
 from mlrun.system.signals import Interrupted
 
@@ -122,7 +122,7 @@ def joined(device: str) -> Iterator[Team]:
     Raises:
         MlrunError: no such device; another process left.
     """
-    if torchrun.size() == 1:
+    if processes.size() == 1:
         yield ALONE
         return
     try:

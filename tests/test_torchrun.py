@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -98,7 +99,8 @@ def test_a_killed_run_is_resumed_to_the_same_bits(mlrun):
     process = started(*words, "hydra.run.dir=killed")
     while not Path("killed/checkpoints/last.pt").exists():
         time.sleep(0.05)
-    subprocess.run(["pkill", "-9", "-n", "-f", "mlrun task=covid .* hydra.run.dir=killed"])
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(workers[-1]), signal.SIGKILL)
     assert "another process of this run ended" in ended(process)
     assert len(epochs("killed")) < 60
     assert "killed" in ended(started("resume", "killed"))

@@ -16,6 +16,13 @@ class JobsFailed(Exception):
     """Some jobs of a sweep failed, which has been told; exit code 1."""
 
 
+class FailedFast(Exception):
+    """A job of a sweep failed and `sweep.fail_fast` is set; the others can go on another time."""
+
+    def __init__(self) -> None:
+        super().__init__("another job of the sweep failed")
+
+
 def one_line(message: object) -> str:
     """The message for the terminal: what a file or a name smuggled in moves no cursor there."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(message))

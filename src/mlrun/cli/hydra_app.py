@@ -169,7 +169,7 @@ def _job(config: DictConfig, arguments: Sequence[str], outcome: Outcome) -> floa
             return _claim_named(Path(run_dir))
         return claim(config.paths.outputs, name)
 
-    overrides = list(state.overrides.task)
+    overrides: Any = OmegaConf.to_container(state.overrides.task, resolve=False)  # as typed
     try:
         return train(config, make_folder, command=["mlrun", *arguments], overrides=overrides)
     except Exception as error:

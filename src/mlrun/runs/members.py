@@ -4,7 +4,6 @@ A member's folder, members/<name>, is that of the lone run of its seed and fold;
 has what they say together: pred.csv, scores, plots.
 """
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -50,7 +49,7 @@ FOLDED = {
 
 @dataclass(frozen=True)
 class Seat:
-    """What makes a member: its name, its seed, and the configuration of the run of its fold."""
+    """What makes a member: its name, its seed, and the configuration of its lone run."""
 
     name: str
     seed: int
@@ -63,13 +62,15 @@ def seats(config: Composed, settings: Settings) -> Iterator[Seat]:
     Raises:
         MlrunError: the split cannot be made into folds.
     """
-    for fold in range(settings.folds) if settings.folds else [None]:
-        own = config.changed(_folded(config, settings.folds, fold))
-        refers = "${seed}" in json.dumps(own.raw)  # then it is another one for each seed
-        for offset in range(settings.seeds or 1):
-            seed = settings.seed + offset
-            names = [f"fold_{fold}"] * (fold is not None) + [f"seed_{seed}"] * bool(settings.seeds)
-            yield Seat("_".join(names), seed, own.changed({"seed": seed}) if refers else own)
+    folds = range(settings.folds) if settings.folds else [None]
+    seeds = range(settings.seed, settings.seed + (settings.seeds or 1))
+    for fold in folds:
+        of_fold = config.changed(_folded(config, settings.folds, fold))
+        for seed, own in zip(seeds, of_fold.seeded(seeds), strict=True):
+            names = [] if fold is None else [f"fold_{fold}"]
+            if settings.seeds:
+                names.append(f"seed_{seed}")
+            yield Seat("_".join(names), seed, own)
 
 
 def _folded(config: Composed, folds: int | None, fold: int | None) -> dict[str, Any]:
@@ -116,16 +117,15 @@ def train_members(
 
 
 def _prepare(config: Composed, settings: Settings) -> dict[str, Job]:
-    """Build every member; those with the same configuration share data and all else."""
+    """Build every member; those that differ in the seed alone share data and all else."""
     jobs: dict[str, Job] = {}
-    first: list[tuple[Composed, Job]] = []
+    first: dict[str, Job] = {}
     for seat in seats(config, settings):
-        before = [job for own, job in first if own is seat.config]
-        if before:
-            jobs[seat.name] = sibling(before[0], seat.config, seat.seed)
+        key = seat.config.but_for_the_seed
+        if key in first:
+            jobs[seat.name] = sibling(first[key], seat.config, seat.seed)
         else:
-            jobs[seat.name] = prepare(seat.config, settings_of(seat.config.values))
-            first.append((seat.config, jobs[seat.name]))
+            jobs[seat.name] = first[key] = prepare(seat.config, settings_of(seat.config.values))
     return jobs
 
 
@@ -207,9 +207,9 @@ def _stopped(
     for seat in wanted:
         path = run.path / FOLDER / seat.name
         if not (path / "run.json").is_file():
-            config = seat.config.changed({"seed": seat.seed})
-            dataset = load_run_data(run, config.values, None, data=data, split_anew=True)
-            job = prepare(config, settings_of(config.values), dataset)
+            values = seat.config.values
+            dataset = load_run_data(run, values, None, data=data, split_anew=True)
+            job = prepare(seat.config, settings_of(values), dataset)
             yield Task(RunFolder(path), job, Progress(), None), None
             continue
         stopped = read_stopped(open_run(path), overrides)

@@ -17,7 +17,7 @@ from omegaconf._utils import OmegaConfDumper
 from mlrun.config.schema import Settings
 from mlrun.config.values import Composed
 from mlrun.data.dataset import Dataset
-from mlrun.errors import Diverged, MlrunError
+from mlrun.errors import Diverged, FailedFast, MlrunError
 from mlrun.report.profiler import Profiler
 from mlrun.report.tensorboard import EventFile
 from mlrun.runs.checkpoint import Checkpoints, State
@@ -58,7 +58,8 @@ def recorded(run: RunFolder) -> Iterator[Outcome]:
             if run.record:  # else it ended before it began
                 reason = str(error) or type(error).__name__
                 run.update(status=_status(error), error=reason, ended=_now())
-        trace = None if isinstance(error, MlrunError | Diverged | Interrupted) else error
+        expected = isinstance(error, MlrunError | Diverged | Interrupted | FailedFast)
+        trace = None if expected else error
         log.error("%s: %s", _status(error), error, exc_info=trace, extra={"hidden": True})
         if isinstance(error, OSError) and not run.path.is_dir():
             gone = f"{run.path} is gone: it was deleted or moved while the run wrote to it"
@@ -72,7 +73,7 @@ def recorded(run: RunFolder) -> Iterator[Outcome]:
 def _status(error: BaseException) -> str:
     if isinstance(error, Diverged):
         return "diverged"
-    return "interrupted" if isinstance(error, Interrupted) else "failed"
+    return "interrupted" if isinstance(error, Interrupted | FailedFast) else "failed"
 
 
 def begin(

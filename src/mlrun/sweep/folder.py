@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from mlrun.config.recorded import for_the_record, from_the_record, places, put_in_place
 from mlrun.config.schema import settings_of
-from mlrun.errors import MlrunError
+from mlrun.errors import FailedFast, MlrunError
 from mlrun.runs.folder import (
     RunFolder,
     as_json,
@@ -166,7 +166,7 @@ def at_work(sweep: Sweep) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
-            stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+            stopped = isinstance(error, Interrupted | FailedFast | KeyboardInterrupt)
             sweep.update(status="interrupted" if stopped else "failed", ended=_now())
             raise
         sweep.update(status="done", ended=_now())

@@ -29,11 +29,9 @@ class Prepared:
         Raises:
             MlrunError: what is wrong with its data or model.
         """
-        but_for_the_seed = json.dumps({**point.config.raw, "seed": None})
-        if "${seed}" in but_for_the_seed:
-            return self._prepare(point)
-        known = but_for_the_seed in self._jobs
-        first = _kept(self._jobs, but_for_the_seed, lambda: self._prepare(point))
+        key = point.config.but_for_the_seed
+        known = key in self._jobs
+        first = _kept(self._jobs, key, lambda: self._prepare(point))
         return sibling(first, point.config, point.settings.seed) if known else first
 
     def made_of(self, dataset: Dataset) -> Mapping[str, Any]:

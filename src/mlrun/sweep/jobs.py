@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlrun.config.recorded import for_the_record
-from mlrun.errors import Diverged, MlrunError
+from mlrun.errors import Diverged, FailedFast, MlrunError
 from mlrun.report.console import Console, epoch_lines, logged_to
 from mlrun.runs.folder import FORMAT, RunFolder, open_run, read_json
 from mlrun.runs.group import Task, in_groups, train_together
@@ -33,13 +33,6 @@ log = logging.getLogger(__name__)
 
 SUMMARY_SECONDS = 10.0
 _OF_DATA = ("data", "task=", "paths.", "experiment=", "hparams=")  # overrides that may say which
-
-
-class FailedFast(Interrupted):
-    """A job failed, and `sweep.fail_fast` is set; the others can go on another time."""
-
-    def __init__(self) -> None:
-        Exception.__init__(self, "another job of the sweep failed")
 
 
 @dataclass
@@ -154,7 +147,7 @@ class Jobs:
 
         try:
             train_together(group, show=self._show, ended=ended, until=self._until, in_step=False)
-        except Interrupted:
+        except (Interrupted, FailedFast):
             raise
         except Exception as error:
             if len(group) == 1:

@@ -4,9 +4,10 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from mlrun.config.recorded import for_the_record
 from mlrun.config.schema import settings_of
@@ -34,7 +35,8 @@ def work(config: DictConfig, hydra: DictConfig, command: Sequence[str]) -> float
     job = composed(config)
     number, subdir = int(hydra.job.num), str(hydra.sweep.subdir)
     folder = str(number) if subdir == "." else subdir
-    words = tuple(hydra.overrides.task)
+    typed: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+    words = tuple(typed)
     point = Point(number, words, folder, job, settings_of(job.values))
     sweep = _joined(Path(hydra.sweep.dir), point, command)
     entry = sweep.journal.read()[number]

@@ -2,14 +2,12 @@
 
 import signal
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus
@@ -18,13 +16,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mlrun.config.allowlist import allow_words, allowed_now
 from mlrun.data.locate import DEFAULT_DATA
-from mlrun.errors import JobsFailed, MlrunError
+from mlrun.errors import FailedFast, JobsFailed, MlrunError
 from mlrun.sweep import halving, only_told
 from mlrun.sweep.dry_run import tell
 from mlrun.sweep.folder import Sweep, at_work, begin, claim_sweep, open_sweep, queue
-from mlrun.sweep.jobs import FailedFast, Jobs
+from mlrun.sweep.jobs import Jobs
 from mlrun.sweep.journal import DONE, FAILED, Entry
-from mlrun.sweep.points import Composer, Point, swept
+from mlrun.sweep.points import Composer, Point, combinations, swept
 from mlrun.sweep.processes import Spread
 from mlrun.sweep.progress import SweepProgress
 from mlrun.sweep.summary import write_summary
@@ -47,11 +45,9 @@ def sweep(
     for override in overrides:
         if override.is_sweep_override() and not override.is_discrete_sweep():
             raise MlrunError(f"{override.input_line}: no values; hydra/sweeper=optuna searches it")
-    [jobs] = BasicSweeper.split_arguments(overrides, None)
+    jobs = combinations(overrides)
     if not jobs:
         raise MlrunError("no jobs: a range or glob among the values holds nothing")
-    if twice := [job for job, count in Counter(map(tuple, jobs)).items() if count > 1]:
-        raise MlrunError(f"{' '.join(twice[0])}: the same job twice; name each value once")
     points = Composer(loader, config).points(jobs, 0)
     check_keys(swept(points))
     check_objectives(points[0].settings.sweep.objectives or [])

@@ -6,6 +6,7 @@ and what it changes, references to it included, is put together for every point.
 """
 
 import copy
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import Override, OverrideType, ValueType
 from omegaconf import DictConfig, OmegaConf
 
 from mlrun.config.schema import Settings, settings_of
@@ -196,10 +197,14 @@ def _differences(before: Any, after: Any, place: Path = ()) -> Iterator[tuple[Pa
 
 
 def _independent(found: Sequence[_Changes]) -> bool:
-    """Whether each changes plain values of its own: none is changed by two, no node by any."""
+    """Whether each changes plain values of its own: none is changed by two, no node by any.
+
+    A value that refers to another one depends on what the other overrides do to that one.
+    """
     places = [place for changes in found for place in changes.values]
     nodes = any(isinstance(v, dict) for changes in found for v in changes.values.values())
-    return not nodes and len({*places}) == len(places)
+    refers = any("${" in str(v) for changes in found for v in changes.raw.values())
+    return not nodes and not refers and len({*places}) == len(places)
 
 
 def _is_nested(raw: Any) -> bool:
@@ -213,6 +218,31 @@ def _with(node: Mapping[str, Any], path: Path, value: Any) -> Mapping[str, Any]:
     """A copy of the way there; all else is shared."""
     key, *rest = path
     return {**node, key: _with(node[key], tuple(rest), value) if rest else value}
+
+
+def combinations(overrides: Sequence[Override]) -> list[list[str]]:
+    """The words of each job, as they were typed: every combination of the values.
+
+    Raises:
+        MlrunError: a value is there twice.
+    """
+    jobs = [*itertools.product(*map(_choices, overrides))]
+    spelled = Counter(tuple(word for _, word in job) for job in jobs)
+    if twice := [words for words, count in spelled.items() if count > 1]:
+        raise MlrunError(f"{' '.join(twice[0])}: the same job twice; name each value once")
+    return [[word for word, _ in job] for job in jobs]
+
+
+def _choices(override: Override) -> list[tuple[str, str]]:
+    """Each value's word as it was typed, and as Hydra spells it (1e-3 and 0.001 are the same)."""
+    line, key = override.input_line or "", override.get_key_element()
+    if not override.is_sweep_override():
+        return [(line, line)]
+    spelled = [f"{key}={value}" for value in override.sweep_string_iterator()]
+    typed = [f"{key}={value.strip()}" for value in line.partition("=")[2].split(",")]
+    # Commas inside quotes, lists and functions separate no values.
+    simple = override.value_type == ValueType.SIMPLE_CHOICE_SWEEP and len(typed) == len(spelled)
+    return list(zip(typed if simple else spelled, spelled, strict=True))
 
 
 def swept(points: Sequence[Point]) -> list[str]:

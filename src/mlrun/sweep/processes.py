@@ -19,9 +19,9 @@ from typing import Any
 import torch
 
 from mlrun.config.allowlist import allowed_now, allowing
-from mlrun.errors import MlrunError
+from mlrun.errors import FailedFast, MlrunError
 from mlrun.sweep.folder import Sweep, open_sweep, thawed
-from mlrun.sweep.jobs import FailedFast, Jobs
+from mlrun.sweep.jobs import Jobs
 from mlrun.sweep.points import Point
 from mlrun.sweep.progress import SweepProgress
 from mlrun.system.signals import Interrupted, interruptible

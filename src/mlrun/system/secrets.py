@@ -6,17 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 HIDDEN = "(not recorded)"
-_NAMES = re.compile("token|key|secret|password", re.IGNORECASE)
-# `my_token: abc` within a text; numbers are no secrets.
-_NAMED_INSIDE = re.compile(
-    rf"(\w*(?:{_NAMES.pattern})\w*: *)(?!-?[\d.]+\b|null|true|false)[^\s,}}]+", re.IGNORECASE
-)
+# A word of a name says so, or its end: `api_key`, `apiKeys`, `PGPASSWORD`; not `tokenizer`.
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_NAMES = {"key", "pwd", "apikey", "accesskey", "authkey", "privatekey", "secretkey", "sshkey"}
+_ENDINGS = ("token", "secret", "password", "passwd", "passphrase", "credential", "credentials")
+_NAMED = re.compile(r"([\w-]+):")
+# What follows `my_token: ` within a text; numbers are no secrets.
+_VALUE = r"(?!-?[\d.]+\b|null|true|false)[^\s,}]+"
 SHORTEST = 8  # of a secret in the environment: `KEYMAP=us` must not blacken every "us"
 
 
 def is_secret(name: str) -> bool:
     """Whether a setting or variable of that name holds one."""
-    return _NAMES.search(name) is not None
+    words = [word.lower().removesuffix("s") for word in _WORD.findall(name)]
+    return any(word in _NAMES or word.endswith(_ENDINGS) for word in words)
 
 
 def hide(value: Any, name: str = "") -> Any:
@@ -43,7 +46,10 @@ def _hide_in_word(word: str, hidden: Sequence[str]) -> str:
 
 def hide_in_text(text: str, hidden: Sequence[str] | None = None) -> str:
     """YAML, or a part of it, with the texts hidden that a secret name leads to; see `redact`."""
-    return redact(_NAMED_INSIDE.sub(rf"\g<1>{HIDDEN}", text), hidden)
+    names = {name for name in _NAMED.findall(text) if is_secret(name)}
+    for name in names:
+        text = re.sub(rf"(?<![\w-])({re.escape(name)}: *){_VALUE}", rf"\g<1>{HIDDEN}", text)
+    return redact(text, hidden)
 
 
 def secrets() -> list[str]:

@@ -1,0 +1,37 @@
+"""Which names mean a secret, and what is hidden of texts that hold one."""
+
+import pytest
+
+from mlrun.system.secrets import HIDDEN, hide, hide_in_text, is_secret
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("model.token", "api_key", "apiKey", "APIKEY", "my-secret", "db.passwords"),
+        *("WANDB_API_KEY", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD", "MYSQL_PWD"),
+        *("authtoken", "model.key2", "credentials"),
+    ],
+)
+def test_a_word_of_the_name_makes_a_secret(name):
+    assert is_secret(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.tokenizer", "keypoints", "monkey", "keyboard", "KEYMAP", "secretary", "model.hidden"],
+)
+def test_a_word_that_only_contains_one_is_no_secret(name):
+    assert not is_secret(name)
+
+
+def test_only_the_values_of_secret_names_are_hidden():
+    model = {"tokenizer": "bpe", "keypoints": "coco", "api_key": "abc", "auth": {"token": ["x"]}}
+    hidden = {"api_key": HIDDEN, "auth": {"token": [HIDDEN]}}
+    assert hide(model) == model | hidden
+
+
+def test_texts_keep_everything_but_the_secret_values():
+    text = "model: {my_token: abc, tokenizer: bpe, n_tokens: 5}\napi-key:xyz\nurl: http://a"
+    wanted = f"model: {{my_token: {HIDDEN}, tokenizer: bpe, n_tokens: 5}}\napi-key:{HIDDEN}\n"
+    assert hide_in_text(text) == wanted + "url: http://a"

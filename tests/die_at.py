@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 import mlrun.report.plots
 import mlrun.report.tensorboard
 import mlrun.runs.checkpoint
-import mlrun.runs.folder
+import mlrun.runs.metrics_file
 import mlrun.runs.single
 import mlrun.runs.stopped
 import mlrun.training.engines.autograd
@@ -195,7 +195,7 @@ POINTS: dict[str, Patch] = {
 def run(point: str, number: int, arguments: Sequence[str]) -> int:
     """What mlrun answers, if it never comes to the point."""
     # What is held back for a second comes to disk at once, so that it can be hit in a short run.
-    mlrun.runs.folder.MetricsFile.FLUSH_SECONDS = 0.0
+    mlrun.runs.metrics_file.MetricsFile.FLUSH_SECONDS = 0.0
     mlrun.report.tensorboard.FLUSH_SECONDS = 0.0
     times = itertools.count(1)
     POINTS[point](lambda: next(times) == number)

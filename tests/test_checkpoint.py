@@ -7,7 +7,7 @@ import torch
 
 from mlrun.errors import MlrunError
 from mlrun.runs.checkpoint import FORMAT, load, save
-from mlrun.runs.folder import write_atomically
+from mlrun.system.files import write_atomically
 
 STATE = {"format": FORMAT, "weights": {"w": torch.arange(3.0)}, "progress": {"epoch": 3}}
 

@@ -17,11 +17,13 @@ from mlrun.errors import Diverged, MlrunError
 from mlrun.models.dropout import Dropout
 from mlrun.training.engines import autograd
 from mlrun.training.engines.autograd import Autograd, outputs_by_torch
+from mlrun.training.engines.base import Engine
 from mlrun.training.engines.choose import choose_engine
 from mlrun.training.engines.native.engine import Native, outputs_by_kernel
 from mlrun.training.loop import Row, encoded, evaluate, fit
 from mlrun.training.objective import Objective
-from mlrun.training.types import Engine, Features, Learner, Member, Progress, step_sizes
+from mlrun.training.schedule import step_sizes
+from mlrun.training.types import Features, Learner, Member, Progress
 from tests import faults
 
 SPEC = Spec("regression", (3,), 1, target="y")

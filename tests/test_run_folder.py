@@ -7,15 +7,9 @@ from pathlib import Path
 import pytest
 
 from mlrun.errors import MlrunError
-from mlrun.runs.folder import (
-    MetricsFile,
-    RunFolder,
-    as_json,
-    claim,
-    claim_exactly,
-    open_run,
-    read_json,
-)
+from mlrun.runs.folder import RunFolder, claim, claim_exactly, open_run
+from mlrun.runs.metrics_file import MetricsFile
+from mlrun.system.files import as_json, read_json
 from tests import faults
 
 

@@ -15,7 +15,7 @@ def split_of(run: str) -> dict[str, list[int]]:
 
 
 @pytest.fixture(scope="module")
-def lone_split(tmp_path_factory) -> dict[str, list[int]]:
+def lone_split(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[int]]:
     """The split of a lone run of seed 1 whose split follows the seed."""
     from mlrun.cli.main import main
 

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlrun.errors import MlrunError
-from mlrun.runs.folder import write_atomically
+from mlrun.system.files import write_atomically
 
 FOLDER = Path("data") / "sample"
 STATES = [

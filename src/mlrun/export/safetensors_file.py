@@ -10,7 +10,8 @@ from torch import Tensor
 from mlrun.config.build import build
 from mlrun.config.recorded import from_the_record
 from mlrun.export.torch_file import Facts, RawModel
-from mlrun.runs.predictor import Trained, blamed_on, check_plan
+from mlrun.runs.predictor import Trained, check_plan
+from mlrun.system.files import blamed_on
 
 
 def to_bytes(trained: Trained, facts: Facts) -> bytes:

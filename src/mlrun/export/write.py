@@ -25,8 +25,9 @@ from mlrun.export import safetensors_file, torch_file
 from mlrun.export.check import largest_difference
 from mlrun.export.torch_file import Answers, Facts
 from mlrun.runs.ensemble import refuse_committee
-from mlrun.runs.folder import open_run, write_atomically
+from mlrun.runs.folder import open_run
 from mlrun.runs.predictor import Trained, open_trained
+from mlrun.system.files import write_atomically
 from mlrun.training.engines.autograd import outputs_by_torch
 
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "safetensors": ".safetensors"}

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mlrun.system.device import counter_seed
+from mlrun.system.random import counter_seed
 
 _LOW = 0xFFFFFFFF
 

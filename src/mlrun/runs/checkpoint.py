@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from mlrun.errors import MlrunError
-from mlrun.runs.folder import RunFolder, write_atomically
+from mlrun.runs.folder import RunFolder
+from mlrun.system.files import write_atomically
 from mlrun.training.loop import Row
 from mlrun.training.types import Learner, Progress
 

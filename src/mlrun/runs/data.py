@@ -13,7 +13,8 @@ from mlrun.data.locate import DEFAULT_DATA
 from mlrun.data.preprocess import Contract
 from mlrun.data.sample import write_sample
 from mlrun.errors import MlrunError
-from mlrun.runs.folder import RunFolder, read_json
+from mlrun.runs.folder import RunFolder
+from mlrun.system.files import read_json
 from mlrun.system.provenance import DataFile, sha256
 
 

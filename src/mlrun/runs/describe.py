@@ -6,7 +6,7 @@ from typing import Any
 from mlrun.data.dataset import Spec
 from mlrun.runs.ensemble import is_committee, member_runs, open_committee
 from mlrun.runs.folder import RunFolder, open_run
-from mlrun.runs.predictor import blamed_on
+from mlrun.system.files import blamed_on
 from mlrun.training.metrics import shown
 
 MOST = 8  # classes or categories that are written out

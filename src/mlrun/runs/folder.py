@@ -4,12 +4,8 @@ Every file is written to a temporary name first and then renamed, so that a read
 meets the old file or the new one and never half of either.
 """
 
-import csv
-import io
-import json
 import os
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mlrun.errors import MlrunError, did_you_mean
-from mlrun.system.secrets import redact, secrets
+from mlrun.system.files import as_json, read_json, write_atomically
 
 T = TypeVar("T")
 FORMAT = 1
@@ -45,45 +41,6 @@ def claim_exactly(parent: Path, name: str) -> Path:
             raise MlrunError(f"cannot create {path}: {error.strerror}; see paths.outputs") from None
         else:
             return path
-
-
-def write_atomically(
-    path: Path, content: bytes, *, keep: Path | None = None, durable: bool = True
-) -> None:
-    """Put `content` at `path` so that it is there whole or not at all.
-
-    Args:
-        path: the file.
-        content: all of it.
-        keep: where to the file that stood there before is moved.
-        durable: also if the power is cut; the disk is waited for.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    try:
-        with temporary.open("xb") as file:  # x: never through a link that waits there
-            file.write(content)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        if keep is not None and path.exists():
-            path.replace(keep)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if durable:
-        _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows cannot open a folder for fsync
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @dataclass
@@ -197,91 +154,3 @@ def _refuse_links(folder: Path) -> None:
             linked = path.is_symlink() or (name == "run.log" and path.stat().st_nlink > 1)
             if linked or not (path.is_file() or path.is_dir()):
                 raise MlrunError(f"{path}: refused; a run folder holds plain files, no links")
-
-
-def read_json(path: Path) -> Any:
-    """The value a JSON file holds.
-
-    Raises:
-        MlrunError: there is none.
-    """
-    try:
-        return json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise MlrunError(f"{path} is damaged: {error}") from None
-
-
-def read_text(path: Path) -> str:
-    """The text of a file.
-
-    Raises:
-        MlrunError: there is none.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise MlrunError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise MlrunError(f"{path} is damaged: {error}") from None
-
-
-def as_json(value: Any) -> bytes:
-    """Readable JSON; numbers that are not finite become null, and no secret is in it."""
-    return (json.dumps(_writable(value, secrets()), indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def as_line(value: Any) -> bytes:
-    """`as_json` on one line."""
-    return (json.dumps(_writable(value, secrets()), ensure_ascii=False) + "\n").encode()
-
-
-def _writable(value: Any, hidden: Sequence[str]) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _writable(entry, hidden) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_writable(entry, hidden) for entry in value]
-    if isinstance(value, str):
-        return redact(value, hidden)
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    return value
-
-
-class MetricsFile:
-    """metrics.csv: one row an epoch, held back for at most a second, then appended whole."""
-
-    FLUSH_SECONDS = 1.0
-
-    def __init__(
-        self, path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]] = ()
-    ) -> None:
-        self._path = path
-        self._columns = columns
-        self._held: list[Mapping[str, Any]] = []
-        self._written = time.monotonic()
-        write_atomically(
-            path, csv_rows([list(columns), *map(self._cells, rows)]).encode(), durable=False
-        )
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Take one epoch's row; a column it lacks stays empty (no validation that epoch)."""
-        self._held.append(row)
-        if time.monotonic() - self._written > self.FLUSH_SECONDS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Append what is held."""
-        with self._path.open("a", encoding="utf-8", newline="") as file:
-            file.write(csv_rows(map(self._cells, self._held)))
-        self._held.clear()
-        self._written = time.monotonic()
-
-    def _cells(self, row: Mapping[str, Any]) -> list[Any]:
-        return [row.get(column, "") for column in self._columns]
-
-
-def csv_rows(rows: Iterable[Sequence[Any]]) -> str:
-    """Rows as CSV text, one line each."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

@@ -13,10 +13,11 @@ from mlrun.runs.folder import RunFolder, locked
 from mlrun.runs.record import Outcome, Record, recorded
 from mlrun.runs.single import Job, begin_training, score
 from mlrun.system.signals import interruptible
+from mlrun.training.engines.base import Engine
 from mlrun.training.engines.stacked import Stacked, why_not
 from mlrun.training.loop import Row, finished, fit
 from mlrun.training.memory import memory_told
-from mlrun.training.types import Engine, Member, Progress
+from mlrun.training.types import Member, Progress
 
 log = logging.getLogger(__name__)
 

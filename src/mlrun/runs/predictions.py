@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from mlrun.data.dataset import Spec
-from mlrun.runs.folder import csv_rows, write_atomically
+from mlrun.system.files import csv_rows, write_atomically
 
 
 def write_predictions(

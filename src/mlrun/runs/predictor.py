@@ -4,10 +4,8 @@ Training ends with one, and `evaluate` and `predict` rebuild one from a run fold
 the same numbers.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,13 +18,14 @@ from mlrun.data.dataset import EXAMPLES, Dataset, Spec
 from mlrun.data.preprocess import Contract, build_preprocess
 from mlrun.data.rows import Rows
 from mlrun.errors import MlrunError
-from mlrun.models.summary import layers_of
 from mlrun.runs.checkpoint import BEST_PARTS, State, load
 from mlrun.runs.folder import RunFolder
-from mlrun.system.device import choose_device, choose_threads
+from mlrun.system.device import choose_device
+from mlrun.system.files import blamed_on
 from mlrun.training.engines.choose import choose_outputs
 from mlrun.training.loop import Outputs, Scores, evaluate
 from mlrun.training.objective import Objective, build_objective
+from mlrun.training.threads import set_threads
 from mlrun.training.types import Features
 
 
@@ -97,27 +96,6 @@ def open_trained(run: RunFolder) -> tuple[Trained, Mapping[str, Any]]:
     return trained, values
 
 
-@contextmanager
-def blamed_on(path: Path) -> Iterator[None]:
-    """Whatever goes wrong while a file's content is put together, the file is why.
-
-    Raises:
-        MlrunError: instead of any other exception.
-    """
-    try:
-        yield
-    except MlrunError as error:
-        raise MlrunError(f"{path}: {error}") from error
-    except Exception as error:
-        # Python's words for a value of a wrong kind would tell nobody anything; torch's do.
-        told = str(error) if isinstance(error, RuntimeError | ValueError) else ""
-        reason = (
-            told.splitlines()[0][:200] if told else f"not a whole model ({type(error).__name__})"
-        )
-        reason = f"it has no {error}" if isinstance(error, KeyError) else reason
-        raise MlrunError(f"{path} is damaged: {reason}") from error
-
-
 def _rebuilt(
     values: Mapping[str, Any], settings: Settings, state: State, device: torch.device
 ) -> Trained:
@@ -173,13 +151,3 @@ def check_weights(planned: Mapping[str, Tensor], weights: Mapping[str, Tensor]) 
         alike = tensor.shape == planned[name].shape and tensor.dtype == planned[name].dtype
         if not alike or tensor.untyped_storage().nbytes() < size:
             raise MlrunError(f"the checkpoint's weights are not those of its model: '{name}'")
-
-
-def set_threads(model: nn.Module, spec: Spec, batch_size: int) -> int:
-    """Let torch use as many CPU threads as a training step of this model is worth."""
-    device = next(model.parameters()).device
-    row = torch.zeros(1, *spec.in_shape, device=device)
-    work = sum(layer.multiply_adds for layer in layers_of(model, row))
-    threads = choose_threads(3 * work * batch_size)  # forward, and backward at twice its cost
-    torch.set_num_threads(threads)
-    return threads

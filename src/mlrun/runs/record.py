@@ -21,7 +21,9 @@ from mlrun.errors import Diverged, FailedFast, MlrunError
 from mlrun.report.profiler import Profiler
 from mlrun.report.tensorboard import EventFile
 from mlrun.runs.checkpoint import Checkpoints, State
-from mlrun.runs.folder import FORMAT, MetricsFile, RunFolder, write_atomically
+from mlrun.runs.folder import FORMAT, RunFolder
+from mlrun.runs.metrics_file import MetricsFile
+from mlrun.system.files import write_atomically
 from mlrun.system.secrets import hide, hide_in_words, redact
 from mlrun.system.signals import Interrupted
 from mlrun.training.loop import Row

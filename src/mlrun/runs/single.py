@@ -27,19 +27,22 @@ from mlrun.report.console import Console
 from mlrun.runs.checkpoint import State
 from mlrun.runs.folder import RunFolder, locked
 from mlrun.runs.predictions import write_predictions
-from mlrun.runs.predictor import Trained, scored_parts, set_threads
+from mlrun.runs.predictor import Trained, scored_parts
 from mlrun.runs.record import Record, begin, recorded, write_for_people
 from mlrun.system import processes
-from mlrun.system.device import choose_device, seed_everything
+from mlrun.system.device import choose_device
 from mlrun.system.provenance import made_of
+from mlrun.system.random import seed_everything
 from mlrun.system.signals import interruptible
 from mlrun.training.distributed import joined, loss_told, team
+from mlrun.training.engines.base import Engine
 from mlrun.training.engines.choose import choose_outputs
 from mlrun.training.learner import build_learner
 from mlrun.training.loop import Row, Scores, encoded, finished, fit
 from mlrun.training.memory import memory_told
 from mlrun.training.metrics import class_accuracy, shown
-from mlrun.training.types import Engine, Features, Learner, Member, Progress
+from mlrun.training.threads import set_threads
+from mlrun.training.types import Features, Learner, Member, Progress
 
 log = logging.getLogger(__name__)
 

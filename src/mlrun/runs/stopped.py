@@ -23,14 +23,15 @@ from mlrun.report.console import Console
 from mlrun.runs.checkpoint import State, load_last
 from mlrun.runs.data import load_run_data
 from mlrun.runs.ensemble import FOLDER, is_committee
-from mlrun.runs.folder import RunFolder, is_sweep, locked, open_run, read_json, remove_leftovers
-from mlrun.runs.predictor import blamed_on, check_plan, check_weights
+from mlrun.runs.folder import RunFolder, is_sweep, locked, open_run, remove_leftovers
+from mlrun.runs.predictor import check_plan, check_weights
 from mlrun.runs.record import recorded
 from mlrun.runs.single import Job, carry_out, follow, prepare
 from mlrun.system import processes
+from mlrun.system.files import blamed_on, read_json
 from mlrun.training.distributed import joined
-from mlrun.training.learner import one_step
 from mlrun.training.loop import finished
+from mlrun.training.rehearsal import one_step
 from mlrun.training.types import Learner, Progress
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from typing import Any
 from mlrun.config.recorded import for_the_record
 from mlrun.errors import Diverged, FailedFast, MlrunError
 from mlrun.report.console import Console, epoch_lines, logged_to
-from mlrun.runs.folder import FORMAT, RunFolder, open_run, read_json
+from mlrun.runs.folder import FORMAT, RunFolder, open_run
 from mlrun.runs.group import Task, in_groups, train_together
 from mlrun.runs.members import resume_members
 from mlrun.runs.record import write_for_people
@@ -24,6 +24,7 @@ from mlrun.sweep.journal import DONE, FAILED, RUNNING, WAITING
 from mlrun.sweep.points import Point
 from mlrun.sweep.progress import SweepProgress
 from mlrun.sweep.summary import write_summary
+from mlrun.system.files import read_json
 from mlrun.system.signals import Interrupted
 from mlrun.training.loop import Row, finished
 from mlrun.training.metrics import SIZE

@@ -13,12 +13,13 @@ from mlrun.config.recorded import for_the_record
 from mlrun.config.schema import settings_of
 from mlrun.config.values import composed
 from mlrun.errors import MlrunError
-from mlrun.runs.folder import as_line, is_sweep
+from mlrun.runs.folder import is_sweep
 from mlrun.sweep.folder import Sweep, begin, open_sweep, queue, thawed
 from mlrun.sweep.jobs import Jobs
 from mlrun.sweep.journal import DONE
 from mlrun.sweep.points import Point
 from mlrun.sweep.progress import SweepProgress
+from mlrun.system.files import as_line
 
 
 def work(config: DictConfig, hydra: DictConfig, command: Sequence[str]) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock
 
 from mlrun.errors import MlrunError
-from mlrun.runs.folder import as_line, read_text
+from mlrun.system.files import as_line, read_text
 
 QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
 WAITING = "waiting"  # for the others to come as far, of which only the best will go on

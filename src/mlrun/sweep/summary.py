@@ -10,9 +10,9 @@ from operator import le
 from statistics import fmean, stdev
 from typing import Any
 
-from mlrun.runs.folder import csv_rows, write_atomically
 from mlrun.sweep.folder import Sweep
 from mlrun.sweep.journal import DONE, Entry
+from mlrun.system.files import csv_rows, write_atomically
 from mlrun.training.metrics import higher_is_better
 
 SURE = 0.05  # a difference is called one when chance alone would make it less often than this

@@ -25,7 +25,7 @@ def show_sweep(path: Path) -> None:
     Raises:
         MlrunError: it is damaged.
     """
-    from mlrun.runs.predictor import blamed_on
+    from mlrun.system.files import blamed_on
 
     sweep, out = open_sweep(path), plain_console()
     entries = [*sweep.journal.read().values()]

@@ -1,9 +1,7 @@
 """Where and how to compute: device, threads, seeds, determinism."""
 
 import os
-import random
 
-import numpy as np
 import torch
 
 from mlrun.errors import MlrunError
@@ -12,7 +10,6 @@ from mlrun.system import processes
 # Multiply-adds per step under which a second thread costs more than it gives. Waking a thread
 # that shares its core takes milliseconds, so small work stays on one.
 ONE_THREAD_BELOW = 100_000_000
-_64_BITS = 2**64 - 1
 
 
 def choose_device(name: str) -> torch.device:
@@ -58,39 +55,3 @@ def usable_cores() -> int:
     """Those this process may use, where the system says so (Linux); else all there are."""
     usable = getattr(os, "sched_getaffinity", None)
     return len(usable(0)) if usable else os.cpu_count() or 1
-
-
-def seed_everything(seed: int, device: torch.device, *, deterministic: bool) -> None:
-    """Seed every generator; with `deterministic`, refuse operations that differ run by run.
-
-    A CPU's do not differ, and asking torch for it takes a second and a half of imports.
-    """
-    random.seed(seed)
-    np.random.seed(seed)
-    reseed(seed, device)
-    if device.type != "cpu":
-        if deterministic:  # read by cuBLAS when it starts
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(deterministic)
-    torch.backends.cudnn.benchmark = False
-
-
-def reseed(seed: int, device: torch.device) -> None:
-    """Seed torch's generators of the CPU and the device; torch.manual_seed takes far longer."""
-    torch.default_generator.manual_seed(seed)
-    if device.type != "cpu":
-        getattr(torch, device.type).manual_seed(seed)
-
-
-def counter_seed(*counters: int) -> int:
-    """63 bits that follow from the counters, as seed and epoch: any epoch can be repeated alone.
-
-    SplitMix64's mixing after each (Steele, Lea and Flood, OOPSLA 2014).
-    """
-    mixed = 0
-    for counter in counters:
-        mixed = (mixed ^ counter) + 0x9E3779B97F4A7C15 & _64_BITS
-        mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & _64_BITS
-        mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB & _64_BITS
-        mixed ^= mixed >> 31
-    return mixed >> 1

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mlrun.system.device import counter_seed
+from mlrun.system.random import counter_seed
 
 
 def batch_sizes(count: int, batch_size: int) -> list[int]:

@@ -11,18 +11,11 @@ from torch.optim import Optimizer
 
 from mlrun.config.schema import Trainer
 from mlrun.errors import Diverged
+from mlrun.training.engines.base import Engine, Epoch
 from mlrun.training.metrics import higher_is_better, scorer
 from mlrun.training.objective import Objective
-from mlrun.training.types import (
-    Engine,
-    Epoch,
-    Features,
-    Member,
-    Progress,
-    advance_epoch,
-    diverged,
-    validates,
-)
+from mlrun.training.schedule import advance_epoch, validates
+from mlrun.training.types import Features, Member, Progress, diverged
 
 Row = dict[str, Any]  # one line of metrics.csv
 Outputs = Callable[[nn.Module, Tensor], Tensor]  # (n, *in_shape) → (n, out_features) on the CPU

@@ -12,20 +12,13 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from mlrun.config.schema import Trainer
 from mlrun.errors import Diverged, MlrunError
 from mlrun.models.dropout import begin_epoch
-from mlrun.system.device import counter_seed, reseed
+from mlrun.system.random import counter_seed, reseed
 from mlrun.training.batches import row_order
 from mlrun.training.distributed import ALONE, Team, team
+from mlrun.training.engines.base import Epoch
 from mlrun.training.objective import penalty
-from mlrun.training.types import (
-    Epoch,
-    Features,
-    Learner,
-    Member,
-    Progress,
-    advance_step,
-    diverged,
-    step_sizes,
-)
+from mlrun.training.schedule import advance_step, step_sizes
+from mlrun.training.types import Features, Learner, Member, Progress, diverged
 
 # Rows scored at once, whatever the batch size, the last few filled up with zeros: a matrix product
 # of another size may round differently (and on some processors one row than the next). On a CPU

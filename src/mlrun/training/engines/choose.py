@@ -8,12 +8,13 @@ from mlrun.config.schema import Trainer
 from mlrun.errors import MlrunError
 from mlrun.training.distributed import team
 from mlrun.training.engines.autograd import Autograd, outputs_by_torch
+from mlrun.training.engines.base import Engine
 from mlrun.training.engines.native import compiler, library
 from mlrun.training.engines.native.compiler import Unavailable
 from mlrun.training.engines.native.engine import Native, outputs_by_kernel
 from mlrun.training.engines.native.network import Unsupported, network_of, training_plan
 from mlrun.training.loop import Outputs
-from mlrun.training.types import Engine, Learner
+from mlrun.training.types import Learner
 
 
 def choose_engine(learner: Learner, trainer: Trainer) -> tuple[Engine, str]:

@@ -19,7 +19,9 @@ from mlrun.errors import Diverged
 from mlrun.models.dropout import Dropout, begin_epoch
 from mlrun.training.batches import row_order
 from mlrun.training.engines.autograd import autocast, fuse
-from mlrun.training.types import Epoch, Member, advance_step, diverged, step_sizes, will_step
+from mlrun.training.engines.base import Epoch
+from mlrun.training.schedule import advance_step, step_sizes, will_step
+from mlrun.training.types import Member, diverged
 
 # These treat every number by itself, and move it by the rate times what the rate has no part in.
 ALIKE = (SGD, Adam, AdamW, RMSprop, Adagrad)

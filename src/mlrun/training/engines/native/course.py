@@ -21,20 +21,18 @@ from torch.optim.lr_scheduler import LRScheduler
 from mlrun.errors import Diverged
 from mlrun.models.dropout import epoch_keys
 from mlrun.training.batches import row_order
+from mlrun.training.engines.base import Epoch
 from mlrun.training.engines.native import calls
 from mlrun.training.engines.native.network import Network, kept_moments, network_of, training_plan
-from mlrun.training.types import (
+from mlrun.training.schedule import (
     PER_STEP,
-    Epoch,
-    Learner,
-    Member,
     advance_epoch,
     advance_step,
-    diverged,
     step_sizes,
     validates,
     will_step,
 )
+from mlrun.training.types import Learner, Member, diverged
 
 A_THREAD = 3_000_000  # multiplications of a step; with fewer, one thread more does not pay
 

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from mlrun.errors import Diverged
 from mlrun.system.device import choose_threads, usable_cores
+from mlrun.training.engines.base import Epoch
 from mlrun.training.engines.native import calls
 from mlrun.training.engines.native.course import Course
 from mlrun.training.engines.native.network import Network, network_of, plan_of
-from mlrun.training.types import Epoch, Member
+from mlrun.training.types import Member
 
 # Epochs, multiplications and bytes that may be computed ahead: some hundredths of a second, so that
 # Python's work on many small epochs is done at once, while its caches are warm.

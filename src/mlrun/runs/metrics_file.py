@@ -1,0 +1,41 @@
+"""metrics.csv: a file that grows by a row an epoch."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlrun.system.files import csv_rows, write_atomically
+
+
+class MetricsFile:
+    """metrics.csv: one row an epoch, held back for at most a second, then appended whole."""
+
+    FLUSH_SECONDS = 1.0
+
+    def __init__(
+        self, path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        self._path = path
+        self._columns = columns
+        self._held: list[Mapping[str, Any]] = []
+        self._written = time.monotonic()
+        write_atomically(
+            path, csv_rows([list(columns), *map(self._cells, rows)]).encode(), durable=False
+        )
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take one epoch's row; a column it lacks stays empty (no validation that epoch)."""
+        self._held.append(row)
+        if time.monotonic() - self._written > self.FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Append what is held."""
+        with self._path.open("a", encoding="utf-8", newline="") as file:
+            file.write(csv_rows(map(self._cells, self._held)))
+        self._held.clear()
+        self._written = time.monotonic()
+
+    def _cells(self, row: Mapping[str, Any]) -> list[Any]:
+        return [row.get(column, "") for column in self._columns]

@@ -1,0 +1,92 @@
+"""What torch refuses only while training, found out before a folder is made."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from mlrun.data.dataset import REGRESSION
+from mlrun.errors import MlrunError
+from mlrun.training.batches import batch_sizes
+from mlrun.training.objective import Objective
+from mlrun.training.schedule import will_step
+
+
+def rehearse(
+    objective: Objective,
+    make_optimizer: Callable[..., Optimizer],
+    make_scheduler: Callable[..., LRScheduler],
+) -> None:
+    """What torch refuses only while training shows up here, on dummies.
+
+    Raises:
+        MlrunError: with torch's reason.
+    """
+    rows = 2
+    with _told_as("loss"):
+        outputs = torch.zeros(rows, objective.out_features)
+        targets = torch.zeros(rows, 1) if objective.spec.kind == REGRESSION else torch.arange(rows)
+        objective.loss(outputs, objective.encode(targets))
+    optimizer = _dummy(make_optimizer)
+    if optimizer.param_groups[0]["lr"] <= 0:
+        raise MlrunError(f"optimizer.lr={optimizer.param_groups[0]['lr']}: must be more than 0")
+    scheduler = make_scheduler(optimizer)
+    with _told_as("optimizer or scheduler"):
+        will_step(optimizer)
+        one_step(scheduler)
+
+
+def rehearse_step(make_optimizer: Callable[..., Optimizer]) -> None:
+    """One step of torch's optimizer on a dummy weight; the kernel's refuse nothing.
+
+    Raises:
+        MlrunError: with torch's reason.
+    """
+    optimizer = _dummy(make_optimizer)
+    with _told_as("optimizer or scheduler"):
+        optimizer.step()
+
+
+def _dummy(make_optimizer: Callable[..., Optimizer]) -> Optimizer:
+    """The optimizer of a single weight.
+
+    torch's optimizers import its compiler, which takes longer than a small run, only to be left
+    out of what it traces (torch/_compile.py). Nothing is traced here: tell them it is done.
+    """
+    for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
+        method = getattr(getattr(Optimizer, name), "__wrapped__", None)
+        if method is not None:
+            method.__dynamo_disable = method
+    weight = nn.Parameter(torch.zeros(1))
+    weight.grad = torch.zeros(1)
+    return make_optimizer([weight])
+
+
+@contextmanager
+def _told_as(what: str) -> Iterator[None]:
+    """torch's refusals as the user's mistakes they are."""
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError, ArithmeticError) as error:
+        raise MlrunError(f"{what}: {error}") from error
+
+
+def one_step(scheduler: LRScheduler) -> None:
+    """Move a schedule on, just to see that it moves."""
+    if isinstance(scheduler, ReduceLROnPlateau):
+        scheduler.step(0.0)
+    else:
+        scheduler.step()
+
+
+def check_batch_norm(model: nn.Module, rows: int, batch_size: int) -> None:
+    """Refuse batch norm over batches of one row, which have no variance."""
+    normed = any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in model.modules())
+    if normed and min(batch_sizes(rows, batch_size)) == 1:
+        raise MlrunError(
+            f"model.norm=batch needs batches of at least 2 rows (trainer.batch_size={batch_size}, "
+            f"{rows} training rows): model.norm=none"
+        )

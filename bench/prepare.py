@@ -10,8 +10,8 @@ from jobs import JOBS, Job, write_files
 from mlrun.config.options import CONF
 from mlrun.config.schema import register, settings_of
 from mlrun.config.values import composed
-from mlrun.runs.single import Job as Prepared
-from mlrun.runs.single import prepare
+from mlrun.runs.job import Job as Prepared
+from mlrun.runs.job import prepare
 
 
 def main(folder: Path) -> None:

@@ -157,7 +157,7 @@ POINTS: dict[str, Patch] = {
     "run.json-not-synced": before(os, "fsync", of("run.json")),
     "run.json-renamed": after(Path, "replace", to("run.json")),
     # while it trains
-    "before-training": before(mlrun.runs.single, "learn"),
+    "before-training": before(mlrun.runs.single, "training"),
     "before-an-epoch": either(before(Native, "train_epoch"), before(Autograd, "train_epoch")),
     "between-gradient-and-step": before(mlrun.training.engines.autograd, "_clip"),
     "before-the-kernels-numbers-are-torchs": before(Course, "take"),
@@ -181,7 +181,7 @@ POINTS: dict[str, Patch] = {
     "last.pt-missing": after(Path, "replace", to("previous.pt")),
     "last.pt-renamed": after(Path, "replace", to("last.pt")),  # its folder is not synced yet
     # after training
-    "before-scoring": before(mlrun.runs.single, "conclude"),
+    "before-scoring": before(mlrun.runs.single, "finish"),
     "half-of-pred.csv": half(".pred.csv.*.tmp"),
     "pred.csv-renamed": after(Path, "replace", to("pred.csv")),
     "while-drawing": before(Figure, "draw"),

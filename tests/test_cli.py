@@ -434,7 +434,7 @@ def test_a_fault_of_ours_keeps_its_traceback_and_exits_with_1(mlrun, monkeypatch
     def broken(*_: object) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr("mlrun.runs.single.learn", broken)
+    monkeypatch.setattr("mlrun.runs.single.training", broken)
     answer = mlrun(*SMOKE)
     assert answer.code == 1
     assert "Traceback" in answer.err

@@ -108,11 +108,12 @@ def test_a_resumed_run_of_members_equals_the_one_that_never_stopped(mlrun, monke
     mlrun(*MANY[:-1], "hydra.run.dir=whole")
     write_down, seen = record.Record.epoch, []
 
-    def die(self: Any, *arguments: Any) -> None:
+    def die(self: Any, *arguments: Any) -> Any:
         seen.append(self)
         if len(seen) == calls:
             raise Crash
         write_down(self, *arguments)
+        return arguments[0]
 
     with monkeypatch.context() as patched:
         patched.setattr(record.Record, "epoch", die)

@@ -33,12 +33,13 @@ def crashing(mlrun, monkeypatch):
         with monkeypatch.context() as patched:
             write_down = record.Record.epoch
 
-            def die(self: Any, learner: Any, progress: Any, row: Any) -> None:
-                if progress.epoch == epoch and before_the_checkpoint:
+            def die(self: Any, row: Any) -> Any:
+                if row["epoch"] == epoch and before_the_checkpoint:
                     raise Crash
-                write_down(self, learner, progress, row)
-                if progress.epoch == epoch:
+                write_down(self, row)
+                if row["epoch"] == epoch:
                     raise Crash
+                return row
 
             patched.setattr(record.Record, "epoch", die)
             patched.setattr(record.Record, "__exit__", lambda self, *_: self._events.close())

@@ -504,7 +504,7 @@ def test_a_secret_in_an_error_is_kept_out_of_the_log(mlrun, monkeypatch):
     def broken(*_: object) -> None:
         raise RuntimeError(f"cannot log in with {SECRET}")
 
-    monkeypatch.setattr("mlrun.runs.single.learn", broken)
+    monkeypatch.setattr("mlrun.runs.single.training", broken)
     assert mlrun(*SMOKE, "hydra.run.dir=run").code == 1
     assert files_with(SECRET, Path("run")) == []
     assert "cannot log in with (not recorded)" in Path("run/run.log").read_text()

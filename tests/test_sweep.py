@@ -150,10 +150,11 @@ def test_failures_of_every_kind_stop_no_other_and_are_told_in_the_end_and_in_the
 def test_a_fault_of_ours_in_one_job_leaves_the_others_of_its_group_whole(mlrun, monkeypatch):
     write_down = record.Record.epoch
 
-    def fail(self: Any, learner: Any, progress: Any, row: Any) -> None:
-        if self._run.path.name == "1" and progress.epoch == 3:
+    def fail(self: Any, row: Any) -> Any:
+        if self._run.path.name == "1" and row["epoch"] == 3:
             raise ZeroDivisionError("in the third epoch")
-        write_down(self, learner, progress, row)
+        write_down(self, row)
+        return row
 
     mlrun("-m", "seed=1,2,3", *SMALL, "hydra.sweep.dir=whole")
     monkeypatch.setattr(record.Record, "epoch", fail)
@@ -217,10 +218,11 @@ def test_a_sweep_that_crashed_ends_like_the_one_that_never_did(mlrun, monkeypatc
     with monkeypatch.context() as patched:
         write_down = record.Record.epoch
 
-        def die(self: Any, learner: Any, progress: Any, row: Any) -> None:
-            write_down(self, learner, progress, row)
-            if self._run.path.name == "3" and progress.epoch == epoch:
+        def die(self: Any, row: Any) -> Any:
+            write_down(self, row)
+            if self._run.path.name == "3" and row["epoch"] == epoch:
                 raise Crash
+            return row
 
         patched.setattr(record.Record, "epoch", die)
         patched.setattr(record.Record, "__exit__", crashed(record.Record.__exit__))
@@ -322,9 +324,10 @@ def test_a_second_process_on_the_same_sweep_is_refused(mlrun):
 def test_ctrl_c_says_how_to_go_on(mlrun, monkeypatch):
     write_down = record.Record.epoch
 
-    def stop(self: Any, learner: Any, progress: Any, row: Any) -> None:
-        write_down(self, learner, progress, row)
+    def stop(self: Any, row: Any) -> Any:
+        write_down(self, row)
         os.kill(os.getpid(), signal.SIGINT)
+        return row
 
     with monkeypatch.context() as patched:
         patched.setattr(record.Record, "epoch", stop)
@@ -748,10 +751,11 @@ def test_a_search_that_crashed_goes_on_as_it_would_have(mlrun, monkeypatch, cras
     assert mlrun(*SEARCH, *SPACE, *SMALL, "hydra.sweep.dir=whole").code == 0
     write_down = record.Record.epoch
 
-    def die_at_6(self: Any, learner: Any, progress: Any, row: Any) -> None:
-        write_down(self, learner, progress, row)
-        if self._run.path.name == "6" and progress.epoch == 2:
+    def die_at_6(self: Any, row: Any) -> Any:
+        write_down(self, row)
+        if self._run.path.name == "6" and row["epoch"] == 2:
             raise Crash
+        return row
 
     def die_when(method: Any, number: int) -> Any:
         def died(self: Any, trials: Any, *others: Any) -> Any:
@@ -850,10 +854,11 @@ def test_halving_that_crashed_ends_like_the_one_that_never_did(mlrun, monkeypatc
     with monkeypatch.context() as patched:
         write_down = record.Record.epoch
 
-        def die(self: Any, learner: Any, progress: Any, row: Any) -> None:
-            write_down(self, learner, progress, row)
-            if progress.epoch == epoch:
+        def die(self: Any, row: Any) -> Any:
+            write_down(self, row)
+            if row["epoch"] == epoch:
                 raise Crash
+            return row
 
         patched.setattr(record.Record, "epoch", die)
         patched.setattr(record.Record, "__exit__", crashed(record.Record.__exit__))

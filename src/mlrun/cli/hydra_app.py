@@ -28,6 +28,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from mlrun.config.allowlist import allow_words, allowed_now, allowing, check_hydra
 from mlrun.config.options import CONF, GROUPS, options, own_conf
 from mlrun.config.schema import Schema, register
+from mlrun.config.values import composed
 from mlrun.errors import JobsFailed, MlrunError, did_you_mean
 from mlrun.runs.folder import claim, claim_exactly
 from mlrun.sweep import only_told
@@ -151,7 +152,7 @@ class Outcome:
 
 def _job(config: DictConfig, arguments: Sequence[str], outcome: Outcome) -> float:
     """One run, or one job of a sweep that is not carried out by our own launcher."""
-    from mlrun.runs.single import train
+    from mlrun.api import train_composed
 
     state: Any = HydraConfig.get()
     if state.mode == RunMode.MULTIRUN:
@@ -171,7 +172,9 @@ def _job(config: DictConfig, arguments: Sequence[str], outcome: Outcome) -> floa
 
     overrides: Any = OmegaConf.to_container(state.overrides.task, resolve=False)  # as typed
     try:
-        return train(config, make_folder, command=["mlrun", *arguments], overrides=overrides)
+        return train_composed(
+            composed(config), make_folder, command=["mlrun", *arguments], overrides=overrides
+        )
     except Exception as error:
         outcome.error = error
         return math.nan

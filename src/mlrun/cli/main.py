@@ -261,7 +261,7 @@ def _resume(arguments: list[str]) -> int:
     _add_data(parser)
     parser.add_argument("--failed", action="store_true", help="of a sweep: also what failed")
     given = parser.parse_intermixed_args(arguments)
-    from mlrun.runs.stopped import resume
+    from mlrun.api import resume
 
     resume(given.run, given.overrides, data=given.data, failed=given.failed)
     return 0

@@ -49,7 +49,7 @@ class Spec:
         return spec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is one of a kind, and a key
 class Dataset:
     """A task's data, split, with the preprocessing fitted on the training rows alone."""
 

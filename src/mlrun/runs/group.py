@@ -9,9 +9,11 @@ import numpy as np
 
 from mlrun.errors import Diverged
 from mlrun.runs.checkpoint import State
+from mlrun.runs.finish import score
 from mlrun.runs.folder import RunFolder, locked
+from mlrun.runs.job import Job
 from mlrun.runs.record import Outcome, Record, recorded
-from mlrun.runs.single import Job, begin_training, score
+from mlrun.system.garbage import resume_collection
 from mlrun.system.signals import interruptible
 from mlrun.training.engines.base import Engine
 from mlrun.training.engines.stacked import Stacked, why_not
@@ -24,7 +26,7 @@ log = logging.getLogger(__name__)
 MOST_NATIVE = 16  # at a time; more, and a processor's cache no longer holds what they need
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
     """A run to train, from where it stands, and where it is written down."""
 
@@ -55,7 +57,7 @@ def in_groups(
 
 
 def _fits(group: Sequence[Task], task: Task) -> bool:
-    most = MOST_NATIVE if task.job.engine.name == "native" else len(group) + 1
+    most = MOST_NATIVE if task.job.engine.trains_together else len(group) + 1
     limit = task.job.settings.trainer.member_memory * 1e9
     return len(group) < most and _memory([*group, task]) <= limit
 
@@ -74,7 +76,7 @@ def _memory(tasks: Sequence[Task]) -> float:
 
 
 def _one_of_each_split(tasks: Sequence[Task]) -> list[Task]:
-    return list({id(task.job.dataset): task for task in tasks}.values())
+    return list({task.job.dataset: task for task in tasks}.values())
 
 
 def train_together(
@@ -99,30 +101,28 @@ def train_together(
         Interrupted: Ctrl-C or SIGTERM.
     """
     first, trainer = tasks[0].job, tasks[0].job.settings.trainer
-    features = {id(task.job.dataset): task.job.features() for task in _one_of_each_split(tasks)}
-    members = [
-        task.job.member(features[id(task.job.dataset)], task.progress, until) for task in tasks
-    ]
+    features = {task.job.dataset: task.job.features() for task in _one_of_each_split(tasks)}
+    members = [task.job.member(features[task.job.dataset], task.progress, until) for task in tasks]
     engine, outputs = engine_for(members, first.engine), first.trained.outputs_of
-    if not in_step and len(tasks) > 1 and engine is first.engine and engine.name != "native":
+    if not (in_step or engine.trains_together) and len(tasks) > 1:
         for task in tasks:
             train_together([task], show=show, ended=ended, until=until)
         return
-    begin_training()
+    resume_collection()
     with (
         memory_told(first.learner, members[0].train, trainer),
         interruptible() as stop_if_asked,
         ExitStack() as stack,
     ):
-        by_member = {id(member): task for member, task in zip(members, tasks, strict=True)}
-        under_way = {key: _UnderWay(task, stack) for key, task in by_member.items()}
+        by_member = dict(zip(members, tasks, strict=True))
+        under_way = {member: _UnderWay(task, stack) for member, task in by_member.items()}
         for results in fit(members, engine, outputs, stop=stop_if_asked):
             for member, row in results:
-                one = under_way[id(member)]
+                one = under_way[member]
                 one.epoch(row)
                 if isinstance(row, Diverged) or finished(member.progress, member.trainer):
-                    ended(one.task, under_way.pop(id(member)).end())
-            show([(by_member[id(m)], row) for m, row in results if isinstance(row, dict)])
+                    ended(one.task, under_way.pop(member).end())
+            show([(by_member[m], row) for m, row in results if isinstance(row, dict)])
         for one in under_way.values():  # out of time, or to go on another time
             ended(one.task, one.end())
 
@@ -137,7 +137,7 @@ class _UnderWay:
         self._open.enter_context(locked(run))
         self._outcome: Outcome = self._open.enter_context(recorded(run))
         self._record = self._open.enter_context(
-            Record(run, job.recorded, job.dataset, job.settings, resumed=task.resumed)
+            Record(run, job, task.progress, resumed=task.resumed)
         )
 
     def epoch(self, row: Row | Diverged) -> None:
@@ -147,7 +147,7 @@ class _UnderWay:
             self.task.run.note(error=str(row))
             log.warning("%s diverged: %s", self.task.run.path.name, row)
         else:
-            self._record.epoch(self.task.job.learner, self.task.progress, row)
+            self._record.epoch(row)
 
     def end(self) -> Exception | None:
         """Score the best weights and close the files; what went wrong."""
@@ -155,7 +155,7 @@ class _UnderWay:
         try:
             with self._open:
                 if not self._diverged:
-                    self._record.finish(task.job.learner, task.progress)
+                    self._record.finish()
                     score(task.run, task.job)
                     if not finished(task.progress, task.job.settings.trainer):
                         self._outcome.status = "interrupted"
@@ -167,7 +167,7 @@ class _UnderWay:
 
 def engine_for(members: Sequence[Member], engine: Engine) -> Engine:
     """For several members what the engine is for one."""
-    if engine.name == "native" or len(members) == 1:
+    if engine.trains_together or len(members) == 1:
         return engine
     if reason := why_not(members):
         log.info("the members are trained one after another, not stacked: %s", reason)

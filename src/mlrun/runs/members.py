@@ -22,13 +22,14 @@ from mlrun.config.values import Composed
 from mlrun.data.dataset import Dataset
 from mlrun.errors import Diverged, MlrunError
 from mlrun.report.console import Console
+from mlrun.runs.announce import announce, write_beginning
 from mlrun.runs.data import load_run_data
 from mlrun.runs.ensemble import FOLDER, combined, scores_of
 from mlrun.runs.folder import RunFolder, claim_exactly, locked, open_run, remove_leftovers
 from mlrun.runs.group import Task, in_groups, train_together
+from mlrun.runs.job import Job, prepare, sibling
 from mlrun.runs.predictions import write_predictions
-from mlrun.runs.record import recorded
-from mlrun.runs.single import Job, announce, prepare, sibling, write_beginning, write_first_record
+from mlrun.runs.record import recorded, write_first_record
 from mlrun.runs.stopped import Stopped, changed, configuration, read_stopped, rebuild, tidy_up
 from mlrun.training.loop import Row, finished
 from mlrun.training.metrics import shown
@@ -167,7 +168,7 @@ def _whole_or_diverged(_: Task, error: Exception | None) -> None:
 def _begin(run: RunFolder, member: RunFolder, job: Job, command: Sequence[str]) -> None:
     """A member's first record; it is made of what the run above is made of."""
     made_of = {key: run.record[key] for key in ("data", "versions", "git")}
-    write_first_record(member, job, job.recorded, command=command, made_of=made_of)
+    write_first_record(member, job, config=job.recorded, command=command, made_of=made_of)
 
 
 def resume_members(run: RunFolder, overrides: Sequence[str], *, data: str | None) -> None:

@@ -14,21 +14,21 @@ from typing import Any
 import yaml
 from omegaconf._utils import OmegaConfDumper
 
-from mlrun.config.schema import Settings
 from mlrun.config.values import Composed
-from mlrun.data.dataset import Dataset
 from mlrun.errors import Diverged, FailedFast, MlrunError
 from mlrun.report.profiler import Profiler
 from mlrun.report.tensorboard import EventFile
 from mlrun.runs.checkpoint import Checkpoints, State
 from mlrun.runs.folder import FORMAT, RunFolder
+from mlrun.runs.job import Job
 from mlrun.runs.metrics_file import MetricsFile
 from mlrun.system.files import write_atomically
 from mlrun.system.secrets import hide, hide_in_words, redact
 from mlrun.system.signals import Interrupted
+from mlrun.training.distributed import team
 from mlrun.training.loop import Row
 from mlrun.training.metrics import NAMES
-from mlrun.training.types import Learner, Progress
+from mlrun.training.types import Progress
 
 log = logging.getLogger(__name__)
 
@@ -78,27 +78,24 @@ def _status(error: BaseException) -> str:
     return "interrupted" if isinstance(error, Interrupted | FailedFast) else "failed"
 
 
-def begin(
+def write_first_record(
     run: RunFolder,
-    dataset: Dataset,
+    job: Job,
     *,
-    settings: Settings,
     config: Mapping[str, Any],
     command: Sequence[str],
     made_of: Mapping[str, Any],
-    **facts: Any,
 ) -> None:
-    """Write what is known before the first step: split.json, and run.json with these facts.
+    """Write what is known before the first step: split.json and run.json.
 
     Args:
         run: an empty folder.
-        dataset: what it trains on.
-        settings: of the run.
+        job: what it trains.
         config: as `for_the_record` gives it.
         command: the command line.
         made_of: data files, versions and commit, see `provenance`.
-        facts: device, engine …
     """
+    dataset, settings = job.dataset, job.settings
     split = {part: rows.tolist() for part, rows in dataset.split.items()}
     write_atomically(run.split, json.dumps(split).encode())
     run.update(
@@ -115,7 +112,11 @@ def begin(
         rows={name: len(rows) for name, rows in dataset.parts.items()}
         | {"predict": len(dataset.predict)},
         **made_of,
-        **facts,
+        device=str(job.trained.device),
+        engine=job.engine.name,
+        threads=job.threads,
+        processes=team().size,
+        parameters=sum(p.numel() for p in job.learner.model.parameters()),
     )
 
 
@@ -150,21 +151,22 @@ class Record:
     def __init__(
         self,
         run: RunFolder,
-        config: Mapping[str, Any],
-        dataset: Dataset,
-        settings: Settings,
+        job: Job,
+        progress: Progress,
         *,
         resumed: State | None = None,
     ) -> None:
+        dataset, settings = job.dataset, job.settings
         self.history: list[Row] = list(resumed["history"]) if resumed else []
-        self._run, self._epochs = run, settings.trainer.epochs
+        self._run, self._learner, self._progress = run, job.learner, progress
+        self._epochs = settings.trainer.epochs
         self._metrics = MetricsFile(run.metrics, _columns(dataset.spec.kind), self.history)
         self._checkpoints = Checkpoints(
             run,
             every_seconds=settings.checkpoint.every_seconds,
             best=resumed["best"] if resumed else None,
             described={
-                "config": config,
+                "config": job.recorded,
                 "spec": asdict(dataset.spec),
                 "contract": dataset.contract,
                 "examples": dataset.examples,
@@ -173,7 +175,7 @@ class Record:
         self._profiler = Profiler(run.path) if settings.trainer.profile else None
         # Last, because nothing closes it if what follows cannot be made.
         self._events = EventFile(run.path / "tensorboard")
-        self._events.hyperparameters(_hyperparameters(config))
+        self._events.hyperparameters(_hyperparameters(job.recorded))
         for row in self.history:
             self._events.epoch(row)
 
@@ -193,20 +195,28 @@ class Record:
         finally:
             self._events.close()
 
-    def epoch(self, learner: Learner, progress: Progress, row: Row) -> None:
-        """An epoch is done."""
+    def epoch(self, row: Row | Diverged) -> Row:
+        """Write down an epoch that is done, and give it back.
+
+        Raises:
+            Diverged: it is not; the weights are those before the step that went wrong.
+        """
+        if isinstance(row, Diverged):
+            raise row
         self.history.append(row)
         self._metrics.add(row)
         self._events.epoch(row)
-        self._checkpoints.take(learner, progress)
+        self._checkpoints.take(self._learner, self._progress)
         if self._checkpoints.due:
             self._checkpoints.write(self.history)
-        if self._profiler and (table := self._profiler.epoch(progress.epoch, self._epochs)):
+        if self._profiler and (table := self._profiler.epoch(self._progress.epoch, self._epochs)):
             log.info("%s", table)
+        return row
 
-    def finish(self, learner: Learner, progress: Progress) -> None:
+    def finish(self) -> None:
         """Training ended by itself: give the model its best weights."""
-        self._checkpoints.load_best(learner)
+        progress = self._progress
+        self._checkpoints.load_best(self._learner)
         best = {"best_epoch": progress.best_epoch, "best_score": progress.best_score}
         self._run.note(epochs=progress.epoch, **best)
 

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mlrun.config.schema import settings_of
 from mlrun.errors import MlrunError
 from mlrun.runs.data import load_run_data
 from mlrun.runs.ensemble import refuse_committee
 from mlrun.runs.folder import RunFolder, claim_exactly, open_run
-from mlrun.runs.single import train
+from mlrun.runs.single import train_run
 from mlrun.runs.stopped import configuration
 
 NOT_COMPARED = "seconds"
@@ -49,7 +50,8 @@ def rerun(
         again.append(claim_exactly(place.parent, place.name))
         return again[0]
 
-    train(config, make_folder, command=command, dataset=dataset)
+    settings = settings_of(config.values)
+    train_run(config, settings, make_folder, command=command, dataset=dataset)
     return verdict(run, open_run(again[0]))
 
 

@@ -1,9 +1,8 @@
-"""resume: go on with a run from its folder, to the same bits as if it had never stopped."""
+"""A run that has stopped: where it stopped, and everything rebuilt as it was then."""
 
 import copy
 import logging
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,25 +11,19 @@ import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mlrun.config.recorded import for_the_record, from_the_record
+from mlrun.config.recorded import from_the_record
 from mlrun.config.schema import Settings, settings_of
 from mlrun.config.signature import from_plain
 from mlrun.config.values import Composed, composed
 from mlrun.data.dataset import Dataset
 from mlrun.data.preprocess import build_preprocess
 from mlrun.errors import MlrunError
-from mlrun.report.console import Console
 from mlrun.runs.checkpoint import State, load_last
 from mlrun.runs.data import load_run_data
-from mlrun.runs.ensemble import FOLDER, is_committee
-from mlrun.runs.folder import RunFolder, is_sweep, locked, open_run, remove_leftovers
+from mlrun.runs.folder import RunFolder, remove_leftovers
+from mlrun.runs.job import Job, prepare
 from mlrun.runs.predictor import check_plan, check_weights
-from mlrun.runs.record import recorded
-from mlrun.runs.single import Job, carry_out, follow, prepare
-from mlrun.system import processes
-from mlrun.system.files import blamed_on, read_json
-from mlrun.training.distributed import joined
-from mlrun.training.loop import finished
+from mlrun.system.files import blamed_on
 from mlrun.training.rehearsal import one_step
 from mlrun.training.types import Learner, Progress
 
@@ -44,7 +37,6 @@ MAY_CHANGE = (
     "checkpoint.every_seconds",
     "quiet",
 )
-UNFINISHED = ("running", "interrupted", "failed")
 
 
 @dataclass(frozen=True)
@@ -57,74 +49,6 @@ class Stopped:
     config: Composed
     settings: Settings
     progress: Progress
-
-
-def resume(
-    folder: str,
-    overrides: Sequence[str] = (),
-    *,
-    data: str | None = None,
-    failed: bool = False,
-) -> None:
-    """Go on with the run in `folder`, or with the newest unfinished one below it.
-
-    Args:
-        folder: a run folder, or a folder of such.
-        overrides: KEY=VALUE for the keys of MAY_CHANGE, e.g. more epochs.
-        data: where its data files are now, if not where they were.
-        failed: of a sweep: also try again the jobs that failed.
-
-    Raises:
-        MlrunError: no run to resume, another process is at it, its data has changed, or a change
-            that could not be honoured exactly.
-    """
-    path = _newest_unfinished(Path(folder))
-    if is_sweep(path):
-        from mlrun.sweep.resume import resume_sweep
-
-        processes.refuse("a sweep")
-        if overrides:
-            raise MlrunError(f"{path} is a sweep, whose jobs stay as they are: no {overrides[0]}")
-        resume_sweep(path, data=data, failed=failed)
-        return
-    if failed:
-        raise MlrunError(f"{path} is no sweep: --failed is for those")
-    run = open_run(path)
-    if is_committee(run):
-        from mlrun.runs.members import resume_members
-
-        processes.refuse("seeds or folds")
-        resume_members(run, overrides, data=data)
-        return
-    with locked(run) if processes.rank() == 0 else nullcontext():
-        stopped = read_stopped(run, overrides)
-        progress, settings = stopped.progress, stopped.settings
-        with joined(settings.device) as team, Console(quiet=settings.quiet) as console:
-            if finished(progress, settings.trainer) and run.record.get("status") == "done":
-                _nothing_to_do(console, stopped)
-                return
-            with team.first_before_others():
-                job = rebuild(stopped, data)
-            if team.rank:
-                follow(job, progress)
-                return
-            console.log_to(run.log)
-            log.info("resuming %s after epoch %d", run.path, progress.epoch)
-            with recorded(run) as outcome:
-                tidy_up(stopped)
-                asked = for_the_record(stopped.config)
-                run.update(status="running", resumed_after=progress.epoch, config=asked)
-                state = stopped.state
-                outcome.status = carry_out(run, job, console, progress=progress, resumed=state)
-
-
-def _nothing_to_do(console: Console, stopped: Stopped) -> None:
-    epoch, trainer = stopped.progress.epoch, stopped.settings.trainer
-    patient = epoch < trainer.epochs
-    why = f", the last {trainer.patience} without improvement" if patient else ""
-    change = "trainer.patience" if patient else "trainer.epochs"
-    console.out.print(f"nothing left to do: {epoch} epochs are done{why}")
-    console.out.print(f"to go on: mlrun resume {stopped.run.path} {change}=…")
 
 
 def read_stopped(run: RunFolder, overrides: Sequence[str]) -> Stopped:
@@ -217,29 +141,6 @@ def _is_row(row: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float)
-
-
-def _newest_unfinished(folder: Path) -> Path:
-    if not folder.is_dir() or (folder / "run.json").is_file() or is_sweep(folder):
-        return folder
-    records = [file for depth in ("*", "*/*", "*/*/*") for file in folder.glob(f"{depth}/run.json")]
-    records = [file for file in records if file.parent.parent.name != FOLDER]
-    plain = [file for file in records if file.is_file() and not file.is_symlink()]
-    unfinished = [file for file in plain if _status(file) in UNFINISHED]
-    if not unfinished and not records:
-        return folder  # let open_run say what it is
-    if not unfinished:
-        raise MlrunError(f"no unfinished run in {folder}")
-    newest = max(unfinished, key=lambda file: file.stat().st_mtime).parent
-    return newest.parent if is_sweep(newest.parent) else newest
-
-
-def _status(file: Path) -> Any:
-    try:
-        record = read_json(file)
-    except MlrunError:  # damaged: not the one to go on with
-        return None
-    return record.get("status") if isinstance(record, dict) else None
 
 
 def configuration(run: RunFolder, state: State | None) -> Composed:

@@ -76,8 +76,8 @@ def _work(task: Task) -> float:
 
 def _seconds(group: Sequence[Task]) -> float:
     """What some epochs of a group take; the first ones are computed to warm up."""
-    features = {id(task.job.dataset): task.job.features() for task in group}
-    members = [task.job.member(features[id(task.job.dataset)], Progress()) for task in group]
+    features = {task.job.dataset: task.job.features() for task in group}
+    members = [task.job.member(features[task.job.dataset], Progress()) for task in group]
     members = [replace(m, trainer=replace(m.trainer, epochs=2 * EPOCHS)) for m in members]
     engine, outputs = engine_for(members, group[0].job.engine), group[0].job.trained.outputs_of
     ends = [time.perf_counter() for _ in fit(members, engine, outputs)]

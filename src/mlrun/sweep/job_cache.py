@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from mlrun.data.dataset import Dataset
-from mlrun.runs.single import Job, prepare, sibling
+from mlrun.runs.job import Job, prepare, sibling
 from mlrun.sweep.points import Point
 from mlrun.system.provenance import made_of
 
@@ -21,7 +21,7 @@ class Prepared:
         self.read: dict[str, Dataset] = {}  # of jobs that are resumed
         self._datasets: OrderedDict[str, Dataset] = OrderedDict()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
-        self._made_of: OrderedDict[int, tuple[Dataset, Mapping[str, Any]]] = OrderedDict()
+        self._made_of: OrderedDict[Dataset, Mapping[str, Any]] = OrderedDict()
 
     def job(self, point: Point) -> Job:
         """The point's job.
@@ -36,8 +36,7 @@ class Prepared:
 
     def made_of(self, dataset: Dataset) -> Mapping[str, Any]:
         """What a run of it says of data, versions, git."""
-        key = id(dataset)  # its own as long as it is kept, too
-        return _kept(self._made_of, key, lambda: (dataset, made_of(dataset.files)))[1]
+        return _kept(self._made_of, dataset, lambda: made_of(dataset.files))
 
     def _prepare(self, point: Point) -> Job:
         data = json.dumps(point.config.values["data"])

@@ -12,11 +12,12 @@ from typing import Any
 from mlrun.config.recorded import for_the_record
 from mlrun.errors import Diverged, FailedFast, MlrunError
 from mlrun.report.console import Console, epoch_lines, logged_to
+from mlrun.runs.announce import announce
 from mlrun.runs.folder import FORMAT, RunFolder, open_run
 from mlrun.runs.group import Task, in_groups, train_together
-from mlrun.runs.members import resume_members
-from mlrun.runs.record import write_for_people
-from mlrun.runs.single import Job, announce, train, write_first_record
+from mlrun.runs.job import Job
+from mlrun.runs.members import resume_members, train_members
+from mlrun.runs.record import write_first_record, write_for_people
 from mlrun.runs.stopped import read_stopped, rebuild, tidy_up
 from mlrun.sweep.folder import Sweep
 from mlrun.sweep.job_cache import Prepared
@@ -115,7 +116,7 @@ class Jobs:
         announce(Console(quiet=True), job)
         write_for_people(run, point.config, point.overrides)
         made_of = self._prepared.made_of(job.dataset)
-        write_first_record(run, job, job.recorded, command=self.command, made_of=made_of)
+        write_first_record(run, job, config=job.recorded, command=self.command, made_of=made_of)
         return Task(run, job, Progress(), None)
 
     def _check_data(self, point: Point, job: Job) -> None:
@@ -140,10 +141,10 @@ class Jobs:
 
     def _train(self, group: Sequence[Task]) -> None:
         """Together; if that fails, one by one, so that one job's fault is not another's."""
-        left = {id(task): task for task in group}
+        left = [*group]
 
         def ended(task: Task, error: Exception | None) -> None:
-            del left[id(task)]
+            left.remove(task)
             self._end(task, error)
 
         try:
@@ -154,7 +155,7 @@ class Jobs:
             if len(group) == 1:
                 self._fail(group[0].run, error)
                 return
-            for task in left.values():
+            for task in left:
                 self._train_again(task.run)
 
     def _show(self, results: Sequence[tuple[Task, Row]]) -> None:
@@ -178,8 +179,13 @@ class Jobs:
                 if (run.path / "run.json").is_file():
                     resume_members(open_run(run.path), (), data=None)
                 else:
-                    make, words = _maker(run.path), point.overrides
-                    train(point.config, make, command=self.command, overrides=words)
+                    train_members(
+                        point.config,
+                        point.settings,
+                        _maker(run.path),
+                        command=self.command,
+                        overrides=point.overrides,
+                    )
         except Interrupted:
             raise
         except Exception as error:
@@ -245,7 +251,7 @@ def waits(task: Task) -> bool:
 
 def alike(first: Task, other: Task) -> bool:
     """Whether two jobs may be trained together: in the kernel all, in a stack seeds and rates."""
-    if first.job.engine.name == other.job.engine.name == "native":
+    if first.job.engine.trains_together and other.job.engine.trains_together:
         return True
     return stackable(first.job) == stackable(other.job)
 

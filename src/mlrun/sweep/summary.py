@@ -18,7 +18,7 @@ from mlrun.training.metrics import higher_is_better
 SURE = 0.05  # a difference is called one when chance alone would make it less often than this
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Setting:
     """Jobs that differ in their seeds only."""
 
@@ -104,13 +104,13 @@ def front(settings: Sequence[Setting]) -> list[Setting]:
     Those of which no other is as good in all objectives and better in one.
     """
     names = max((tuple(setting.objectives) for setting in settings), key=len, default=())
-    whole = {id(s): _costs(s) for s in settings if len(s.objectives) == len(names) > 0}
+    whole = {s: _costs(s) for s in settings if len(s.objectives) == len(names) > 0}
     best = [
         s
         for s in settings
-        if id(s) in whole and not any(_beats(other, whole[id(s)]) for other in whole.values())
+        if s in whole and not any(_beats(other, whole[s]) for other in whole.values())
     ]
-    return sorted(best, key=lambda setting: whole[id(setting)])
+    return sorted(best, key=lambda setting: whole[setting])
 
 
 def _costs(setting: Setting) -> tuple[float, ...]:

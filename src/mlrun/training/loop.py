@@ -18,6 +18,7 @@ from mlrun.training.schedule import advance_epoch, validates
 from mlrun.training.types import Features, Member, Progress, diverged
 
 Row = dict[str, Any]  # one line of metrics.csv
+Epochs = Iterator[list[tuple[Member, Row | Diverged]]]  # of each member still in training
 Outputs = Callable[[nn.Module, Tensor], Tensor]  # (n, *in_shape) → (n, out_features) on the CPU
 
 
@@ -36,7 +37,7 @@ def fit(
     *,
     stop: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
-) -> Iterator[list[tuple[Member, Row | Diverged]]]:
+) -> Epochs:
     """Train until each member's epochs are done, its patience is over, or it diverged.
 
     Args:
@@ -52,8 +53,8 @@ def fit(
         its loss or gradient is not finite; its weights are then those before that step.
     """
     begun = clock()
-    judges = {id(m): judge(m.learner.objective, m.valid.targets) for m in members}
-    before = {id(member): member.progress.seconds for member in members}
+    judges = {m: judge(m.learner.objective, m.valid.targets) for m in members}
+    before = {member: member.progress.seconds for member in members}
     engine.begin(members)
     active = [member for member in members if not _over(member, 0.0)]
     while active:
@@ -62,13 +63,13 @@ def fit(
         rates = [_lr(member.learner.optimizer) for member in active]
         epochs = engine.train_epoch(active, stop)
         results = [
-            (member, _end_epoch(member, outputs, judges[id(member)], lr, epoch))
+            (member, _end_epoch(member, outputs, judges[member], lr, epoch))
             for member, lr, epoch in zip(active, rates, epochs, strict=True)
         ]
         spent = clock() - begun
         for member, result in results:
             if isinstance(result, dict):
-                seconds = round(before[id(member)] + spent, 3)
+                seconds = round(before[member] + spent, 3)
                 member.progress.seconds = result["seconds"] = seconds
         yield results
         active = [m for m, result in results if isinstance(result, dict) and not _over(m, spent)]

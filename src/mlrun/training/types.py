@@ -54,7 +54,7 @@ class Progress:
         return self.best_epoch == self.epoch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is one of a kind, and a key
 class Member:
     """One network in training: alone, or one of several that are trained together."""
 

@@ -31,10 +31,10 @@ ANSWERS_AT_ONCE = ("cpu",)  # others compute on while Python goes on; to ask the
 class Autograd:
     """torch's own gradients and optimizers."""
 
-    name = "autograd"
+    name, trains_together = "autograd", False
 
     def __init__(self) -> None:
-        self._forward: dict[int, Callable[[Tensor], Tensor]] = {}
+        self._forward: dict[Member, Callable[[Tensor], Tensor]] = {}
         self._team = team()
 
     def begin(self, members: Sequence[Member]) -> None:
@@ -42,7 +42,7 @@ class Autograd:
         for member in members:
             model, device = member.learner.model, member.train.inputs.device
             compiles = member.trainer.compile
-            self._forward[id(member)] = compiled(model, device) if compiles else model
+            self._forward[member] = compiled(model, device) if compiles else model
             fuse(member.learner.optimizer)
             self._team.share_statistics(member.learner.model)
 
@@ -54,18 +54,18 @@ class Autograd:
         A GPU is asked only once an epoch whether its numbers were finite: if not, the weights are
         those at the epoch's end.
         """
-        return [self._train_member(member, stop) for member in members]
-
-    def _train_member(self, member: Member, stop: Callable[[], None]) -> Epoch | Diverged:
-        try:
-            with compilation_told(member.trainer):
-                return Epoch(self._pass(member, stop))
-        except Diverged as error:
-            return error
+        results: list[Epoch | Diverged] = []
+        for member in members:
+            try:
+                with compilation_told(member.trainer):
+                    results.append(Epoch(self._pass(member, stop)))
+            except Diverged as error:
+                results.append(error)
+        return results
 
     def _pass(self, member: Member, stop: Callable[[], None]) -> float:
         learner, trainer, progress = member.learner, member.trainer, member.progress
-        forward, device = self._forward[id(member)], member.train.inputs.device
+        forward, device = self._forward[member], member.train.inputs.device
         learner.model.train()
         reseed(counter_seed(member.seed, progress.epoch), device)  # for modules of users' own
         begin_epoch(learner.model, member.seed, progress.epoch)

@@ -21,7 +21,8 @@ class Epoch:
 class Engine(Protocol):
     """What the loop asks for."""
 
-    name: str  # autograd | native
+    name: str  # autograd | native | stacked
+    trains_together: bool  # members side by side; else one after another
 
     def begin(self, members: Sequence[Member]) -> None:
         """Get ready to train; weights and optimizer states are in place."""

@@ -63,7 +63,7 @@ def _terms(member: Member) -> dict[str, Any]:
 class Stacked:
     """An engine for members that differ in seed, rows and learning rate only."""
 
-    name = "autograd"
+    name, trains_together = "stacked", True
 
     def __init__(self) -> None:
         self._stack: Stack | None = None
@@ -78,25 +78,25 @@ class Stacked:
         self, members: Sequence[Member], stop: Callable[[], None]
     ) -> list[Epoch | Diverged]:
         """One pass over each member's rows, all of them in step."""
-        if self._stack is None or [*map(id, self._stack.members)] != [*map(id, members)]:
+        if self._stack is None or self._stack.members != [*members]:
             self._stack = Stack(members)
-        results: dict[int, Epoch | Diverged] = {}
-        orders = {id(member): _order(member) for member in members}
+        results: dict[Member, Epoch | Diverged] = {}
+        orders = {member: _order(member) for member in members}
         totals = dict.fromkeys(orders, 0.0)
         seen = 0
         for sizes in step_sizes(len(members[0].train.inputs), members[0].trainer):
             while (failed := self._stack.step(orders, sizes, seen, totals)) is not None:
                 self._stack.put_back()
                 results |= failed
-                left = [m for m in self._stack.members if id(m) not in failed]
+                left = [m for m in self._stack.members if m not in failed]
                 if not left:
-                    return [results[id(member)] for member in members]
+                    return [results[member] for member in members]
                 self._stack = Stack(left)
             seen += sum(sizes)
             stop()
         self._stack.put_back()
-        results |= {id(m): Epoch(totals[id(m)] / seen) for m in self._stack.members}
-        return [results[id(member)] for member in members]
+        results |= {m: Epoch(totals[m] / seen) for m in self._stack.members}
+        return [results[member] for member in members]
 
 
 class Stack:
@@ -130,11 +130,11 @@ class Stack:
 
     def step(
         self,
-        orders: dict[int, Tensor],
+        orders: dict[Member, Tensor],
         sizes: Sequence[int],
         seen: int,
-        totals: dict[int, float],
-    ) -> dict[int, Diverged] | None:
+        totals: dict[Member, float],
+    ) -> dict[Member, Diverged] | None:
         """One optimizer step for all; or who diverged, and then none was taken."""
         first, rows = self.members[0], sum(sizes)
         self._optimizer.zero_grad()
@@ -148,7 +148,7 @@ class Stack:
         self._optimizer.param_groups[0] |= _terms(first)
         self._take_step([m.learner.optimizer.param_groups[0]["lr"] for m in self.members])
         for member, loss in zip(self.members, losses.tolist(), strict=True):
-            totals[id(member)] += loss
+            totals[member] += loss
             member.progress.step += 1
             advance_step(member.learner.scheduler)
         return None
@@ -163,12 +163,12 @@ class Stack:
             share = weight.new_tensor(rates).view(-1, *[1] * (weight.dim() - 1))
             weight.detach().copy_(torch.lerp(start, weight.detach(), share))
 
-    def _losses(self, orders: dict[int, Tensor], sizes: Sequence[int], seen: int) -> Tensor:
+    def _losses(self, orders: dict[Member, Tensor], sizes: Sequence[int], seen: int) -> Tensor:
         """(members,) the sums of their rows' losses; the gradients are added up on the way."""
         total, rows = torch.zeros(len(self.members)), sum(sizes)
         masks = _stacked([dict(m.learner.model.named_buffers()) for m in self.members])
         for size in sizes:
-            index = [orders[id(m)][seen : seen + size] for m in self.members]
+            index = [orders[m][seen : seen + size] for m in self.members]
             pairs = list(zip(self.members, index, strict=True))
             inputs = torch.stack([member.train.inputs[places] for member, places in pairs])
             targets = torch.stack([member.train.targets[places] for member, places in pairs])
@@ -203,14 +203,14 @@ class Stack:
             gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
         return norms.cpu()
 
-    def _failed(self, losses: Tensor, norms: Tensor, wrong: Tensor) -> dict[int, Diverged]:
-        found: dict[int, Diverged] = {}
+    def _failed(self, losses: Tensor, norms: Tensor, wrong: Tensor) -> dict[Member, Diverged]:
+        found: dict[Member, Diverged] = {}
         for number in wrong.nonzero().flatten().tolist():
             member, loss = self.members[number], float(losses[number])
             loss_is_fine = bool(losses[number].isfinite())
             what = "the norm of the gradients" if loss_is_fine else "the training loss"
             value = float(norms[number]) if loss_is_fine else loss
-            found[id(member)] = diverged(what, value, member.progress)
+            found[member] = diverged(what, value, member.progress)
         return found
 
     def put_back(self) -> None:

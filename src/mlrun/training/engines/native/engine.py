@@ -29,7 +29,7 @@ A_CALL = 8_000_000_000  # multiplications: a quarter of a second, after which Ct
 class Native:
     """MLPs and linear models by the kernel."""
 
-    name = "native"
+    name, trains_together = "native", True
 
     def __init__(self) -> None:
         self._courses: dict[int, Course] = {}

@@ -1,0 +1,84 @@
+"""After training: scores, pred.csv, plots, and what the user reads."""
+
+import time
+
+from mlrun.config.allowlist import allow_words, allowed_now
+from mlrun.report.console import Console
+from mlrun.runs.folder import RunFolder
+from mlrun.runs.job import Job
+from mlrun.runs.predictions import write_predictions
+from mlrun.runs.predictor import scored_parts
+from mlrun.training.loop import Row, Scores, finished
+from mlrun.training.metrics import class_accuracy, shown
+from mlrun.training.types import Progress
+
+
+def finish(
+    run: RunFolder, job: Job, progress: Progress, history: list[Row], console: Console
+) -> str:
+    """Score, predict, draw and show the results; the run's status."""
+    begun = time.perf_counter()
+    results = conclude(run, job, progress, history)
+    seconds = run.record["seconds"] | {"conclude": round(time.perf_counter() - begun, 3)}
+    run.note(seconds=seconds)
+    lines = summary(run, job, progress, history, results)
+    done = finished(progress, job.settings.trainer)
+    title = f"{'done' if done else 'out of time'} in {sum(seconds.values()):.1f} s"
+    console.result(lines, title=title, folder=run.path)
+    return "done" if done else "interrupted"
+
+
+def conclude(run: RunFolder, job: Job, progress: Progress, history: list[Row]) -> dict[str, Scores]:
+    """Score the best weights on every part once, write pred.csv, draw the plots."""
+    from mlrun.report.plots import draw_curve, draw_predictions  # jobs of sweeps do without
+
+    results = score(run, job)
+    title = f"{run.path.name}: loss"
+    draw_curve(run.plots, history, progress.best_epoch, title=title)
+    part, words = ("test", "test") if "test" in results else ("valid", "validation")
+    rows = job.dataset.parts[part]
+    assert rows.targets is not None
+    guess = results[part].predictions
+    draw_predictions(run.plots, job.dataset.spec, rows.targets, guess, rows=words)
+    return results
+
+
+def score(run: RunFolder, job: Job) -> dict[str, Scores]:
+    """Score the best weights on every part once and write pred.csv."""
+    dataset, trained = job.dataset, job.trained
+    parts = scored_parts(dataset, job.settings.trainer)
+    results = {name: trained.score(rows) for name, rows in parts.items()}
+    run.note(metrics={name: result.values for name, result in results.items()})
+
+    shown_part = "test" if "test" in results else "valid"
+    rows, result = parts[shown_part], results[shown_part]
+    assert rows.targets is not None
+    if dataset.spec.classes:
+        per_class = class_accuracy(dataset.spec, rows.targets, result.predictions)
+        run.note(class_accuracy={shown_part: per_class})
+    predictions = trained.predict(dataset.predict)
+    write_predictions(run.predictions, dataset.spec, dataset.predict.ids, predictions)
+    return results
+
+
+def summary(
+    run: RunFolder, job: Job, progress: Progress, history: list[Row], results: dict[str, Scores]
+) -> list[tuple[str, str]]:
+    """What the user reads at the end: scores, files, what to type next."""
+    trainer = job.settings.trainer
+    lines = [("best epoch", f"{progress.best_epoch} of {progress.epoch}")]
+    lines += [(name, shown(result.values)) for name, result in results.items()]
+    if job.dataset.sample:
+        lines.append(("data", "the bundled SAMPLE, not real data"))
+    if trainer.limit_batches == 1 and not trainer.shuffle:
+        first, last = history[0]["train/loss"], history[-1]["train/loss"]
+        lines.append(("one batch", f"its loss went from {first:.4g} to {last:.4g}; zero is wanted"))
+    own = allow_words(allowed_now())
+    predictions = f"{run.predictions} ({len(job.dataset.predict)} rows)"
+    return [
+        *lines,
+        ("predictions", predictions),
+        ("run folder", str(run.path)),
+        ("score again", " ".join(["mlrun evaluate", str(run.path), *own])),
+        ("new rows", " ".join(["mlrun predict", str(run.path), "--input FILE", *own])),
+    ]

@@ -1,0 +1,99 @@
+"""Everything a run needs, built and known to fit together, before a folder is made."""
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mlrun.config.allowlist import ALLOWED, check_targets
+from mlrun.config.build import build, plain
+from mlrun.config.recorded import check_lookups, for_the_record
+from mlrun.config.schema import Settings
+from mlrun.config.values import Composed
+from mlrun.data.dataset import Dataset
+from mlrun.runs.predictor import Trained
+from mlrun.system.device import choose_device
+from mlrun.system.random import seed_everything
+from mlrun.training.engines.base import Engine
+from mlrun.training.engines.choose import choose_outputs
+from mlrun.training.learner import build_learner
+from mlrun.training.loop import encoded
+from mlrun.training.threads import set_threads
+from mlrun.training.types import Features, Learner, Member, Progress
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything a run needs, built and known to fit together."""
+
+    recorded: dict[str, Any]  # the configuration as plain values
+    settings: Settings
+    dataset: Dataset
+    learner: Learner
+    engine: Engine
+    trained: Trained
+    threads: int
+    seconds: float  # it took to get here
+
+    def features(self) -> tuple[Features, Features]:
+        """Training and validation rows, ready for the loop."""
+        train, valid = map(self.trained.features, (self.dataset.train, self.dataset.valid))
+        return encoded(self.learner.objective, train), valid
+
+    def member(
+        self,
+        features: tuple[Features, Features],
+        progress: Progress,
+        until: int | None = None,
+    ) -> Member:
+        """What the loop trains."""
+        trainer, seed = self.settings.trainer, self.settings.seed
+        return Member(self.learner, *features, trainer, seed, progress, until)
+
+
+def prepare(config: Composed, settings: Settings, dataset: Dataset | None = None) -> Job:
+    """Read the data, unless it is given, and build what is trained on it; writes nothing."""
+    started = time.perf_counter()
+    check_lookups(config)
+    check_targets({group: plain(config.values.get(group)) for group in ALLOWED})
+    trainer = settings.trainer
+    device = choose_device(settings.device)
+    seed_everything(settings.seed, device, deterministic=trainer.deterministic)
+    if dataset is None:
+        dataset = build("data", config.values).load()
+    learner, engine = build_learner(config.values, settings, dataset, device)
+    trained = Trained(
+        learner.model,
+        learner.objective,
+        dataset.preprocess,
+        dataset.contract,
+        choose_outputs(learner.model, trainer),
+        device,
+        dataset.examples,
+    )
+    threads = set_threads(learner.model, dataset.spec, trainer.batch_size)
+    seconds = time.perf_counter() - started
+    recorded = for_the_record(config)
+    return Job(recorded, settings, dataset, learner, engine, trained, threads, seconds)
+
+
+def sibling(job: Job, config: Composed, seed: int) -> Job:
+    """The job of another seed on the same data, in a fraction of the time.
+
+    Args:
+        job: prepared already.
+        config: its configuration, in which nothing refers to the seed.
+        seed: of the new one.
+    """
+    started = time.perf_counter()
+    settings = replace(job.settings, seed=seed)
+    seed_everything(seed, job.trained.device, deterministic=settings.trainer.deterministic)
+    learner, engine = build_learner(config.values, settings, job.dataset, job.trained.device)
+    return replace(
+        job,
+        recorded=job.recorded | {"seed": seed},
+        settings=settings,
+        learner=learner,
+        engine=engine,
+        trained=replace(job.trained, model=learner.model, objective=learner.objective),
+        seconds=time.perf_counter() - started,
+    )

@@ -25,9 +25,10 @@ test: .venv/.installed ## the fast test suite
 test-all: .venv/.installed ## every test; those marked data need MLRUN_DATA
 	$(PYTEST) -m ""
 
-check: .venv/.installed ## format, lint, types, tests: what CI runs
+check: .venv/.installed ## format, lint, layers, types, tests: what CI runs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 	$(PYTEST)
 

@@ -28,7 +28,7 @@ from mlrun.export import onnx_file, safetensors_file, torch_file
 from mlrun.export.check import largest_difference
 from mlrun.export.write import SUFFIXES, Exported, facts_of, format_of, write
 from mlrun.models.layers import ACTIVATIONS, build_activation
-from mlrun.runs.predictor import Trained
+from mlrun.runs.predictor import Predictor
 from mlrun.training.engines.autograd import outputs_by_torch
 from mlrun.training.objective import build_objective
 from tests.test_cli import SMOKE
@@ -56,7 +56,7 @@ def untrained(
     loss: str = "CrossEntropyLoss",
     missing: str = "mean",
     **settings: Any,
-) -> tuple[Trained, dict[str, Any]]:
+) -> tuple[Predictor, dict[str, Any]]:
     """A model nobody trained, with weights that matter, on rows of TABLE."""
     model = {"hidden": [5, 4], "activation": "elu", "dropout": 0.5, "norm": "batch"} | settings
     model = {"_target_": "mlrun.models.mlp.MLP", "init": "default"} | model
@@ -80,7 +80,9 @@ def untrained(
     return rebuilt(config, spec, contract, rows), config
 
 
-def rebuilt(config: dict[str, Any], spec: Spec, contract: Contract, rows: torch.Tensor) -> Trained:
+def rebuilt(
+    config: dict[str, Any], spec: Spec, contract: Contract, rows: torch.Tensor
+) -> Predictor:
     torch.manual_seed(0)
     objective = build_objective(config, spec)
     model = build("model", config, in_shape=spec.in_shape, out_features=objective.out_features)
@@ -93,18 +95,18 @@ def rebuilt(config: dict[str, Any], spec: Spec, contract: Contract, rows: torch.
         if isinstance(layer, nn.PReLU):
             nn.init.uniform_(layer.weight)
     model, preprocess = objective.complete(model), build_preprocess(contract)
-    return Trained(model, objective, preprocess, contract, by_torch, torch.device("cpu"), rows)
+    return Predictor(model, objective, preprocess, contract, by_torch, torch.device("cpu"), rows)
 
 
 by_torch = partial(outputs_by_torch, precision="32")
 
 
-def written(trained: Trained, config: dict[str, Any], name: str) -> Exported:
-    return write(Path(f"model{SUFFIXES[name]}"), format_of(name), trained, config)
+def written(predictor: Predictor, config: dict[str, Any], name: str) -> Exported:
+    return write(Path(f"model{SUFFIXES[name]}"), format_of(name), predictor, config)
 
 
-def last_layer(trained: Trained) -> nn.Linear:
-    *_, last = trained.model.modules()
+def last_layer(predictor: Predictor) -> nn.Linear:
+    *_, last = predictor.model.modules()
     assert isinstance(last, nn.Linear)
     return last
 
@@ -123,25 +125,25 @@ ALL = [
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_network_with_every_activation_answers_the_same(name):
-    trained, config = untrained(loss="BCEWithLogitsLoss", hidden=[6] * len(ACTIVATIONS))
+    predictor, config = untrained(loss="BCEWithLogitsLoss", hidden=[6] * len(ACTIVATIONS))
     if name == "safetensors":  # which rebuilds what the configuration says
-        trained, config = untrained(activation="prelu")
+        predictor, config = untrained(activation="prelu")
     else:
-        assert isinstance(trained.model, nn.Sequential)
+        assert isinstance(predictor.model, nn.Sequential)
         for number, activation in enumerate(ACTIVATIONS):
-            trained.model[4 * number + 3] = build_activation(activation)
-        kinds = [type(layer).__name__ for layer in trained.model]
+            predictor.model[4 * number + 3] = build_activation(activation)
+        kinds = [type(layer).__name__ for layer in predictor.model]
         assert kinds[1:5] == ["Linear", "BatchNorm1d", "Identity", "Dropout"]
         assert {"RReLU", "PReLU", "GELU", "SiLU", "ELU"} < {*kinds}
-    assert written(trained, config, name).difference < 1e-6
+    assert written(predictor, config, name).difference < 1e-6
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SUFFIXES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_each_activation_answers_the_same(activation, name):
-    trained, config = untrained(activation=activation)
-    assert written(trained, config, name).difference < 1e-6
+    predictor, config = untrained(activation=activation)
+    assert written(predictor, config, name).difference < 1e-6
 
 
 @pytest.mark.slow
@@ -156,21 +158,21 @@ def test_each_activation_answers_the_same(activation, name):
     ],
 )
 def test_each_loss_answers_the_same(loss, classes, name):
-    trained, config = untrained(loss=loss, classes=classes)
-    assert written(trained, config, name).difference < (1e-6 if classes else 2e-3)
+    predictor, config = untrained(loss=loss, classes=classes)
+    assert written(predictor, config, name).difference < (1e-6 if classes else 2e-3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SUFFIXES)
 def test_data_without_missing_values_answers_the_same(name):
-    trained, config = untrained(missing="error")
-    assert written(trained, config, name).difference < 1e-6
+    predictor, config = untrained(missing="error")
+    assert written(predictor, config, name).difference < 1e-6
 
 
 def test_a_model_trained_in_bf16_is_exported_in_float32():
-    trained, config = untrained()
+    predictor, config = untrained()
     rough = partial(outputs_by_torch, precision="bf16")
-    assert written(replace(trained, outputs_of=rough), config, "safetensors").difference < 1e-6
+    assert written(replace(predictor, outputs_of=rough), config, "safetensors").difference < 1e-6
 
 
 # --- whole commands ---
@@ -312,23 +314,25 @@ def test_onnx_that_is_not_installed_is_named(mlrun, trained_run, monkeypatch):
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_file_that_answers_otherwise_is_not_kept(name, monkeypatch):
-    trained, config = untrained()
+    predictor, config = untrained()
     original = format_of(name)
 
-    def damaged(trained: Trained, facts: torch_file.Facts) -> bytes:
-        trained = replace(trained, model=copy.deepcopy(trained.model))
-        last_layer(trained).weight.data[0, 0] += 1e-3
-        return original.to_bytes(trained, facts)
+    def damaged(predictor: Predictor, facts: torch_file.Facts) -> bytes:
+        predictor = replace(predictor, model=copy.deepcopy(predictor.model))
+        last_layer(predictor).weight.data[0, 0] += 1e-3
+        return original.to_bytes(predictor, facts)
 
     Path(f"model{SUFFIXES[name]}").write_text("the one before")
     with pytest.raises(MlrunError, match=r"differs from the original by .* no file was kept"):
-        write(Path(f"model{SUFFIXES[name]}"), replace(original, to_bytes=damaged), trained, config)
+        write(
+            Path(f"model{SUFFIXES[name]}"), replace(original, to_bytes=damaged), predictor, config
+        )
     assert [path.read_text() for path in Path().iterdir()] == ["the one before"]
 
 
-def answers_of(trained: Trained, **changes: Any) -> Any:
+def answers_of(predictor: Predictor, **changes: Any) -> Any:
     """The right answers, but for what `changes` does to some of them."""
-    model = torch_file.RawModel(trained.contract, trained.model, trained.objective)
+    model = torch_file.RawModel(predictor.contract, predictor.model, predictor.objective)
 
     def answer(rows: torch.Tensor) -> torch_file.Answers:
         right: torch_file.Answers = model(rows)
@@ -347,27 +351,27 @@ def answers_of(trained: Trained, **changes: Any) -> Any:
     ],
 )
 def test_wrong_classes_and_probabilities_are_noticed(changes):
-    trained, _ = untrained()
-    assert largest_difference(trained, answers_of(trained)) < 1e-6
+    predictor, _ = untrained()
+    assert largest_difference(predictor, answers_of(predictor)) < 1e-6
     with pytest.raises(MlrunError, match="no file was kept"):
-        largest_difference(trained, answers_of(trained, **changes))
+        largest_difference(predictor, answers_of(predictor, **changes))
 
 
 def test_classes_that_tie_may_be_either():
-    trained, _ = untrained()
-    nn.init.zeros_(last_layer(trained).weight)
-    nn.init.zeros_(last_layer(trained).bias)
-    other = answers_of(trained, prediction=lambda numbers: (numbers + 1) % 3)
-    assert largest_difference(trained, other) < 1e-6
+    predictor, _ = untrained()
+    nn.init.zeros_(last_layer(predictor).weight)
+    nn.init.zeros_(last_layer(predictor).bias)
+    other = answers_of(predictor, prediction=lambda numbers: (numbers + 1) % 3)
+    assert largest_difference(predictor, other) < 1e-6
 
 
 def test_a_value_is_compared_at_the_scale_it_was_learned_at():
-    trained, _ = untrained(loss="MSELoss", classes=())  # 10,000 ± 50
-    near = answers_of(trained, prediction=lambda values: values + 0.001)
-    assert largest_difference(trained, near) == pytest.approx(0.001, rel=0.5)
-    far = answers_of(trained, prediction=lambda values: values + 0.1)
+    predictor, _ = untrained(loss="MSELoss", classes=())  # 10,000 ± 50
+    near = answers_of(predictor, prediction=lambda values: values + 0.001)
+    assert largest_difference(predictor, near) == pytest.approx(0.001, rel=0.5)
+    far = answers_of(predictor, prediction=lambda values: values + 0.1)
     with pytest.raises(MlrunError, match="differs"):
-        largest_difference(trained, far)
+        largest_difference(predictor, far)
 
 
 def test_more_weights_than_protobuf_holds_are_refused(monkeypatch):
@@ -384,27 +388,27 @@ def test_more_weights_than_protobuf_holds_are_refused(monkeypatch):
     ],
 )
 def test_columns_that_onnx_cannot_take_are_refused(column, message):
-    trained, config = untrained()
-    trained = replace(trained, contract={"input": "table", "columns": [column | {"fill": 1.0}]})
+    predictor, config = untrained()
+    predictor = replace(predictor, contract={"input": "table", "columns": [column | {"fill": 1.0}]})
     with pytest.raises(MlrunError, match=message):
-        written(trained, config, "onnx")
+        written(predictor, config, "onnx")
 
 
 @pytest.mark.slow
 def test_columns_may_have_the_names_of_the_graphs_own():
-    trained, config = untrained()
+    predictor, config = untrained()
     names = ["rows", "model/rows", "_model/code_1"]
-    columns = [c | {"name": n} for c, n in zip(trained.contract["columns"], names, strict=True)]
-    trained = replace(trained, contract=trained.contract | {"columns": columns})
-    assert written(trained, config, "onnx").difference < 1e-6
+    columns = [c | {"name": n} for c, n in zip(predictor.contract["columns"], names, strict=True)]
+    predictor = replace(predictor, contract=predictor.contract | {"columns": columns})
+    assert written(predictor, config, "onnx").difference < 1e-6
     assert [entry.name for entry in session("model.onnx").get_inputs()] == names
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_files_tell_nothing_of_this_machine_and_no_row(name):
-    trained, config = untrained()
-    trained.examples[0, 0] = 1234.56789
-    content = written(trained, config, name).path.read_bytes()
+    predictor, config = untrained()
+    predictor.examples[0, 0] = 1234.56789
+    content = written(predictor, config, name).path.read_bytes()
     assert str(Path(torch.__file__).parents[1]).encode() not in content
     assert str(EXPORT.parents[1]).encode() not in content
     assert np.float64(1234.56789).tobytes() not in content
@@ -418,9 +422,9 @@ def test_foreign_safetensors_are_refused(metadata):
 
 
 def test_a_safetensors_file_cannot_have_other_classes_built():
-    trained, config = untrained()
+    predictor, config = untrained()
     config["model"]["_target_"] = "os.system"
-    content = safetensors_file.to_bytes(trained, facts_of(trained, config))
+    content = safetensors_file.to_bytes(predictor, facts_of(predictor, config))
     Path("m.safetensors").write_bytes(content)
     with pytest.raises(MlrunError, match=r"model\._target_=os\.system: refused"):
         safetensors_file.load("m.safetensors")

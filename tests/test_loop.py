@@ -20,7 +20,7 @@ from mlrun.training.engines.autograd import Autograd, outputs_by_torch
 from mlrun.training.engines.base import Engine
 from mlrun.training.engines.choose import choose_engine
 from mlrun.training.engines.native.engine import Native, outputs_by_kernel
-from mlrun.training.loop import Row, encoded, evaluate, fit
+from mlrun.training.loop import EpochRow, encoded, fit, score_outputs
 from mlrun.training.objective import Objective
 from mlrun.training.schedule import step_sizes
 from mlrun.training.types import Features, Learner, Member, Progress
@@ -84,7 +84,7 @@ def member(
     return Member(learner, train, rows(16, seed=1), trainer, seed, progress or Progress())
 
 
-def fitted(engine: Engine, one: Member) -> list[Row]:
+def fitted(engine: Engine, one: Member) -> list[EpochRow]:
     outputs = outputs_by_kernel if engine.name == "native" else by_torch
     results = []
     for [(_, result)] in fit([one], engine, outputs):
@@ -100,9 +100,9 @@ def by_torch(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
 
 def history(
     engine: Engine, with_learner: Learner | None = None, seed: int = 0, **changes: Any
-) -> list[Row]:
-    trained = fitted(engine, member(with_learner or learner(), rows(40), seed=seed, **changes))
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in trained]
+) -> list[EpochRow]:
+    predictor = fitted(engine, member(with_learner or learner(), rows(40), seed=seed, **changes))
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in predictor]
 
 
 def test_the_loss_falls_to_less_than_a_tenth(engine):
@@ -163,8 +163,8 @@ def test_validation_every_third_epoch_and_always_at_the_end(engine):
 
 def test_the_best_epoch_is_the_one_with_the_lowest_score(engine):
     progress = Progress()
-    trained = fitted(engine, member(learner(lr=0.2), rows(40), progress))
-    losses = [row["valid/loss"] for row in trained]
+    predictor = fitted(engine, member(learner(lr=0.2), rows(40), progress))
+    losses = [row["valid/loss"] for row in predictor]
     assert progress.best_score == min(losses)
     assert progress.best_epoch == losses.index(min(losses)) + 1
     assert losses != sorted(losses, reverse=True)  # it did rise in between
@@ -172,8 +172,8 @@ def test_the_best_epoch_is_the_one_with_the_lowest_score(engine):
 
 def test_a_score_that_should_rise_is_maximised(engine):
     progress = Progress()
-    trained = fitted(engine, member(learner(), rows(40), progress, monitor="valid/r2"))
-    scores = [row["valid/r2"] for row in trained]
+    predictor = fitted(engine, member(learner(), rows(40), progress, monitor="valid/r2"))
+    scores = [row["valid/r2"] for row in predictor]
     assert progress.best_score == max(scores)
 
 
@@ -219,8 +219,8 @@ def test_the_l1_penalty_pulls_weights_to_zero_and_is_not_in_the_reported_loss(en
 
 
 def rates(engine: Engine, make_scheduler: Any, **changes: Any) -> list[float]:
-    trained = learner(lr=1.0, optimizer=Adam)
-    scheduled = replace(trained, scheduler=make_scheduler(trained.optimizer))
+    predictor = learner(lr=1.0, optimizer=Adam)
+    scheduled = replace(predictor, scheduler=make_scheduler(predictor.optimizer))
     return [round(row["lr"], 4) for row in history(engine, scheduled, epochs=4, **changes)]
 
 
@@ -248,16 +248,18 @@ def test_plateau_watches_the_validation_loss(engine):
 
 
 def test_scores_do_not_depend_on_the_batch_size():
-    trained, valid = learner(), rows(16, 1)
-    result = evaluate(trained.objective, by_torch(trained.model, valid.inputs), valid.targets)
+    predictor, valid = learner(), rows(16, 1)
+    result = score_outputs(
+        predictor.objective, by_torch(predictor.model, valid.inputs), valid.targets
+    )
     assert result.values["loss"] == pytest.approx(result.values["mse"], rel=1e-6)
     assert result.predictions.shape == (16, 1)
 
 
 def test_bfloat16_changes_the_outputs_a_little():
-    trained, inputs = learner(), rows(16).inputs
+    predictor, inputs = learner(), rows(16).inputs
     exact, rough = (
-        outputs_by_torch(trained.model, inputs, precision) for precision in ("32", "bf16")
+        outputs_by_torch(predictor.model, inputs, precision) for precision in ("32", "bf16")
     )
     assert exact.dtype == rough.dtype == torch.float32
     assert not torch.equal(exact, rough)

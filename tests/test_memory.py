@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from mlrun.errors import MlrunError
-from mlrun.training.memory import is_out_of_memory, memory_told
+from mlrun.training.memory import is_out_of_memory, out_of_memory_explained
 from mlrun.training.types import Learner
 from tests import faults
 from tests.test_loop import TRAINER, learner, rows
@@ -40,7 +40,7 @@ def advice(fits: int, error: Exception) -> str:
     trainer = replace(TRAINER, batch_size=32, accumulate=2)
     with (
         pytest.raises(MlrunError) as raised,
-        memory_told(narrow(fits), rows(40), trainer),
+        out_of_memory_explained(narrow(fits), rows(40), trainer),
     ):
         raise error
     return str(raised.value)
@@ -60,7 +60,7 @@ def test_other_errors_pass():
     assert not is_out_of_memory(RuntimeError("shapes"))
     with (
         pytest.raises(RuntimeError, match="shapes"),
-        memory_told(narrow(1), rows(4), TRAINER),
+        out_of_memory_explained(narrow(1), rows(4), TRAINER),
     ):
         raise RuntimeError("shapes")
 

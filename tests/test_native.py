@@ -81,16 +81,16 @@ def learner(
     return Learner(model, objective, moved, ConstantLR(moved, 1.0, 0))
 
 
-def member(trained: Learner, *, rows: int = 53, seed: int = 0, **changes: Any) -> Member:
+def member(predictor: Learner, *, rows: int = 53, seed: int = 0, **changes: Any) -> Member:
     """53 rows in batches of 10: the last one has 3, so 50 steps are 9 epochs."""
     generator = torch.Generator().manual_seed(1)
-    inputs = torch.randn(rows, network_of(trained.model).sizes[0], generator=generator)
+    inputs = torch.randn(rows, network_of(predictor.model).sizes[0], generator=generator)
     targets = torch.randn(rows, 1, generator=generator)
-    if trained.objective.spec is CLASSES:
+    if predictor.objective.spec is CLASSES:
         targets = torch.randint(3, (rows,), generator=generator)
-    train = Features(inputs, trained.objective.encode(targets))
+    train = Features(inputs, predictor.objective.encode(targets))
     trainer = replace(TRAINER, **({"batch_size": 10} | changes))
-    return Member(trained, train, train, trainer, seed, Progress())
+    return Member(predictor, train, train, trainer, seed, Progress())
 
 
 def train(engine: Any, *members: Member, epochs: int = 9) -> list[list[float]]:
@@ -222,11 +222,11 @@ def test_a_member_among_others_on_two_threads_has_the_bits_of_its_lone_run():
 
 def test_steps_shared_by_threads_have_the_bits_of_one_thread(monkeypatch):
     alone, shared = (learner(sizes=(300, 400), dropout=0.2, optimizer="adam") for _ in range(2))
-    for cores, trained in ((1, alone), (4, shared)):
+    for cores, predictor in ((1, alone), (4, shared)):
         monkeypatch.setattr(
             "mlrun.training.engines.native.engine.usable_cores", lambda cores=cores: cores
         )
-        one = member(trained, rows=200, batch_size=64, clip_norm=0.1, l1=0.01)
+        one = member(predictor, rows=200, batch_size=64, clip_norm=0.1, l1=0.01)
         train(Native(), one, epochs=3)
     assert_alike(alone, shared, tolerance=0.0)
 
@@ -258,12 +258,12 @@ def test_epochs_computed_ahead_have_the_bits_of_epochs_computed_in_turn(schedule
 
 def fitted_with(schedule: str, **changes: Any) -> tuple[list[Any], list[list[float]]]:
     """History and weights after 50 epochs."""
-    trained = learner(dropout=0.2, optimizer="adam")
-    trained = replace(trained, scheduler=SCHEDULES[schedule](trained.optimizer))
-    one = member(trained, epochs=50, **changes)
+    predictor = learner(dropout=0.2, optimizer="adam")
+    predictor = replace(predictor, scheduler=SCHEDULES[schedule](predictor.optimizer))
+    one = member(predictor, epochs=50, **changes)
     rows = [row for [(_, row)] in fit([one], Native(), outputs_by_kernel) if isinstance(row, dict)]
     history = [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
-    return history, [p.flatten().tolist() for p in trained.model.parameters()]
+    return history, [p.flatten().tolist() for p in predictor.model.parameters()]
 
 
 def test_a_step_that_diverges_ahead_of_its_turn_does_so_in_its_turn(monkeypatch):
@@ -275,9 +275,9 @@ def test_a_step_that_diverges_ahead_of_its_turn_does_so_in_its_turn(monkeypatch)
 
 def diverged_with(*, lr: float) -> tuple[str, list[list[float]]]:
     """The message, and the weights before the step that failed."""
-    trained = changed(learner(optimizer="sgd"), lr=lr)
-    *_, [(_, error)] = fit([member(trained)], Native(), outputs_by_kernel)
-    return str(error), [p.flatten().tolist() for p in trained.model.parameters()]
+    predictor = changed(learner(optimizer="sgd"), lr=lr)
+    *_, [(_, error)] = fit([member(predictor)], Native(), outputs_by_kernel)
+    return str(error), [p.flatten().tolist() for p in predictor.model.parameters()]
 
 
 def test_a_run_that_stops_early_leaves_threads_to_finish_in_peace():
@@ -287,42 +287,42 @@ def test_a_run_that_stops_early_leaves_threads_to_finish_in_peace():
 
 @pytest.mark.parametrize("activation", NATIVE_ACTIVATIONS)
 def test_outputs_are_those_of_torch_and_a_rows_depend_on_no_other_row(activation):
-    trained = learner(activation=activation, sizes=(5, 33, 7))
+    predictor = learner(activation=activation, sizes=(5, 33, 7))
     inputs = torch.randn(600, 5) * 4
-    found = outputs_by_kernel(trained.model, inputs)
-    assert torch.allclose(found, outputs_by_torch(trained.model, inputs, "32"), atol=2e-6)
+    found = outputs_by_kernel(predictor.model, inputs)
+    assert torch.allclose(found, outputs_by_torch(predictor.model, inputs, "32"), atol=2e-6)
     for start, end in ((0, 1), (1, 3), (255, 258), (7, 600)):
-        assert torch.equal(outputs_by_kernel(trained.model, inputs[start:end]), found[start:end])
+        assert torch.equal(outputs_by_kernel(predictor.model, inputs[start:end]), found[start:end])
 
 
 @pytest.mark.parametrize("activation", NATIVE_ACTIVATIONS)
 def test_large_and_missing_numbers_come_out_as_in_torch(activation):
-    trained = learner(activation=activation, sizes=(1, 1))
+    predictor = learner(activation=activation, sizes=(1, 1))
     with torch.no_grad():
-        for parameter in trained.model.parameters():
+        for parameter in predictor.model.parameters():
             parameter.fill_(1.0)
     inputs = torch.tensor([[-1e30], [-200.0], [-90.0], [0.0], [90.0], [200.0], [torch.nan]])
-    found = outputs_by_kernel(trained.model, inputs)
-    wanted = outputs_by_torch(trained.model, inputs, "32")
+    found = outputs_by_kernel(predictor.model, inputs)
+    wanted = outputs_by_torch(predictor.model, inputs, "32")
     assert torch.allclose(found, wanted, atol=1e-6, equal_nan=True)
 
 
 # --- what it takes ---
 
 
-def chosen(trained: Learner, **changes: Any) -> tuple[str, str]:
-    engine, reason = choose_engine(trained, replace(TRAINER, **changes))
+def chosen(predictor: Learner, **changes: Any) -> tuple[str, str]:
+    engine, reason = choose_engine(predictor, replace(TRAINER, **changes))
     return engine.name, reason
 
 
-def changed(trained: Learner, **settings: Any) -> Learner:
-    trained.optimizer.param_groups[0].update(settings)
-    return trained
+def changed(predictor: Learner, **settings: Any) -> Learner:
+    predictor.optimizer.param_groups[0].update(settings)
+    return predictor
 
 
 def with_layers(*layers: nn.Module) -> Learner:
-    trained = learner()
-    return replace(trained, model=nn.Sequential(nn.Linear(5, 4), *layers, nn.Linear(4, 1)))
+    predictor = learner()
+    return replace(predictor, model=nn.Sequential(nn.Linear(5, 4), *layers, nn.Linear(4, 1)))
 
 
 @pytest.mark.parametrize(
@@ -338,11 +338,11 @@ def with_layers(*layers: nn.Module) -> Learner:
         (lambda: changed(learner(optimizer="adam"), eps=0), "optimizer.eps=0 is not in it"),
     ],
 )
-def test_what_the_kernel_lacks_is_trained_by_autograd_and_named(trained, reason):
-    name, told = chosen(trained())
+def test_what_the_kernel_lacks_is_trained_by_autograd_and_named(predictor, reason):
+    name, told = chosen(predictor())
     assert (name, reason in told) == ("autograd", True)
     with pytest.raises(MlrunError, match=r"trainer\.engine=native: .*trainer\.engine=auto"):
-        chosen(trained(), engine="native")
+        chosen(predictor(), engine="native")
 
 
 def test_the_native_engine_is_taken_where_it_can_unless_told_otherwise():

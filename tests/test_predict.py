@@ -13,7 +13,7 @@ from tests.test_cli import FLOWERS, SMOKE
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def predictor(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One small run that all tests here copy."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "my.csv").write_text(FLOWERS)
@@ -23,10 +23,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def flower_run(trained: Path, workdir: Path) -> Path:
+def flower_run(predictor: Path, workdir: Path) -> Path:
     """outputs/run, trained on my.csv."""
-    shutil.copytree(trained, "outputs/run")
-    record = (trained / "run.json").read_text().replace(str(trained.parent), str(workdir))
+    shutil.copytree(predictor, "outputs/run")
+    record = (predictor / "run.json").read_text().replace(str(predictor.parent), str(workdir))
     Path("outputs/run/run.json").write_text(record)
     Path("my.csv").write_text(FLOWERS)
     return Path("outputs/run")

@@ -54,7 +54,7 @@ def against_every_command(attacks: Any) -> pytest.MarkDecorator:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def predictor(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One small run that all tests here copy."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "my.csv").write_text(FLOWERS)
@@ -64,8 +64,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(trained: Path, workdir: Path) -> Path:
-    shutil.copytree(trained, workdir / "run")
+def run(predictor: Path, workdir: Path) -> Path:
+    shutil.copytree(predictor, workdir / "run")
     (workdir / "new.csv").write_text("petal,color,kind\n1,red,rose\n")
     return workdir / "run"
 

@@ -14,7 +14,7 @@ from mlrun.errors import Diverged
 from mlrun.models.dropout import Dropout
 from mlrun.training.engines.autograd import Autograd
 from mlrun.training.engines.stacked import Stacked, why_not
-from mlrun.training.loop import Row, fit
+from mlrun.training.loop import EpochRow, fit
 from mlrun.training.objective import Objective
 from mlrun.training.types import Features, Learner, Member, Progress
 from tests.test_cli import slow
@@ -69,8 +69,8 @@ def member(
     return Member(learner, rows(43), rows(16, seed=1), trainer, seed, Progress())
 
 
-def histories(engine: Any, members: list[Member]) -> list[list[Row | Diverged]]:
-    found: dict[int, list[Row | Diverged]] = {id(one): [] for one in members}
+def histories(engine: Any, members: list[Member]) -> list[list[EpochRow | Diverged]]:
+    found: dict[int, list[EpochRow | Diverged]] = {id(one): [] for one in members}
     for results in fit(members, engine, by_torch):
         for one, row in results:
             found[id(one)].append(row)

@@ -30,7 +30,7 @@ from mlrun.sweep import processes as spread
 from mlrun.sweep.halving import rungs
 from mlrun.sweep.journal import DONE, FAILED, QUEUED, RUNNING, Entry, Journal
 from mlrun.sweep.points import Composer
-from mlrun.sweep.summary import Setting, difference, front, ranked, settings_of
+from mlrun.sweep.summary import Setting, by_setting, difference, front, ranked
 from tests.test_resume import Crash, assert_same_run
 
 SMALL = ("debug=smoke", "trainer.epochs=4", "quiet=true")
@@ -405,7 +405,7 @@ def entries(scores: dict[str, list[float]]) -> list[Entry]:
 
 def test_seeds_are_repetitions_and_ranks_are_by_mean():
     found = entries({"1": [3.0, 1.0, 5.0], "2": [2.0, 2.0, 2.0]})
-    best, other = ranked(settings_of(found, ["optimizer.lr", "seed"]))
+    best, other = ranked(by_setting(found, ["optimizer.lr", "seed"]))
     assert (best.overrides, best.mean, best.deviation) == (("optimizer.lr=2",), 2.0, 0.0)
     assert (other.mean, other.deviation, other.best_job.job) == (3.0, 2.0, 1)
 
@@ -415,7 +415,7 @@ def test_whether_first_and_second_differ_is_tested_over_the_same_seeds():
     alike = entries({"1": noise, "2": [1.0, 3.0, 9.0, 1.0, 6.5]})
     apart = entries({"1": noise, "2": [1.0, 5.1, 8.9, 3.0, 7.0]})
     for found, differ in ((alike, False), (apart, True)):
-        test, chance = difference(*settings_of(found, ["optimizer.lr", "seed"])) or ("", 1.0)
+        test, chance = difference(*by_setting(found, ["optimizer.lr", "seed"])) or ("", 1.0)
         assert test == "paired t-test over 5 seeds"
         assert (chance < 0.05) is differ
 
@@ -769,7 +769,9 @@ def test_a_search_that_crashed_goes_on_as_it_would_have(mlrun, monkeypatch, cras
         if crash == "while training":
             patched.setattr(record.Record, "epoch", die_at_6)
         elif crash == "before the first job":
-            patched.setattr(search._Search, "_carry_out", die_when(search._Search._carry_out, 6))
+            patched.setattr(
+                search._Search, "_train_trials", die_when(search._Search._train_trials, 6)
+            )
         else:
             patched.setattr(search._Search, "_tell", die_when(search._Search._tell, 6))
         with pytest.raises(Crash):

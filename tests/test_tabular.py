@@ -355,9 +355,9 @@ def test_a_split_column_that_is_not_there_is_named():
 def read_new(table: pd.DataFrame) -> Any:
     write("t.csv", houses())
     data = data_of("csv", train="t.csv")
-    trained = data.load()
+    predictor = data.load()
     path = write("new.csv", table)
-    return data.read_file(path, trained.contract, trained.spec, allow_unknown=True)
+    return data.read_file(path, predictor.contract, predictor.spec, allow_unknown=True)
 
 
 def test_the_order_of_a_new_files_columns_does_not_matter():

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlrun.training.distributed import Team
+from mlrun.training.distributed import ProcessGroup
 from tests.test_resume import assert_same_run
 
 MLP = ("task=covid", "trainer.epochs=3", "trainer.batch_size=50", "model.dropout=0.2")
@@ -23,7 +23,7 @@ CNN = ("task=mnist", "model=cnn", "model.channels=[2,4]", "optimizer=sgd", "trai
 
 @given(st.integers(0, 1000), st.integers(1, 9))
 def test_shares_in_order_are_all_rows_and_differ_by_one_at_most(rows, size):
-    shares = [list(range(rows))[Team(rank, size).share(rows)] for rank in range(size)]
+    shares = [list(range(rows))[ProcessGroup(rank, size).share(rows)] for rank in range(size)]
     assert [*itertools.chain.from_iterable(shares)] == [*range(rows)]
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from mlrun.config.schema import settings_of
 from mlrun.config.values import Composed
 from mlrun.errors import MlrunError
-from mlrun.runs.ensemble import is_committee
+from mlrun.runs.ensemble import is_ensemble
 from mlrun.runs.folder import is_sweep, open_run
 from mlrun.runs.members import resume_members, train_members
 from mlrun.runs.resume import newest_unfinished, resume_run
@@ -75,7 +75,7 @@ def resume(
     if failed:
         raise MlrunError(f"{path} is no sweep: --failed is for those")
     run = open_run(path)
-    if is_committee(run):
+    if is_ensemble(run):
         processes.refuse("seeds or folds")
         resume_members(run, overrides, data=data)
     else:

@@ -17,7 +17,6 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from mlrun.config.values import NOT_SET
 from mlrun.errors import MlrunError, did_you_mean
-from mlrun.runs.folder import claim
 
 
 @dataclass
@@ -98,12 +97,12 @@ class Schema(Settings):
     scheduler: Any = MISSING
 
 
-GROUPS = ("data", "model", "loss", "optimizer", "scheduler")
-_at_least_one = ("epochs", "batch_size", "patience", "eval_every", "accumulate", "limit_batches")
-_positive = ("clip_norm", "max_minutes", "member_memory")
-_largest = 3.4e38  # of torch's usual numbers; it refuses to clip at more, and only while training
-_not_negative = ("min_delta", "l1", "l2")
-_choices = {
+BUILT_GROUPS = ("data", "model", "loss", "optimizer", "scheduler")
+_AT_LEAST_ONE = ("epochs", "batch_size", "patience", "eval_every", "accumulate", "limit_batches")
+_POSITIVE = ("clip_norm", "max_minutes", "member_memory")
+_FLOAT32_MAX = (2 - 2**-23) * 2.0**127  # torch refuses to clip at more, and only while training
+_NOT_NEGATIVE = ("min_delta", "l1", "l2")
+_CHOICES = {
     "mode": ("auto", "min", "max"),
     "engine": ("auto", "autograd", "native"),
     "precision": ("32", "bf16"),
@@ -111,12 +110,8 @@ _choices = {
 
 
 def register() -> None:
-    """Tell Hydra of the schema and of `${new_folder:parent,name}`; may be called again."""
+    """Give Hydra the schema; may be called again."""
     ConfigStore.instance().store(name="schema", node=Schema)
-    # Cached by Hydra for all jobs of one sweep, as ${now:} is: the folder is claimed once.
-    OmegaConf.register_new_resolver(
-        "new_folder", lambda outputs, name: str(claim(outputs, name)), use_cache=True, replace=True
-    )
 
 
 def settings_of(values: Mapping[str, Any]) -> Settings:
@@ -129,13 +124,13 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
         MlrunError: an unknown key (also one forced in with `+`), a wrong type or range.
     """
     names = {f.name for f in fields(Settings)}
-    unknown = [str(key) for key in values if key not in names and key not in GROUPS]
+    unknown = [str(key) for key in values if key not in names and key not in BUILT_GROUPS]
     if unknown:
         hint = did_you_mean(unknown[0], names)
         if unknown[0] == "allow":
             hint = " What may be built is said on the command line: allow=[my_package.MyClass]"
         raise MlrunError(f"unknown key '{unknown[0]}'.{hint}")
-    if absent := [n for n in (*sorted(names), *GROUPS) if values.get(n, NOT_SET) == NOT_SET]:
+    if absent := [n for n in (*sorted(names), *BUILT_GROUPS) if values.get(n, NOT_SET) == NOT_SET]:
         raise MlrunError(f"{absent[0]} is not set: say {absent[0]}=…")
     try:
         fixed = {name: values[name] for name in names}
@@ -163,16 +158,19 @@ def _typed(fixed: str) -> Settings:
 
 def _check_ranges(settings: Settings) -> None:
     trainer = settings.trainer
-    for name in _at_least_one:
+    for name in _AT_LEAST_ONE:
         _require(name, getattr(trainer, name), lambda v: v >= 1, "at least 1")
-    for name in _positive:
+    for name in _POSITIVE:
         _require(name, getattr(trainer, name), lambda v: v > 0, "more than 0")
     _require(
-        "clip_value", trainer.clip_value, lambda v: 0 < v <= _largest, "more than 0, at most 3.4e38"
+        "clip_value",
+        trainer.clip_value,
+        lambda v: 0 < v <= _FLOAT32_MAX,
+        "more than 0, at most 3.4e38",
     )
-    for name in _not_negative:
+    for name in _NOT_NEGATIVE:
         _require(name, getattr(trainer, name), lambda v: v >= 0, "0 or more")
-    for name, choices in _choices.items():
+    for name, choices in _CHOICES.items():
         value = getattr(trainer, name)
         if value not in choices:
             hint = did_you_mean(value, choices)

@@ -15,7 +15,7 @@ from mlrun.data.dataset import CLASSIFICATION
 from mlrun.errors import MlrunError, did_you_mean
 
 log = logging.getLogger(__name__)
-Rows = NDArray[np.int64]
+RowNumbers = NDArray[np.int64]
 
 METHODS = (
     "auto",
@@ -71,7 +71,7 @@ class Split:
             )
 
 
-def recorded_split(split: Any, count: int) -> tuple[Rows, Rows]:
+def recorded_split(split: Any, count: int) -> tuple[RowNumbers, RowNumbers]:
     """The row numbers in a run's split.json, once they are known to be rows of the data.
 
     Raises:
@@ -92,7 +92,7 @@ def recorded_split(split: Any, count: int) -> tuple[Rows, Rows]:
 
 def split_rows(
     split: Split, targets: NDArray[Any], *, kind: str, column: NDArray[Any] | None = None
-) -> tuple[Rows, Rows]:
+) -> tuple[RowNumbers, RowNumbers]:
     """Row numbers for training and validation; both sides have at least one row.
 
     Args:
@@ -148,14 +148,14 @@ def _held_out(count: int, ratio: float) -> int:
     return min(max(1, int(np.ceil(count * ratio))), count - 1)
 
 
-def _holdout(split: Split, targets: NDArray[Any], column: None) -> tuple[Rows, Rows]:
+def _holdout(split: Split, targets: NDArray[Any], column: None) -> tuple[RowNumbers, RowNumbers]:
     """The rows scikit-learn's train_test_split gives, without its import."""
     held = _held_out(len(targets), split.ratio)
     order = np.random.RandomState(split.seed).permutation(len(targets))
     return order[held:], order[:held]
 
 
-def _stratified(split: Split, targets: NDArray[Any], column: None) -> tuple[Rows, Rows]:
+def _stratified(split: Split, targets: NDArray[Any], column: None) -> tuple[RowNumbers, RowNumbers]:
     from sklearn.model_selection import train_test_split
 
     held = _held_out(len(targets), split.ratio)
@@ -165,7 +165,9 @@ def _stratified(split: Split, targets: NDArray[Any], column: None) -> tuple[Rows
     return train, valid
 
 
-def _random_split(split: Split, targets: NDArray[Any], column: None) -> tuple[Rows, Rows]:
+def _random_split(
+    split: Split, targets: NDArray[Any], column: None
+) -> tuple[RowNumbers, RowNumbers]:
     """The course notebooks' way: torch's random_split with a seeded generator."""
     held = min(max(1, int(split.ratio * len(targets))), len(targets) - 1)
     generator = torch.Generator().manual_seed(split.seed)
@@ -174,14 +176,16 @@ def _random_split(split: Split, targets: NDArray[Any], column: None) -> tuple[Ro
     return np.asarray(train.indices), np.asarray(valid.indices)
 
 
-def _kfold(split: Split, targets: NDArray[Any], column: None) -> tuple[Rows, Rows]:
+def _kfold(split: Split, targets: NDArray[Any], column: None) -> tuple[RowNumbers, RowNumbers]:
     from sklearn.model_selection import KFold
 
     folds = KFold(split.folds, shuffle=True, random_state=split.seed).split(targets)
     return list(folds)[split.fold]  # type: ignore[no-any-return]
 
 
-def _stratified_kfold(split: Split, targets: NDArray[Any], column: None) -> tuple[Rows, Rows]:
+def _stratified_kfold(
+    split: Split, targets: NDArray[Any], column: None
+) -> tuple[RowNumbers, RowNumbers]:
     from sklearn.model_selection import StratifiedKFold
 
     folds = StratifiedKFold(split.folds, shuffle=True, random_state=split.seed)
@@ -190,21 +194,27 @@ def _stratified_kfold(split: Split, targets: NDArray[Any], column: None) -> tupl
         return list(folds.split(targets, targets))[split.fold]  # type: ignore[no-any-return]
 
 
-def _group(split: Split, targets: NDArray[Any], column: NDArray[Any]) -> tuple[Rows, Rows]:
+def _group(
+    split: Split, targets: NDArray[Any], column: NDArray[Any]
+) -> tuple[RowNumbers, RowNumbers]:
     from sklearn.model_selection import GroupShuffleSplit
 
     splitter = GroupShuffleSplit(1, test_size=split.ratio, random_state=split.seed)
     return next(splitter.split(targets, groups=column))  # type: ignore[no-any-return]
 
 
-def _group_kfold(split: Split, targets: NDArray[Any], column: NDArray[Any]) -> tuple[Rows, Rows]:
+def _group_kfold(
+    split: Split, targets: NDArray[Any], column: NDArray[Any]
+) -> tuple[RowNumbers, RowNumbers]:
     from sklearn.model_selection import GroupKFold
 
     folds = GroupKFold(split.folds, shuffle=True, random_state=split.seed)
     return list(folds.split(targets, groups=column))[split.fold]  # type: ignore[no-any-return]
 
 
-def _time(split: Split, targets: NDArray[Any], column: NDArray[Any] | None) -> tuple[Rows, Rows]:
+def _time(
+    split: Split, targets: NDArray[Any], column: NDArray[Any] | None
+) -> tuple[RowNumbers, RowNumbers]:
     """The last rows validate; in the column's order, else in the file's."""
     order = np.arange(len(targets)) if column is None else np.argsort(column, kind="stable")
     held = _held_out(len(targets), split.ratio)

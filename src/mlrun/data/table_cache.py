@@ -43,7 +43,7 @@ class Layout:
 
 
 @dataclass
-class Column:
+class CachedColumn:
     """What a column has turned out to hold so far."""
 
     kinds: set[str]  # of its pieces: number, flag, text
@@ -116,8 +116,8 @@ def _write(layout: Layout, folder: Path) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _fill(layout: Layout, folder: Path) -> dict[str, Column]:
-    columns = {name: Column(set(), {}) for name in layout.names}
+def _fill(layout: Layout, folder: Path) -> dict[str, CachedColumn]:
+    columns = {name: CachedColumn(set(), {}) for name in layout.names}
     shape = (len(layout.names), layout.rows)
     with (folder / "values.bin").open("xb") as file:
         reserve(file, 8 * shape[0] * shape[1])
@@ -129,7 +129,7 @@ def _fill(layout: Layout, folder: Path) -> dict[str, Column]:
     # A column that held numbers in one piece and texts in another is text, read as it stands.
     mixed = [name for name, column in columns.items() if len(column.kinds) > 1]
     for name in mixed:
-        columns[name] = Column(set(), {})
+        columns[name] = CachedColumn(set(), {})
     for start, piece in _numbered(layout.pieces(mixed, mixed)) if mixed else ():
         for name in mixed:
             row = [*layout.names].index(name)
@@ -179,7 +179,7 @@ def skip_header(file: TextIO) -> None:
         pass
 
 
-def _as_floats(piece: pd.Series, column: Column) -> NDArray[np.float64]:
+def _as_floats(piece: pd.Series, column: CachedColumn) -> NDArray[np.float64]:
     """Numbers as they are, flags as 0 and 1, texts as their numbers in the column's list."""
     if pd.api.types.is_bool_dtype(piece.dtype):
         column.kinds.add("flag")
@@ -197,7 +197,7 @@ def _as_floats(piece: pd.Series, column: Column) -> NDArray[np.float64]:
     return np.where(codes < 0, np.nan, np.append(numbers, 0)[codes].astype(np.float64))
 
 
-def _kind(column: Column) -> str:
+def _kind(column: CachedColumn) -> str:
     return next(iter(column.kinds), "number")
 
 

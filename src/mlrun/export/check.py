@@ -9,7 +9,7 @@ from mlrun.data.dataset import REGRESSION
 from mlrun.data.rows import Rows
 from mlrun.errors import MlrunError
 from mlrun.export.torch_file import Answers
-from mlrun.runs.predictor import Trained
+from mlrun.runs.predictor import Predictor
 
 # Two programs add float32 numbers up in different orders, and a sum of a thousand terms then
 # differs by some 1e-6 of its largest. A wrong weight, or a column in another's place, shows in
@@ -17,7 +17,7 @@ from mlrun.runs.predictor import Trained
 TOLERANCE = 1e-5
 
 
-def largest_difference(trained: Trained, answer: Callable[[Tensor], Answers]) -> float:
+def largest_difference(predictor: Predictor, answer: Callable[[Tensor], Answers]) -> float:
     """Compare on real rows, on rows with unknown and missing values, and on a row alone.
 
     Args:
@@ -27,15 +27,15 @@ def largest_difference(trained: Trained, answer: Callable[[Tensor], Answers]) ->
     Raises:
         MlrunError: a prediction differs by more than rounding explains.
     """
-    rows = _rows_to_compare(trained)
-    return max(_difference(trained, part, answer(part)) for part in (rows, rows[:1]))
+    rows = _rows_to_compare(predictor)
+    return max(_difference(predictor, part, answer(part)) for part in (rows, rows[:1]))
 
 
-def _rows_to_compare(trained: Trained) -> Tensor:
+def _rows_to_compare(predictor: Predictor) -> Tensor:
     """The examples; of a table also one with no known category, and one that lacks all it may."""
-    examples = trained.examples
+    examples = predictor.examples
     unknown, missing = examples[:1].clone(), examples[:1].clone()
-    for index, column in enumerate(trained.contract.get("columns", [])):
+    for index, column in enumerate(predictor.contract.get("columns", [])):
         if column["categories"] is not None:
             unknown[:, index] = len(column["categories"])
         if column["fill"] is not None:
@@ -43,16 +43,16 @@ def _rows_to_compare(trained: Trained) -> Tensor:
     return torch.cat([examples, unknown, missing])
 
 
-def _difference(trained: Trained, rows: Tensor, found: Answers) -> float:
-    outputs = trained.outputs(Rows(rows, None, []))
+def _difference(predictor: Predictor, rows: Tensor, found: Answers) -> float:
+    outputs = predictor.outputs(Rows(rows, None, []))
     allowed = TOLERANCE * outputs.abs().amax(dim=1, keepdim=True).clamp(min=1.0).double()
-    wanted = trained.objective.decode(outputs)
-    if trained.spec.kind == REGRESSION:
+    wanted = predictor.objective.decode(outputs)
+    if predictor.spec.kind == REGRESSION:
         # The sum with the target's mean is rounded once more, at that size.
         rounding = 4 * torch.finfo(torch.float32).eps * wanted.abs().double()
-        allowed = allowed * trained.spec.target_scale + rounding
+        allowed = allowed * predictor.spec.target_scale + rounding
         return _within(found["prediction"], wanted, allowed)
-    probabilities = trained.objective.probabilities(outputs).float()
+    probabilities = predictor.objective.probabilities(outputs).float()
     lost = probabilities.gather(1, wanted[:, None])
     lost = lost - probabilities.gather(1, found["prediction"][:, None])  # 0: same class, or a tie
     _within(lost, torch.zeros_like(lost), allowed)

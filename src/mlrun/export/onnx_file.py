@@ -22,7 +22,7 @@ from mlrun.data.dataset import Spec
 from mlrun.data.preprocess import Contract
 from mlrun.errors import MlrunError
 from mlrun.export.torch_file import Answers, Facts, trace
-from mlrun.runs.predictor import Trained
+from mlrun.runs.predictor import Predictor
 
 OPSET = 18  # the one torch's exporter is written for; runtimes of 2023 and later know it
 OPSET_ML = 4
@@ -30,17 +30,17 @@ LARGEST = 2_000_000_000  # bytes of weights; protobuf holds 2 GiB, and the graph
 OUTPUTS = ("prediction", "probabilities")
 
 
-def to_bytes(trained: Trained, facts: Facts) -> bytes:
+def to_bytes(predictor: Predictor, facts: Facts) -> bytes:
     """The content of a .onnx file.
 
     Raises:
         MlrunError: too large for the format, or columns that it cannot take.
     """
-    _refuse_large(trained)
-    _refuse_columns(trained.contract)
-    core = torch.onnx.export(trace(trained), dynamo=True, opset_version=OPSET, verbose=False)
+    _refuse_large(predictor)
+    _refuse_columns(predictor.contract)
+    core = torch.onnx.export(trace(predictor), dynamo=True, opset_version=OPSET, verbose=False)
     assert core is not None
-    model = _with_heads(core.model_proto, trained.contract, trained.spec)
+    model = _with_heads(core.model_proto, predictor.contract, predictor.spec)
     helper.set_model_props(model, facts)
     onnx.checker.check_model(model, full_check=True)
     content: bytes = model.SerializeToString()
@@ -65,8 +65,8 @@ def load(path: Path) -> Callable[[Tensor], Answers]:
     return answer
 
 
-def _refuse_large(trained: Trained) -> None:
-    size = sum(tensor.nbytes for tensor in trained.model.state_dict().values())
+def _refuse_large(predictor: Predictor) -> None:
+    size = sum(tensor.nbytes for tensor in predictor.model.state_dict().values())
     if size > LARGEST:
         raise MlrunError(
             f"the model's weights take {size / 1e9:.1f} GB; an ONNX file (protobuf) holds 2 GB at "

@@ -10,13 +10,13 @@ from torch import Tensor
 from mlrun.config.build import build
 from mlrun.config.recorded import from_the_record
 from mlrun.export.torch_file import Facts, RawModel
-from mlrun.runs.predictor import Trained, check_plan
+from mlrun.runs.predictor import Predictor, check_plan
 from mlrun.system.files import blamed_on
 
 
-def to_bytes(trained: Trained, facts: Facts) -> bytes:
+def to_bytes(predictor: Predictor, facts: Facts) -> bytes:
     """The content of a .safetensors file: weights, and `facts` in its header."""
-    weights = {name: value.contiguous() for name, value in trained.model.state_dict().items()}
+    weights = {name: value.contiguous() for name, value in predictor.model.state_dict().items()}
     return save(weights, metadata=facts)
 
 

@@ -11,7 +11,7 @@ from torch.export import Dim, ExportedProgram
 
 from mlrun.data.dataset import REGRESSION
 from mlrun.data.preprocess import Contract, build_preprocess
-from mlrun.runs.predictor import Trained
+from mlrun.runs.predictor import Predictor
 from mlrun.training.objective import Objective
 
 Answers = dict[str, Tensor]  # `prediction` and, of a classification, `probabilities`
@@ -43,16 +43,16 @@ class RawModel(nn.Module):
         return answers
 
 
-def trace(trained: Trained) -> ExportedProgram:
+def trace(predictor: Predictor) -> ExportedProgram:
     """The model as a graph that takes any number of raw rows.
 
     The graph says nothing of the files, on this machine, that its code came from, and the row it
     is traced with, which the file keeps, is nobody's.
     """
-    network = _without_noise(copy.deepcopy(trained.model))
-    model = RawModel(trained.contract, network, trained.objective)
+    network = _without_noise(copy.deepcopy(predictor.model))
+    model = RawModel(predictor.contract, network, predictor.objective)
     # Two rows: from one alone it would conclude that it is always one.
-    rows = torch.zeros(2, *trained.examples.shape[1:], dtype=trained.examples.dtype)
+    rows = torch.zeros(2, *predictor.examples.shape[1:], dtype=predictor.examples.dtype)
     program = torch.export.export(model, (rows,), dynamic_shapes=({0: Dim("rows")},), strict=False)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)
@@ -69,11 +69,11 @@ def _without_noise(model: nn.Module) -> nn.Module:
     return model
 
 
-def to_bytes(trained: Trained, facts: Facts) -> bytes:
+def to_bytes(predictor: Predictor, facts: Facts) -> bytes:
     """The content of a .pt2 file, `contract.json` and the other facts among its extra files."""
     buffer = io.BytesIO()
     extra = {f"{name}.json": text for name, text in facts.items()}
-    torch.export.save(trace(trained), buffer, extra_files=extra)
+    torch.export.save(trace(predictor), buffer, extra_files=extra)
     return buffer.getvalue()
 
 

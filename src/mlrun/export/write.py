@@ -24,9 +24,9 @@ from mlrun.errors import MlrunError, did_you_mean
 from mlrun.export import safetensors_file, torch_file
 from mlrun.export.check import largest_difference
 from mlrun.export.torch_file import Answers, Facts
-from mlrun.runs.ensemble import refuse_committee
+from mlrun.runs.ensemble import refuse_ensemble
 from mlrun.runs.folder import open_run
-from mlrun.runs.predictor import Trained, open_trained
+from mlrun.runs.predictor import Predictor, open_predictor
 from mlrun.system.files import write_atomically
 from mlrun.training.engines.autograd import outputs_by_torch
 
@@ -46,7 +46,7 @@ class Exported:
 class Format:
     """How a file of a format is made, and what its program then answers to raw rows."""
 
-    to_bytes: Callable[[Trained, Facts], bytes]
+    to_bytes: Callable[[Predictor, Facts], bytes]
     load: Callable[[Path], Callable[[Tensor], Answers]]
 
 
@@ -64,34 +64,34 @@ def export(folder: str, format: str, *, output: str | None = None) -> Exported:
     """
     kind = format_of(format)
     run = open_run(folder)
-    refuse_committee(run, "export")
-    trained, values = open_trained(run)
+    refuse_ensemble(run, "export")
+    predictor, values = open_predictor(run)
     path = Path(output) if output is not None else run.path / f"model{SUFFIXES[format]}"
-    return write(path, kind, trained, values)
+    return write(path, kind, predictor, values)
 
 
-def write(path: Path, kind: Format, trained: Trained, values: Mapping[str, Any]) -> Exported:
+def write(path: Path, kind: Format, predictor: Predictor, values: Mapping[str, Any]) -> Exported:
     """Make the file, compare, keep it.
 
     Raises:
         MlrunError: it cannot be written, or answers differently; what stood there still stands.
     """
     cpu, exact = torch.device("cpu"), partial(outputs_by_torch, precision="32")
-    trained = replace(trained, model=trained.model.to(cpu), device=cpu, outputs_of=exact)
+    predictor = replace(predictor, model=predictor.model.to(cpu), device=cpu, outputs_of=exact)
     with _quiet():
-        content = kind.to_bytes(trained, facts_of(trained, values))
+        content = kind.to_bytes(predictor, facts_of(predictor, values))
         try:
-            difference = _keep_if_right(path, content, trained, kind)
+            difference = _keep_if_right(path, content, predictor, kind)
         except OSError as error:
             raise MlrunError(f"cannot write {path}: {error.strerror}; see --output") from None
-    return Exported(path, len(trained.examples), difference)
+    return Exported(path, len(predictor.examples), difference)
 
 
-def _keep_if_right(path: Path, content: bytes, trained: Trained, kind: Format) -> float:
+def _keep_if_right(path: Path, content: bytes, predictor: Predictor, kind: Format) -> float:
     temporary = path.parent / f".{path.name}.{os.getpid()}{path.suffix}"
     try:
         write_atomically(temporary, content)
-        difference = largest_difference(trained, kind.load(temporary))
+        difference = largest_difference(predictor, kind.load(temporary))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -119,12 +119,12 @@ def format_of(name: str) -> Format:
     return Format(onnx_file.to_bytes, onnx_file.load)
 
 
-def facts_of(trained: Trained, values: Mapping[str, Any]) -> Facts:
+def facts_of(predictor: Predictor, values: Mapping[str, Any]) -> Facts:
     """What the file says of itself, and what a model is built of around its weights."""
     facts = {
         "mlrun": {"version": __version__},
-        "contract": trained.contract,
-        "spec": asdict(trained.spec),
+        "contract": predictor.contract,
+        "spec": asdict(predictor.spec),
         "config": {group: plain(values[group]) for group in ("model", "loss")},
     }
     return {name: json.dumps(value) for name, value in facts.items()}

@@ -30,14 +30,14 @@ def announce(console: Console, job: Job) -> None:
     words = {"train": "to train", "valid": "to validate", "test": "to test"}
     counts = [f"{len(rows)} {words[part]}" for part, rows in dataset.parts.items()]
     log.info("rows: %s; %d to predict", ", ".join(counts), len(dataset.predict))
-    row = torch.zeros(1, *spec.in_shape, device=job.trained.device)
+    row = torch.zeros(1, *spec.in_shape, device=job.predictor.device)
     layers = [
         (layer.name, "x".join(map(str, layer.shape)), layer.parameters)
         for layer in layers_of(job.learner.model, row)
     ]
     console.model_summary("model", layers)
     log.info(
-        "device: %s, %s engine, %d thread(s)", job.trained.device, job.engine.name, job.threads
+        "device: %s, %s engine, %d thread(s)", job.predictor.device, job.engine.name, job.threads
     )
 
 

@@ -17,7 +17,7 @@ import torch
 from mlrun.errors import MlrunError
 from mlrun.runs.folder import RunFolder
 from mlrun.system.files import write_atomically
-from mlrun.training.loop import Row
+from mlrun.training.loop import EpochRow
 from mlrun.training.types import Learner, Progress
 
 FORMAT = 1
@@ -76,7 +76,7 @@ class Checkpoints:
         """Whether it is time to write again."""
         return time.monotonic() - self._written >= self._every_seconds
 
-    def write(self, history: list[Row]) -> None:
+    def write(self, history: list[EpochRow]) -> None:
         """Put both on disk, if an epoch has been done; the last.pt before stays as previous.pt."""
         best, last = self._best.state, self._last.state
         if best:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlrun.data.dataset import Spec
-from mlrun.runs.ensemble import is_committee, member_runs, open_committee
+from mlrun.runs.ensemble import is_ensemble, member_runs, open_ensemble
 from mlrun.runs.folder import RunFolder, open_run
 from mlrun.system.files import blamed_on
 from mlrun.training.metrics import shown
@@ -21,9 +21,9 @@ def show(folder: str) -> list[tuple[str, str]]:
     run = open_run(folder)
     with blamed_on(run.path / "run.json"):
         lines = [*_history(run)]
-    if run.best.is_file() or is_committee(run):
-        trained = open_committee(run).members[0]
-        lines += _contract(trained.contract, trained.spec)
+    if run.best.is_file() or is_ensemble(run):
+        predictor = open_ensemble(run).members[0]
+        lines += _contract(predictor.contract, predictor.spec)
         lines.append(("new rows", f"mlrun predict {run.path} --input FILE"))
     if run.entry("status", str) != "done":
         lines.append(("go on", f"mlrun resume {run.path}"))
@@ -39,7 +39,7 @@ def _history(run: RunFolder) -> Iterator[tuple[str, str]]:
     yield "learns", f"{spec.kind} of '{spec.target}' from {features} features"
     if spec.classes:
         yield "classes", _listed(spec.classes)
-    if is_committee(run):
+    if is_ensemble(run):
         yield "members", ", ".join(one.path.name for one in member_runs(run))
     else:
         yield "best epoch", f"{record.get('best_epoch')} of {record.get('epochs')}"

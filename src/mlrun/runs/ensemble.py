@@ -14,14 +14,14 @@ from mlrun.data.dataset import REGRESSION, Dataset, Spec
 from mlrun.data.rows import Rows
 from mlrun.errors import MlrunError
 from mlrun.runs.folder import RunFolder, open_run
-from mlrun.runs.predictor import Trained, open_trained
+from mlrun.runs.predictor import Predictor, open_predictor
 from mlrun.training.metrics import scores
 
 FOLDER = "members"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class EnsemblePrediction:
     """What the members say together of some rows."""
 
     predictions: Tensor  # (n, 1): the mean; or (n,): the class whose mean probability is largest
@@ -30,7 +30,7 @@ class Verdict:
     disagreement: Tensor  # (n,): standard deviation of the values, or share of other classes
 
 
-def combined(members: Sequence[Trained], outputs: Sequence[Tensor]) -> Verdict:
+def combined(members: Sequence[Predictor], outputs: Sequence[Tensor]) -> EnsemblePrediction:
     """The mean of values in the target's own unit, or of probabilities.
 
     Args:
@@ -42,20 +42,20 @@ def combined(members: Sequence[Trained], outputs: Sequence[Tensor]) -> Verdict:
     if members[0].spec.kind == REGRESSION:
         values = each.double()
         mean = values.mean(dim=0, keepdim=True).T.float()
-        return Verdict(mean, None, each, values.std(dim=0, correction=0))
+        return EnsemblePrediction(mean, None, each, values.std(dim=0, correction=0))
     probabilities = torch.stack(
         [m.objective.probabilities(said) for m, said in zip(members, outputs, strict=True)]
     ).mean(dim=0)
     classes = decoded[0] if len(decoded) == 1 else probabilities.argmax(dim=1)
-    return Verdict(classes, probabilities, each, (each != classes).double().mean(dim=0))
+    return EnsemblePrediction(classes, probabilities, each, (each != classes).double().mean(dim=0))
 
 
 @dataclass(frozen=True)
-class Committee:
+class Ensemble:
     """A run folder's models: its members, or the one it is."""
 
     names: Sequence[str]
-    members: Sequence[Trained]
+    members: Sequence[Predictor]
     values: Mapping[str, Any]  # of the configuration
 
     @property
@@ -84,20 +84,20 @@ class Committee:
         return [member.outputs(part) for member, part in zip(self.members, rows, strict=True)]
 
 
-def is_committee(run: RunFolder) -> bool:
+def is_ensemble(run: RunFolder) -> bool:
     """Whether the run was asked for with `seeds` or `folds`."""
     config = run.record.get("config")
     asked = config if isinstance(config, dict) else {}
     return bool(asked.get("seeds") or asked.get("folds"))
 
 
-def refuse_committee(run: RunFolder, verb: str) -> None:
+def refuse_ensemble(run: RunFolder, verb: str) -> None:
     """Of what works on one model only.
 
     Raises:
         MlrunError: the run has several.
     """
-    if is_committee(run):
+    if is_ensemble(run):
         names = ", ".join(one.path.name for one in member_runs(run)[:3])
         raise MlrunError(
             f"{run.path} has several members; mlrun {verb} {run.path / FOLDER}/NAME takes one of "
@@ -120,7 +120,7 @@ def _natural(path: Path) -> list[Any]:
     return [int(part) if part.isdigit() else part for part in path.name.split("_")]
 
 
-def open_committee(run: RunFolder) -> Committee:
+def open_ensemble(run: RunFolder) -> Ensemble:
     """Rebuild a run's best models, and the settings they share, from the folder alone.
 
     Members that diverged have no part in it.
@@ -129,16 +129,16 @@ def open_committee(run: RunFolder) -> Committee:
         MlrunError: no checkpoint, a damaged one, or one that names what may not be built.
     """
     runs = [one for one in member_runs(run) if one.record.get("status") != "diverged"] or [run]
-    opened = [open_trained(one) for one in runs]
+    opened = [open_predictor(one) for one in runs]
     members, values = zip(*opened, strict=True)
     alike = {(m.spec.kind, m.spec.classes, m.spec.target, m.spec.header) for m in members}
     if len(alike) > 1:
         raise MlrunError(f"{run.path / FOLDER} is damaged: its members predict different things")
-    return Committee([one.path.name for one in runs], members, values[0])
+    return Ensemble([one.path.name for one in runs], members, values[0])
 
 
 def scores_of(
-    members: Sequence[Trained], datasets: Sequence[Dataset]
+    members: Sequence[Predictor], datasets: Sequence[Dataset]
 ) -> dict[str, dict[str, float]]:
     """Scores of what the members say together, by part of the data.
 

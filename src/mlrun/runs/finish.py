@@ -8,13 +8,13 @@ from mlrun.runs.folder import RunFolder
 from mlrun.runs.job import Job
 from mlrun.runs.predictions import write_predictions
 from mlrun.runs.predictor import scored_parts
-from mlrun.training.loop import Row, Scores, finished
+from mlrun.training.loop import EpochRow, Scores, finished
 from mlrun.training.metrics import class_accuracy, shown
 from mlrun.training.types import Progress
 
 
 def finish(
-    run: RunFolder, job: Job, progress: Progress, history: list[Row], console: Console
+    run: RunFolder, job: Job, progress: Progress, history: list[EpochRow], console: Console
 ) -> str:
     """Score, predict, draw and show the results; the run's status."""
     begun = time.perf_counter()
@@ -28,7 +28,9 @@ def finish(
     return "done" if done else "interrupted"
 
 
-def conclude(run: RunFolder, job: Job, progress: Progress, history: list[Row]) -> dict[str, Scores]:
+def conclude(
+    run: RunFolder, job: Job, progress: Progress, history: list[EpochRow]
+) -> dict[str, Scores]:
     """Score the best weights on every part once, write pred.csv, draw the plots."""
     from mlrun.report.plots import draw_curve, draw_predictions  # jobs of sweeps do without
 
@@ -45,9 +47,9 @@ def conclude(run: RunFolder, job: Job, progress: Progress, history: list[Row]) -
 
 def score(run: RunFolder, job: Job) -> dict[str, Scores]:
     """Score the best weights on every part once and write pred.csv."""
-    dataset, trained = job.dataset, job.trained
+    dataset, predictor = job.dataset, job.predictor
     parts = scored_parts(dataset, job.settings.trainer)
-    results = {name: trained.score(rows) for name, rows in parts.items()}
+    results = {name: predictor.score(rows) for name, rows in parts.items()}
     run.note(metrics={name: result.values for name, result in results.items()})
 
     shown_part = "test" if "test" in results else "valid"
@@ -56,13 +58,17 @@ def score(run: RunFolder, job: Job) -> dict[str, Scores]:
     if dataset.spec.classes:
         per_class = class_accuracy(dataset.spec, rows.targets, result.predictions)
         run.note(class_accuracy={shown_part: per_class})
-    predictions = trained.predict(dataset.predict)
+    predictions = predictor.predict(dataset.predict)
     write_predictions(run.predictions, dataset.spec, dataset.predict.ids, predictions)
     return results
 
 
 def summary(
-    run: RunFolder, job: Job, progress: Progress, history: list[Row], results: dict[str, Scores]
+    run: RunFolder,
+    job: Job,
+    progress: Progress,
+    history: list[EpochRow],
+    results: dict[str, Scores],
 ) -> list[tuple[str, str]]:
     """What the user reads at the end: scores, files, what to type next."""
     trainer = job.settings.trainer

@@ -12,13 +12,13 @@ from mlrun.runs.checkpoint import State
 from mlrun.runs.finish import score
 from mlrun.runs.folder import RunFolder, locked
 from mlrun.runs.job import Job
-from mlrun.runs.record import Outcome, Record, recorded
+from mlrun.runs.record import Record, RunOutcome, recorded
 from mlrun.system.garbage import resume_collection
 from mlrun.system.signals import interruptible
 from mlrun.training.engines.base import Engine
 from mlrun.training.engines.stacked import Stacked, why_not
-from mlrun.training.loop import Row, finished, fit
-from mlrun.training.memory import memory_told
+from mlrun.training.loop import EpochRow, finished, fit
+from mlrun.training.memory import out_of_memory_explained
 from mlrun.training.types import Member, Progress
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Task:
     job: Job
     progress: Progress
     resumed: State | None
-    history: list[Row] = field(default_factory=list)  # filled when its training ends
+    history: list[EpochRow] = field(default_factory=list)  # filled when its training ends
 
 
 def in_groups(
@@ -82,7 +82,7 @@ def _one_of_each_split(tasks: Sequence[Task]) -> list[Task]:
 def train_together(
     tasks: Sequence[Task],
     *,
-    show: Callable[[Sequence[tuple[Task, Row]]], None],
+    show: Callable[[Sequence[tuple[Task, EpochRow]]], None],
     ended: Callable[[Task, Exception | None], None],
     until: int | None = None,
     in_step: bool = True,
@@ -103,19 +103,19 @@ def train_together(
     first, trainer = tasks[0].job, tasks[0].job.settings.trainer
     features = {task.job.dataset: task.job.features() for task in _one_of_each_split(tasks)}
     members = [task.job.member(features[task.job.dataset], task.progress, until) for task in tasks]
-    engine, outputs = engine_for(members, first.engine), first.trained.outputs_of
+    engine, outputs = engine_for(members, first.engine), first.predictor.outputs_of
     if not (in_step or engine.trains_together) and len(tasks) > 1:
         for task in tasks:
             train_together([task], show=show, ended=ended, until=until)
         return
     resume_collection()
     with (
-        memory_told(first.learner, members[0].train, trainer),
+        out_of_memory_explained(first.learner, members[0].train, trainer),
         interruptible() as stop_if_asked,
         ExitStack() as stack,
     ):
         by_member = dict(zip(members, tasks, strict=True))
-        under_way = {member: _UnderWay(task, stack) for member, task in by_member.items()}
+        under_way = {member: _OpenRun(task, stack) for member, task in by_member.items()}
         for results in fit(members, engine, outputs, stop=stop_if_asked):
             for member, row in results:
                 one = under_way[member]
@@ -127,7 +127,7 @@ def train_together(
             ended(one.task, one.end())
 
 
-class _UnderWay:
+class _OpenRun:
     """A task in training, with its files open."""
 
     def __init__(self, task: Task, outer: ExitStack) -> None:
@@ -135,12 +135,12 @@ class _UnderWay:
         self._open = outer.enter_context(ExitStack())
         run, job = task.run, task.job
         self._open.enter_context(locked(run))
-        self._outcome: Outcome = self._open.enter_context(recorded(run))
+        self._outcome: RunOutcome = self._open.enter_context(recorded(run))
         self._record = self._open.enter_context(
             Record(run, job, task.progress, resumed=task.resumed)
         )
 
-    def epoch(self, row: Row | Diverged) -> None:
+    def epoch(self, row: EpochRow | Diverged) -> None:
         """Write an epoch down."""
         if isinstance(row, Diverged):
             self._outcome.status, self._diverged = "diverged", str(row)

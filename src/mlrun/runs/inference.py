@@ -10,7 +10,7 @@ from mlrun.data.dataset import Dataset
 from mlrun.data.rows import Rows
 from mlrun.errors import MlrunError
 from mlrun.runs.data import load_run_data
-from mlrun.runs.ensemble import FOLDER, Committee, combined, open_committee, scores_of
+from mlrun.runs.ensemble import FOLDER, Ensemble, combined, open_ensemble, scores_of
 from mlrun.runs.folder import RunFolder, open_run
 from mlrun.runs.predictions import write_members, write_predictions
 from mlrun.runs.predictor import scored_parts
@@ -40,39 +40,39 @@ def evaluate(
         MlrunError: no such run, its data is gone or has changed, or the file does not fit.
     """
     run = open_run(folder)
-    committee = open_committee(run)
+    ensemble = open_ensemble(run)
     if input is not None:
-        rows = committee.read(Path(input), allow_unknown=allow_unknown)
+        rows = ensemble.read(Path(input), allow_unknown=allow_unknown)
         if rows[0].targets is None:
-            raise MlrunError(f"{input} has no column '{committee.spec.target}' to compare with")
-        return {"input": _scores(committee, rows)}
-    datasets = own_data(run, committee, data)
-    if len(committee.members) > 1:
-        return scores_of(committee.members, datasets)
-    parts = scored_parts(datasets[0], settings_of(committee.values).trainer)
-    return {name: _scores(committee, [rows]) for name, rows in parts.items()}
+            raise MlrunError(f"{input} has no column '{ensemble.spec.target}' to compare with")
+        return {"input": _scores(ensemble, rows)}
+    datasets = own_data(run, ensemble, data)
+    if len(ensemble.members) > 1:
+        return scores_of(ensemble.members, datasets)
+    parts = scored_parts(datasets[0], settings_of(ensemble.values).trainer)
+    return {name: _scores(ensemble, [rows]) for name, rows in parts.items()}
 
 
-def _scores(committee: Committee, rows: Sequence[Rows]) -> dict[str, float]:
-    if len(committee.members) == 1:
-        return committee.members[0].score(rows[0]).values
+def _scores(ensemble: Ensemble, rows: Sequence[Rows]) -> dict[str, float]:
+    if len(ensemble.members) == 1:
+        return ensemble.members[0].score(rows[0]).values
     assert rows[0].targets is not None
-    together = combined(committee.members, committee.outputs(rows))
-    return scores(committee.spec, rows[0].targets, together.predictions)
+    together = combined(ensemble.members, ensemble.outputs(rows))
+    return scores(ensemble.spec, rows[0].targets, together.predictions)
 
 
-def own_data(run: RunFolder, committee: Committee, data: str | None) -> list[Dataset]:
+def own_data(run: RunFolder, ensemble: Ensemble, data: str | None) -> list[Dataset]:
     """Each member's data, read once for those with the same split and preprocessing.
 
     Raises:
         MlrunError: it is gone or has changed.
     """
-    runs = [run.path / FOLDER / name for name in committee.names]
+    runs = [run.path / FOLDER / name for name in ensemble.names]
     opened = [open_run(path) for path in runs] if len(runs) > 1 else [run]
     read: dict[str, Dataset] = {}
     found = []
-    for one, member in zip(opened, committee.members, strict=True):
-        dataset = load_run_data(one, committee.values, member.contract, data=data, read=read)
+    for one, member in zip(opened, ensemble.members, strict=True):
+        dataset = load_run_data(one, ensemble.values, member.contract, data=data, read=read)
         found.append(dataset)
     return found
 
@@ -104,27 +104,27 @@ def predict(
             written.
     """
     run = open_run(folder)
-    committee = open_committee(run)
+    ensemble = open_ensemble(run)
     target = _target(run, input, output, members)
     if input is not None:
-        rows = committee.read(Path(input), allow_unknown=allow_unknown)
+        rows = ensemble.read(Path(input), allow_unknown=allow_unknown)
     else:
-        rows = [dataset.predict for dataset in own_data(run, committee, data)]
-    outputs = committee.outputs(rows)
+        rows = [dataset.predict for dataset in own_data(run, ensemble, data)]
+    outputs = ensemble.outputs(rows)
     for said in outputs:
         _check_finite(said, rows[0], input or run.path)
-    together, ids = combined(committee.members, outputs), rows[0].ids
+    together, ids = combined(ensemble.members, outputs), rows[0].ids
     if proba and together.probabilities is None:
-        name = committee.spec.target
+        name = ensemble.spec.target
         raise MlrunError(f"'{name}' is a number: there are no probabilities of it")
     try:
         if members:
-            each = dict(zip(committee.names, together.each, strict=True))
-            write_members(target, committee.spec, ids, each, together.disagreement)
+            each = dict(zip(ensemble.names, together.each, strict=True))
+            write_members(target, ensemble.spec, ids, each, together.disagreement)
         else:
             shares = together.probabilities if proba else None
             write_predictions(
-                target, committee.spec, ids, together.predictions, probabilities=shares
+                target, ensemble.spec, ids, together.predictions, probabilities=shares
             )
     except OSError as error:
         raise MlrunError(f"cannot write {target}: {error.strerror}; see --output") from None

@@ -10,7 +10,7 @@ from mlrun.config.recorded import check_lookups, for_the_record
 from mlrun.config.schema import Settings
 from mlrun.config.values import Composed
 from mlrun.data.dataset import Dataset
-from mlrun.runs.predictor import Trained
+from mlrun.runs.predictor import Predictor
 from mlrun.system.device import choose_device
 from mlrun.system.random import seed_everything
 from mlrun.training.engines.base import Engine
@@ -30,13 +30,13 @@ class Job:
     dataset: Dataset
     learner: Learner
     engine: Engine
-    trained: Trained
+    predictor: Predictor
     threads: int
     seconds: float  # it took to get here
 
     def features(self) -> tuple[Features, Features]:
         """Training and validation rows, ready for the loop."""
-        train, valid = map(self.trained.features, (self.dataset.train, self.dataset.valid))
+        train, valid = map(self.predictor.features, (self.dataset.train, self.dataset.valid))
         return encoded(self.learner.objective, train), valid
 
     def member(
@@ -61,7 +61,7 @@ def prepare(config: Composed, settings: Settings, dataset: Dataset | None = None
     if dataset is None:
         dataset = build("data", config.values).load()
     learner, engine = build_learner(config.values, settings, dataset, device)
-    trained = Trained(
+    predictor = Predictor(
         learner.model,
         learner.objective,
         dataset.preprocess,
@@ -73,7 +73,7 @@ def prepare(config: Composed, settings: Settings, dataset: Dataset | None = None
     threads = set_threads(learner.model, dataset.spec, trainer.batch_size)
     seconds = time.perf_counter() - started
     recorded = for_the_record(config)
-    return Job(recorded, settings, dataset, learner, engine, trained, threads, seconds)
+    return Job(recorded, settings, dataset, learner, engine, predictor, threads, seconds)
 
 
 def sibling(job: Job, config: Composed, seed: int) -> Job:
@@ -86,14 +86,14 @@ def sibling(job: Job, config: Composed, seed: int) -> Job:
     """
     started = time.perf_counter()
     settings = replace(job.settings, seed=seed)
-    seed_everything(seed, job.trained.device, deterministic=settings.trainer.deterministic)
-    learner, engine = build_learner(config.values, settings, job.dataset, job.trained.device)
+    seed_everything(seed, job.predictor.device, deterministic=settings.trainer.deterministic)
+    learner, engine = build_learner(config.values, settings, job.dataset, job.predictor.device)
     return replace(
         job,
         recorded=job.recorded | {"seed": seed},
         settings=settings,
         learner=learner,
         engine=engine,
-        trained=replace(job.trained, model=learner.model, objective=learner.objective),
+        predictor=replace(job.predictor, model=learner.model, objective=learner.objective),
         seconds=time.perf_counter() - started,
     )

@@ -31,7 +31,7 @@ from mlrun.runs.job import Job, prepare, sibling
 from mlrun.runs.predictions import write_predictions
 from mlrun.runs.record import recorded, write_first_record
 from mlrun.runs.stopped import Stopped, changed, configuration, read_stopped, rebuild, tidy_up
-from mlrun.training.loop import Row, finished
+from mlrun.training.loop import EpochRow, finished
 from mlrun.training.metrics import shown
 from mlrun.training.types import Progress
 
@@ -49,7 +49,7 @@ FOLDED = {
 
 
 @dataclass(frozen=True)
-class Seat:
+class MemberSpec:
     """What makes a member: its name, its seed, and the configuration of its lone run."""
 
     name: str
@@ -57,7 +57,7 @@ class Seat:
     config: Composed
 
 
-def seats(config: Composed, settings: Settings) -> Iterator[Seat]:
+def member_specs(config: Composed, settings: Settings) -> Iterator[MemberSpec]:
     """Every member: seeds within folds.
 
     Raises:
@@ -71,7 +71,7 @@ def seats(config: Composed, settings: Settings) -> Iterator[Seat]:
             names = [] if fold is None else [f"fold_{fold}"]
             if settings.seeds:
                 names.append(f"seed_{seed}")
-            yield Seat("_".join(names), seed, own)
+            yield MemberSpec("_".join(names), seed, own)
 
 
 def _folded(config: Composed, folds: int | None, fold: int | None) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def train_members(
                 member = RunFolder(claim_exactly(run.path / FOLDER, name))
                 _begin(run, member, job, command)
                 tasks.append(Task(member, job, Progress(), None))
-            outcome.status = carry_out_together(run, tasks, console)
+            outcome.status = train_side_by_side(run, tasks, console)
         return fmean([task.progress.best_score for task in tasks])
 
 
@@ -121,16 +121,18 @@ def _prepare(config: Composed, settings: Settings) -> dict[str, Job]:
     """Build every member; those that differ in the seed alone share data and all else."""
     jobs: dict[str, Job] = {}
     first: dict[str, Job] = {}
-    for seat in seats(config, settings):
-        key = seat.config.but_for_the_seed
+    for member_spec in member_specs(config, settings):
+        key = member_spec.config.but_for_the_seed
         if key in first:
-            jobs[seat.name] = sibling(first[key], seat.config, seat.seed)
+            jobs[member_spec.name] = sibling(first[key], member_spec.config, member_spec.seed)
         else:
-            jobs[seat.name] = first[key] = prepare(seat.config, settings_of(seat.config.values))
+            jobs[member_spec.name] = first[key] = prepare(
+                member_spec.config, settings_of(member_spec.config.values)
+            )
     return jobs
 
 
-def carry_out_together(run: RunFolder, tasks: Sequence[Task], console: Console) -> str:
+def train_side_by_side(run: RunFolder, tasks: Sequence[Task], console: Console) -> str:
     """Train from where each member stands, then score and predict together; the run's status."""
     begun = time.perf_counter()
     log.info("%d members: %s", len(tasks), ", ".join(task.run.path.name for task in tasks))
@@ -150,7 +152,7 @@ def carry_out_together(run: RunFolder, tasks: Sequence[Task], console: Console) 
     return "done" if done else "interrupted"
 
 
-def _show(console: Console, results: Sequence[tuple[Task, Row]]) -> None:
+def _show(console: Console, results: Sequence[tuple[Task, EpochRow]]) -> None:
     """One line for all: the means over the members still in training."""
     if results:
         rows = [row for _, row in results]
@@ -181,7 +183,7 @@ def resume_members(run: RunFolder, overrides: Sequence[str], *, data: str | None
         config = changed(configuration(run, None), overrides)
         settings = settings_of(config.values)
         with Console(quiet=settings.quiet) as console:
-            found = [*_stopped(run, seats(config, settings), overrides, data)]
+            found = [*_stopped(run, member_specs(config, settings), overrides, data)]
             tasks = [task for task, _ in found]
             if not tasks:
                 raise MlrunError(
@@ -197,20 +199,20 @@ def resume_members(run: RunFolder, overrides: Sequence[str], *, data: str | None
                 run.update(status="running", config=for_the_record(config))
                 for task, stopped in found:
                     _begin_again(run, task, stopped)
-                outcome.status = carry_out_together(run, tasks, console)
+                outcome.status = train_side_by_side(run, tasks, console)
 
 
 def _stopped(
-    run: RunFolder, wanted: Iterable[Seat], overrides: Sequence[str], data: str | None
+    run: RunFolder, wanted: Iterable[MemberSpec], overrides: Sequence[str], data: str | None
 ) -> Iterator[tuple[Task, Stopped | None]]:
     """The members as they stopped; those that had not begun, from their beginning."""
     read: dict[str, Dataset] = {}
-    for seat in wanted:
-        path = run.path / FOLDER / seat.name
+    for member_spec in wanted:
+        path = run.path / FOLDER / member_spec.name
         if not (path / "run.json").is_file():
-            values = seat.config.values
+            values = member_spec.config.values
             dataset = load_run_data(run, values, None, data=data, split_anew=True)
-            job = prepare(seat.config, settings_of(values), dataset)
+            job = prepare(member_spec.config, settings_of(values), dataset)
             yield Task(RunFolder(path), job, Progress(), None), None
             continue
         stopped = read_stopped(open_run(path), overrides)
@@ -233,7 +235,7 @@ def _conclude(run: RunFolder, tasks: Sequence[Task]) -> list[tuple[str, str]]:
     """Scores, pred.csv and plots of the members together; what the user reads of them."""
     from mlrun.report.plots import draw_curves  # jobs of sweeps do without
 
-    members = [task.job.trained for task in tasks]
+    members = [task.job.predictor for task in tasks]
     datasets = [task.job.dataset for task in tasks]
     spec = members[0].spec
     each = {name: _mean_and_deviation(tasks, name) for name in tasks[0].run.record["metrics"]}

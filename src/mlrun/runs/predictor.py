@@ -23,14 +23,14 @@ from mlrun.runs.folder import RunFolder
 from mlrun.system.device import choose_device
 from mlrun.system.files import blamed_on
 from mlrun.training.engines.choose import choose_outputs
-from mlrun.training.loop import Outputs, Scores, evaluate
+from mlrun.training.loop import Scores, score_outputs
 from mlrun.training.objective import Objective, build_objective
 from mlrun.training.threads import set_threads
-from mlrun.training.types import Features
+from mlrun.training.types import Features, Outputs
 
 
 @dataclass(frozen=True)
-class Trained:
+class Predictor:
     """What turns raw rows into predictions."""
 
     model: nn.Module
@@ -54,7 +54,7 @@ class Trained:
     def score(self, rows: Rows) -> Scores:
         """Loss, metrics and predictions of rows that have targets."""
         assert rows.targets is not None
-        return evaluate(self.objective, self.outputs(rows), rows.targets)
+        return score_outputs(self.objective, self.outputs(rows), rows.targets)
 
     def predict(self, rows: Rows) -> Tensor:
         """(n, 1) values in the target's unit or (n,) class numbers."""
@@ -80,7 +80,7 @@ def scored_parts(dataset: Dataset, trainer: Trainer) -> dict[str, Rows]:
     return parts
 
 
-def open_trained(run: RunFolder) -> tuple[Trained, Mapping[str, Any]]:
+def open_predictor(run: RunFolder) -> tuple[Predictor, Mapping[str, Any]]:
     """Rebuild the best model of a run, and its configuration's values, from the folder alone.
 
     Raises:
@@ -91,14 +91,14 @@ def open_trained(run: RunFolder) -> tuple[Trained, Mapping[str, Any]]:
     settings = settings_of(values)
     device = choose_device("auto" if settings.device.startswith(("cuda", "mps")) else "cpu")
     with blamed_on(run.best):
-        trained = _rebuilt(values, settings, state, device)
-        trained.outputs(Rows(trained.examples, None, []))  # does it all fit together?
-    return trained, values
+        predictor = _rebuilt(values, settings, state, device)
+        predictor.outputs(Rows(predictor.examples, None, []))  # does it all fit together?
+    return predictor, values
 
 
 def _rebuilt(
     values: Mapping[str, Any], settings: Settings, state: State, device: torch.device
-) -> Trained:
+) -> Predictor:
     objective = check_plan(values, state)
     model = objective.complete(build("model", values, **_shape(objective)))
     model.load_state_dict(state["weights"])
@@ -107,9 +107,11 @@ def _rebuilt(
     if not 1 <= len(state["examples"]) <= EXAMPLES:
         raise MlrunError(f"1 to {EXAMPLES} examples are wanted")
     outputs_of = choose_outputs(model, settings.trainer)
-    trained = Trained(model, objective, preprocess, contract, outputs_of, device, state["examples"])
+    predictor = Predictor(
+        model, objective, preprocess, contract, outputs_of, device, state["examples"]
+    )
     set_threads(model, objective.spec, settings.trainer.batch_size)
-    return trained
+    return predictor
 
 
 def check_plan(values: Mapping[str, Any], state: State) -> Objective:

@@ -11,9 +11,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
-import yaml
-from omegaconf._utils import OmegaConfDumper
-
+from mlrun.config.hydra_patches import to_yaml
 from mlrun.config.values import Composed
 from mlrun.errors import Diverged, FailedFast, MlrunError
 from mlrun.report.profiler import Profiler
@@ -25,8 +23,8 @@ from mlrun.runs.metrics_file import MetricsFile
 from mlrun.system.files import write_atomically
 from mlrun.system.secrets import hide, hide_in_words, redact
 from mlrun.system.signals import Interrupted
-from mlrun.training.distributed import team
-from mlrun.training.loop import Row
+from mlrun.training.distributed import process_group
+from mlrun.training.loop import EpochRow
 from mlrun.training.metrics import NAMES
 from mlrun.training.types import Progress
 
@@ -34,20 +32,20 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Outcome:
+class RunOutcome:
     """What run.json's status will be if nothing is raised."""
 
     status: str = "done"
 
 
 @contextmanager
-def recorded(run: RunFolder) -> Iterator[Outcome]:
+def recorded(run: RunFolder) -> Iterator[RunOutcome]:
     """Set run.json's status to what becomes of the block: done, interrupted, diverged, failed.
 
     Raises:
         MlrunError: instead of the system's error when the disk is full or refuses to be written.
     """
-    outcome = Outcome()
+    outcome = RunOutcome()
     try:
         yield outcome
         run.update(status=outcome.status, ended=_now())
@@ -112,10 +110,10 @@ def write_first_record(
         rows={name: len(rows) for name, rows in dataset.parts.items()}
         | {"predict": len(dataset.predict)},
         **made_of,
-        device=str(job.trained.device),
+        device=str(job.predictor.device),
         engine=job.engine.name,
         threads=job.threads,
-        processes=team().size,
+        processes=process_group().size,
         parameters=sum(p.numel() for p in job.learner.model.parameters()),
     )
 
@@ -131,18 +129,7 @@ def write_for_people(run: RunFolder, config: Composed, overrides: Sequence[str])
 
 
 def _yaml(value: Any) -> bytes:
-    """As OmegaConf.to_yaml writes it, in a fraction of the time."""
-    text = yaml.dump(
-        value, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False
-    )
-    return redact(text).encode()
-
-
-class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """Puts in quotes what would be read as something else than a text."""
-
-
-_Dumper.add_representer(str, OmegaConfDumper.str_representer)
+    return redact(to_yaml(value)).encode()
 
 
 class Record:
@@ -157,7 +144,7 @@ class Record:
         resumed: State | None = None,
     ) -> None:
         dataset, settings = job.dataset, job.settings
-        self.history: list[Row] = list(resumed["history"]) if resumed else []
+        self.history: list[EpochRow] = list(resumed["history"]) if resumed else []
         self._run, self._learner, self._progress = run, job.learner, progress
         self._epochs = settings.trainer.epochs
         self._metrics = MetricsFile(run.metrics, _columns(dataset.spec.kind), self.history)
@@ -195,7 +182,7 @@ class Record:
         finally:
             self._events.close()
 
-    def epoch(self, row: Row | Diverged) -> Row:
+    def epoch(self, row: EpochRow | Diverged) -> EpochRow:
         """Write down an epoch that is done, and give it back.
 
         Raises:

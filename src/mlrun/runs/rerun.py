@@ -8,7 +8,7 @@ from typing import Any
 from mlrun.config.schema import settings_of
 from mlrun.errors import MlrunError
 from mlrun.runs.data import load_run_data
-from mlrun.runs.ensemble import refuse_committee
+from mlrun.runs.ensemble import refuse_ensemble
 from mlrun.runs.folder import RunFolder, claim_exactly, open_run
 from mlrun.runs.single import train_run
 from mlrun.runs.stopped import configuration
@@ -38,7 +38,7 @@ def rerun(
         MlrunError: no such run, nothing to compare with, or its data is gone.
     """
     run = open_run(folder)
-    refuse_committee(run, "rerun")
+    refuse_ensemble(run, "rerun")
     _rows(run.metrics), _bytes(run.predictions)  # to fail before training, not after
     config = configuration(run, None)
     dataset = load_run_data(run, config.values, None, data=data, exactly=False, split_anew=True)

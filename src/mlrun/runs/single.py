@@ -18,9 +18,9 @@ from mlrun.runs.job import Job, prepare
 from mlrun.runs.record import Record, recorded
 from mlrun.system.garbage import resume_collection
 from mlrun.system.signals import interruptible
-from mlrun.training.distributed import joined, loss_told, team
+from mlrun.training.distributed import joined, lost_process_explained, process_group
 from mlrun.training.loop import Epochs, fit
-from mlrun.training.memory import memory_told
+from mlrun.training.memory import out_of_memory_explained
 from mlrun.training.types import Progress
 
 
@@ -88,13 +88,13 @@ def training(
     resume_collection()
     console.begin_progress(trainer.epochs, trainer.monitor)
     with (
-        memory_told(job.learner, member.train, trainer),
+        out_of_memory_explained(job.learner, member.train, trainer),
         interruptible() as stop_if_asked,
         Record(run, job, progress, resumed=resumed) as record,
-        loss_told(),
+        lost_process_explained(),
     ):
-        group = team()
-        outputs, stop = group.outputs(job.trained.outputs_of), group.stop(stop_if_asked)
+        group = process_group()
+        outputs, stop = group.outputs(job.predictor.outputs_of), group.stop(stop_if_asked)
         yield fit([member], job.engine, outputs, stop=stop, clock=group.clock), record
         record.finish()
     spent = time.perf_counter() - begun
@@ -104,9 +104,9 @@ def training(
 def follow(job: Job, progress: Progress) -> float:
     """What a process other than the first one of its group does: train, and write nothing."""
     resume_collection()
-    with interruptible() as stop_if_asked, loss_told():
-        group, member = team(), job.member(job.features(), progress)
-        outputs, stop = group.outputs(job.trained.outputs_of), group.stop(stop_if_asked)
+    with interruptible() as stop_if_asked, lost_process_explained():
+        group, member = process_group(), job.member(job.features(), progress)
+        outputs, stop = group.outputs(job.predictor.outputs_of), group.stop(stop_if_asked)
         for [(_, row)] in fit([member], job.engine, outputs, stop=stop, clock=group.clock):
             if isinstance(row, Diverged):
                 raise row

@@ -2,4 +2,6 @@
 
 from contextvars import ContextVar
 
-only_told = ContextVar("--dry-run: say what the sweep would be, and make nothing", default=False)
+dry_run_asked = ContextVar(
+    "--dry-run: say what the sweep would be, and make nothing", default=False
+)

@@ -19,7 +19,7 @@ from mlrun.training.types import Progress
 EPOCHS = 3  # are trained of each kind of job, to see how long they take
 
 
-def tell(points: Sequence[Point]) -> None:
+def print_plan(points: Sequence[Point]) -> None:
     """Print how many jobs, what they differ in, their groups, the time they may take.
 
     Raises:
@@ -79,6 +79,6 @@ def _seconds(group: Sequence[Task]) -> float:
     features = {task.job.dataset: task.job.features() for task in group}
     members = [task.job.member(features[task.job.dataset], Progress()) for task in group]
     members = [replace(m, trainer=replace(m.trainer, epochs=2 * EPOCHS)) for m in members]
-    engine, outputs = engine_for(members, group[0].job.engine), group[0].job.trained.outputs_of
+    engine, outputs = engine_for(members, group[0].job.engine), group[0].job.predictor.outputs_of
     ends = [time.perf_counter() for _ in fit(members, engine, outputs)]
     return ends[-1] - ends[min(EPOCHS, len(ends)) - 1] if len(ends) > EPOCHS else ends[-1] - ends[0]

@@ -25,7 +25,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Sweep:
+class SweepFolder:
     """A sweep's folder."""
 
     path: Path
@@ -72,14 +72,14 @@ def _is_just_made(path: Path) -> bool:
     return path.is_dir() and [entry.name for entry in path.iterdir()] == ["multirun.yaml"]
 
 
-def begin(
+def begin_sweep(
     path: Path,
     points: Sequence[Point],
     keys: Sequence[str],
     *,
     command: Sequence[str],
     **facts: Any,
-) -> Sweep:
+) -> SweepFolder:
     """Freeze the points: from here on the sweep is what its folder says.
 
     Args:
@@ -89,7 +89,7 @@ def begin(
         command: the command line.
         facts: more for sweep.json.
     """
-    sweep = Sweep(path, {})
+    sweep = SweepFolder(path, {})
     queue(sweep.journal, points)
     sweep.update(
         format=FORMAT,
@@ -118,7 +118,7 @@ def _queued(point: Point) -> dict[str, Any]:
     }
 
 
-def open_sweep(path: Path) -> Sweep:
+def open_sweep(path: Path) -> SweepFolder:
     """The sweep in a folder.
 
     Raises:
@@ -128,7 +128,7 @@ def open_sweep(path: Path) -> Sweep:
     record = read_json(file)
     if not isinstance(record, Mapping) or record.get("format") != FORMAT:
         raise MlrunError(f"{file}: not of format {FORMAT}, the one this mlrun reads")
-    return Sweep(path, dict(record))
+    return SweepFolder(path, dict(record))
 
 
 def thawed(entry: Entry, source: Path, folder: str) -> Point:
@@ -149,7 +149,7 @@ def thawed(entry: Entry, source: Path, folder: str) -> Point:
 
 
 @contextmanager
-def at_work(sweep: Sweep) -> Iterator[None]:
+def at_work(sweep: SweepFolder) -> Iterator[None]:
     """Keep other processes out, and note how it ended.
 
     Raises:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from mlrun.errors import MlrunError
-from mlrun.sweep.folder import Sweep
+from mlrun.sweep.folder import SweepFolder
 from mlrun.sweep.jobs import Jobs
 from mlrun.sweep.journal import DONE, FAILED, STOPPED, WAITING, Entry
 from mlrun.sweep.points import Point
-from mlrun.sweep.processes import Spread
+from mlrun.sweep.processes import WorkerPool
 from mlrun.training.metrics import higher_is_better
 
 
@@ -47,7 +47,7 @@ def rungs(epochs: int, jobs: int, factor: int) -> list[int]:
     return sorted({epoch for epoch in found if epoch > 0})
 
 
-def carry_out(sweep: Sweep, jobs: Jobs | Spread, points: Sequence[Point]) -> None:
+def train(sweep: SweepFolder, jobs: Jobs | WorkerPool, points: Sequence[Point]) -> None:
     """Rung by rung, from wherever the journal stands."""
     trainer, factor = points[0].settings.trainer, points[0].settings.sweep.halving or 2
     left = _count(points)
@@ -56,11 +56,11 @@ def carry_out(sweep: Sweep, jobs: Jobs | Spread, points: Sequence[Point]) -> Non
         left = -(-left // factor)
         entries = sweep.journal.read()
         behind = [p for p in points if _is_behind(entries[p.number], epoch)]
-        jobs.carry_out(behind, until=epoch)
+        jobs.train(behind, until=epoch)
         for stopped in _stop_the_worst(sweep, points, epoch, left):
             jobs.progress.job(stopped, STOPPED, {})
     entries = sweep.journal.read()
-    jobs.carry_out([p for p in points if _is_behind(entries[p.number], trainer.epochs)])
+    jobs.train([p for p in points if _is_behind(entries[p.number], trainer.epochs)])
 
 
 def but_for_the_seed(overrides: Sequence[str]) -> tuple[str, ...]:
@@ -73,7 +73,9 @@ def _count(points: Sequence[Point]) -> int:
     return len({but_for_the_seed(point.overrides) for point in points})
 
 
-def _tell_what_has_ended(sweep: Sweep, jobs: Jobs | Spread, points: Sequence[Point]) -> None:
+def _tell_what_has_ended(
+    sweep: SweepFolder, jobs: Jobs | WorkerPool, points: Sequence[Point]
+) -> None:
     entries = sweep.journal.read()
     for point in points:
         entry = entries[point.number]
@@ -85,7 +87,9 @@ def _is_behind(entry: Entry, epoch: int) -> bool:
     return entry.status not in (FAILED, STOPPED, DONE) and (entry.epochs or 0) < epoch
 
 
-def _stop_the_worst(sweep: Sweep, points: Sequence[Point], epoch: int, left: int) -> list[Point]:
+def _stop_the_worst(
+    sweep: SweepFolder, points: Sequence[Point], epoch: int, left: int
+) -> list[Point]:
     """Of those that came to this epoch, all but so many settings; noted at once for all of them.
 
     Seeds are repetitions: a setting goes on, or stops, with all of its jobs.

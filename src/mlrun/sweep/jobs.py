@@ -19,7 +19,7 @@ from mlrun.runs.job import Job
 from mlrun.runs.members import resume_members, train_members
 from mlrun.runs.record import write_first_record, write_for_people
 from mlrun.runs.stopped import read_stopped, rebuild, tidy_up
-from mlrun.sweep.folder import Sweep
+from mlrun.sweep.folder import SweepFolder
 from mlrun.sweep.job_cache import Prepared
 from mlrun.sweep.journal import DONE, FAILED, RUNNING, WAITING
 from mlrun.sweep.points import Point
@@ -27,7 +27,7 @@ from mlrun.sweep.progress import SweepProgress
 from mlrun.sweep.summary import write_summary
 from mlrun.system.files import read_json
 from mlrun.system.signals import Interrupted
-from mlrun.training.loop import Row, finished
+from mlrun.training.loop import EpochRow, finished
 from mlrun.training.metrics import SIZE
 from mlrun.training.types import Progress
 
@@ -48,7 +48,7 @@ class Jobs:
         fail_fast: whether the first failure ends the sweep.
     """
 
-    sweep: Sweep
+    sweep: SweepFolder
     command: Sequence[str]
     progress: SweepProgress
     fail_fast: bool
@@ -57,7 +57,7 @@ class Jobs:
     _until: int | None = None
     _summarised: float = field(default_factory=time.monotonic)
 
-    def carry_out(self, points: Sequence[Point], until: int | None = None) -> None:
+    def train(self, points: Sequence[Point], until: int | None = None) -> None:
         """Train every point, from where its folder stands; as many together as the engine takes.
 
         Args:
@@ -158,7 +158,7 @@ class Jobs:
             for task in left:
                 self._train_again(task.run)
 
-    def _show(self, results: Sequence[tuple[Task, Row]]) -> None:
+    def _show(self, results: Sequence[tuple[Task, EpochRow]]) -> None:
         self.progress.epoch([self._points[task.run.path].number for task, _ in results])
 
     def _train_again(self, run: RunFolder) -> None:
@@ -263,7 +263,7 @@ def stackable(job: Job) -> dict[str, Any]:
         group: {key: value for key, value in job.recorded[group].items() if key != name}
         for group, name in free.items()
     }
-    return job.recorded | nodes | {"seed": None, "device": str(job.trained.device)}
+    return job.recorded | nodes | {"seed": None, "device": str(job.predictor.device)}
 
 
 def _stopped(run: RunFolder, prepared: Prepared) -> Task:

@@ -14,7 +14,7 @@ from mlrun.config.schema import settings_of
 from mlrun.config.values import composed
 from mlrun.errors import MlrunError
 from mlrun.runs.folder import is_sweep
-from mlrun.sweep.folder import Sweep, begin, open_sweep, queue, thawed
+from mlrun.sweep.folder import SweepFolder, begin_sweep, open_sweep, queue, thawed
 from mlrun.sweep.jobs import Jobs
 from mlrun.sweep.journal import DONE
 from mlrun.sweep.points import Point
@@ -22,7 +22,7 @@ from mlrun.sweep.progress import SweepProgress
 from mlrun.system.files import as_line
 
 
-def work(config: DictConfig, hydra: DictConfig, command: Sequence[str]) -> float:
+def run_job(config: DictConfig, hydra: DictConfig, command: Sequence[str]) -> float:
     """Carry out one job of a sweep; its best score, NaN if it failed.
 
     Args:
@@ -44,7 +44,7 @@ def work(config: DictConfig, hydra: DictConfig, command: Sequence[str]) -> float
     if entry.config != json.loads(as_line(for_the_record(job))):  # a file has changed since
         point = thawed(entry, sweep.journal.path, point.settings.paths.data)
     with SweepProgress(1, quiet=True) as progress:
-        Jobs(sweep, command, progress, fail_fast=False).carry_out([point])
+        Jobs(sweep, command, progress, fail_fast=False).train([point])
     entry = sweep.journal.read()[number]
     if entry.status == DONE:
         return math.nan if entry.score is None else entry.score
@@ -53,11 +53,11 @@ def work(config: DictConfig, hydra: DictConfig, command: Sequence[str]) -> float
     raise MlrunError(entry.error)
 
 
-def _joined(path: Path, point: Point, command: Sequence[str]) -> Sweep:
+def _joined(path: Path, point: Point, command: Sequence[str]) -> SweepFolder:
     """The sweep that the job belongs to; begun here if its sweeper knows nothing of journals."""
     with FileLock(path / ".begin.lock"):
         if not is_sweep(path):
-            return begin(
+            return begin_sweep(
                 path, [point], [word.partition("=")[0] for word in point.overrides], command=command
             )
         sweep = open_sweep(path)

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus
@@ -15,15 +14,16 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mlrun.config.allowlist import allow_words, allowed_now
+from mlrun.config.hydra_patches import ConfigLoader, returned
 from mlrun.data.locate import DEFAULT_DATA
 from mlrun.errors import FailedFast, JobsFailed, MlrunError
-from mlrun.sweep import halving, only_told
-from mlrun.sweep.dry_run import tell
-from mlrun.sweep.folder import Sweep, at_work, begin, claim_sweep, open_sweep, queue
+from mlrun.sweep import dry_run_asked, halving
+from mlrun.sweep.dry_run import print_plan
+from mlrun.sweep.folder import SweepFolder, at_work, begin_sweep, claim_sweep, open_sweep, queue
 from mlrun.sweep.jobs import Jobs
 from mlrun.sweep.journal import DONE, FAILED, Entry
 from mlrun.sweep.points import Composer, Point, combinations, swept
-from mlrun.sweep.processes import Spread
+from mlrun.sweep.processes import WorkerPool
 from mlrun.sweep.progress import SweepProgress
 from mlrun.sweep.summary import write_summary
 from mlrun.sweep.table import show_end, show_what_is_left
@@ -32,7 +32,7 @@ from mlrun.training.metrics import check_objectives
 
 
 def sweep(
-    config: DictConfig, loader: ConfigLoaderImpl, launcher: Launcher, arguments: Sequence[str]
+    config: DictConfig, loader: ConfigLoader, launcher: Launcher, arguments: Sequence[str]
 ) -> None:
     """Every combination of the values in the arguments.
 
@@ -55,13 +55,13 @@ def sweep(
         halving.check(points)
         if not is_ours(launcher):
             raise MlrunError("sweep.halving needs hydra/launcher=mlrun")
-    if only_told.get():
-        tell(points)
+    if dry_run_asked.get():
+        print_plan(points)
         return
     opened = new_sweep(config, points, points, keys=swept(points))
     with concluded(opened, quiet=points[0].settings.quiet), at_work(opened):
         if is_ours(launcher):
-            carry_out(opened, points)
+            train_points(opened, points)
         else:
             launch_elsewhere(opened, launcher, points)
 
@@ -77,19 +77,19 @@ def check_keys(keys: Sequence[str]) -> None:
             raise MlrunError(f"{key}: is of the whole sweep; give it one value")
 
 
-def launch_elsewhere(opened: Sweep, launcher: Launcher, points: Sequence[Point]) -> None:
+def launch_elsewhere(opened: SweepFolder, launcher: Launcher, points: Sequence[Point]) -> None:
     """Let a launcher of Hydra's run the jobs; what it keeps to itself is journalled."""
     jobs = [point.overrides for point in points]
-    returned = launcher.launch(jobs, points[0].number)
+    results = launcher.launch(jobs, points[0].number)
     entries = opened.journal.read()
-    for point, found in zip(points, returned, strict=True):
+    for point, found in zip(points, results, strict=True):
         if entries[point.number].status not in (DONE, FAILED):
-            reason = str(found._return_value)
+            reason = str(returned(found))
             opened.journal.add({"job": point.number, "status": FAILED, "error": reason})
 
 
 def overrides_of(
-    config: DictConfig, loader: ConfigLoaderImpl, arguments: Sequence[str]
+    config: DictConfig, loader: ConfigLoader, arguments: Sequence[str]
 ) -> list[Override]:
     """Those of `hydra.sweeper.params` and those that were typed, which count where both are."""
     words = [f"{key}={value}" for key, value in config.hydra.sweeper.params.items()]
@@ -98,7 +98,7 @@ def overrides_of(
 
 
 def launch(
-    config: DictConfig, loader: ConfigLoaderImpl, jobs: Sequence[Sequence[str]], first: int
+    config: DictConfig, loader: ConfigLoader, jobs: Sequence[Sequence[str]], first: int
 ) -> Sequence[JobReturn]:
     """A batch of jobs that a sweeper of somebody else's wants."""
     points = Composer(loader, config).points(jobs, first)
@@ -108,30 +108,30 @@ def launch(
         opened = open_sweep(Path(config.hydra.sweep.dir))
         queue(opened.journal, points)
     with concluded(opened, quiet=points[0].settings.quiet, failing=False), at_work(opened):
-        carry_out(opened, points)
+        train_points(opened, points)
     entries = opened.journal.read()
     return [_returned(point, entries[point.number]) for point in points]
 
 
-def carry_out(opened: Sweep, points: Sequence[Point]) -> None:
+def train_points(opened: SweepFolder, points: Sequence[Point]) -> None:
     """Train the points in this process."""
     with SweepProgress(len(points), quiet=points[0].settings.quiet) as progress:
         jobs = jobs_of(opened, points[0], progress)
         if points[0].settings.sweep.halving:
-            halving.carry_out(opened, jobs, points)
+            halving.train(opened, jobs, points)
         else:
-            jobs.carry_out(points)
+            jobs.train(points)
 
 
-def jobs_of(opened: Sweep, first: Point, progress: SweepProgress) -> Jobs | Spread:
+def jobs_of(opened: SweepFolder, first: Point, progress: SweepProgress) -> Jobs | WorkerPool:
     """What carries out jobs of which this is one."""
     jobs = Jobs(opened, command_line(), progress, first.settings.sweep.fail_fast)
     per_device = opened.record.get("per_device")
-    return Spread(jobs, per_device) if per_device else jobs
+    return WorkerPool(jobs, per_device) if per_device else jobs
 
 
 @contextmanager
-def concluded(opened: Sweep, *, quiet: bool, failing: bool = True) -> Iterator[None]:
+def concluded(opened: SweepFolder, *, quiet: bool, failing: bool = True) -> Iterator[None]:
     """However it ends: the summary, and what to type next.
 
     Raises:
@@ -171,7 +171,7 @@ def new_sweep(
     *,
     keys: Sequence[str],
     **facts: Any,
-) -> Sweep:
+) -> SweepFolder:
     """A folder for a sweep, which Hydra learns of.
 
     Args:
@@ -195,7 +195,7 @@ def new_sweep(
         facts["per_device"] = config.hydra.launcher.per_device
     data = Path(like[0].settings.paths.data)
     facts["folder"] = "" if data == DEFAULT_DATA else str(data.absolute())
-    return begin(path, points, keys, command=command_line(), launcher=launcher, **facts)
+    return begin_sweep(path, points, keys, command=command_line(), launcher=launcher, **facts)
 
 
 def command_line() -> list[str]:

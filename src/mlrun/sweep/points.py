@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, ValueType
 from omegaconf import DictConfig, OmegaConf
 
+from mlrun.config.hydra_patches import ConfigLoader, apply_overrides, overrides_dirname
 from mlrun.config.schema import Settings, settings_of
 from mlrun.config.values import Composed, composed
 from mlrun.errors import MlrunError
@@ -53,7 +53,7 @@ class Composer:
 
     def __init__(
         self,
-        loader: ConfigLoaderImpl | None,
+        loader: ConfigLoader | None,
         master: DictConfig | None,
         frozen: Mapping[tuple[str, ...], DictConfig] = MappingProxyType({}),
     ) -> None:
@@ -109,9 +109,8 @@ class Composer:
         whole = OmegaConf.create(dict(config.raw))
         OmegaConf.update(whole, "hydra", copy.deepcopy(hydra), force_add=True)
         told = hydra.job.config.override_dirname
-        separators = {"kv_sep": told.kv_sep, "item_sep": told.item_sep}
         overrides = [self._parse(word) for word in words]
-        name = get_overrides_dirname(overrides, exclude_keys=list(told.exclude_keys), **separators)
+        name = overrides_dirname(overrides, told)
         for key, value in (("num", number), ("id", str(number)), ("override_dirname", name)):
             OmegaConf.update(whole, f"hydra.job.{key}", value, force_add=True)
         return str(OmegaConf.select(whole, "hydra.sweep.subdir"))
@@ -167,7 +166,7 @@ class _Base:
 
     def _in_full(self, overrides: Sequence[Override]) -> Composed:
         config = copy.deepcopy(self._config)
-        ConfigLoaderImpl._apply_overrides_to_config(list(overrides), config)
+        apply_overrides(overrides, config)
         return composed(config)
 
     def _changes(self, override: Override) -> "_Changes":

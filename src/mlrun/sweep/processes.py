@@ -20,7 +20,7 @@ import torch
 
 from mlrun.config.allowlist import allowed_now, allowing
 from mlrun.errors import FailedFast, MlrunError
-from mlrun.sweep.folder import Sweep, open_sweep, thawed
+from mlrun.sweep.folder import SweepFolder, open_sweep, thawed
 from mlrun.sweep.jobs import Jobs
 from mlrun.sweep.points import Point
 from mlrun.sweep.progress import SweepProgress
@@ -32,7 +32,7 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True)
-class Spread:
+class WorkerPool:
     """Carries out jobs as `Jobs` does, in other processes.
 
     Args:
@@ -48,8 +48,8 @@ class Spread:
         """Told of all."""
         return self.jobs.progress
 
-    def carry_out(self, points: Sequence[Point], until: int | None = None) -> None:
-        """Train every point, from where its folder stands; see `Jobs.carry_out`.
+    def train(self, points: Sequence[Point], until: int | None = None) -> None:
+        """Train every point, from where its folder stands; see `Jobs.train`.
 
         Raises:
             FailedFast: a job failed, and that is to end the sweep.
@@ -97,7 +97,7 @@ def take(turn: Turn) -> bool:
         points = [thawed(entries[number], sweep.journal.path, turn.data) for number in turn.jobs]
         jobs = Jobs(sweep, turn.command, progress, turn.fail_fast)
         try:
-            jobs.carry_out(points, turn.until)
+            jobs.train(points, turn.until)
         except FailedFast:
             return True
         except Interrupted:  # by the process that started this one, which knows
@@ -180,7 +180,9 @@ def _raise_first(futures: "Sequence[Future[bool]]") -> None:
 class _Looks:
     """Tells the progress what the journal says that it did not say at the last look."""
 
-    def __init__(self, sweep: Sweep, progress: SweepProgress, points: Sequence[Point]) -> None:
+    def __init__(
+        self, sweep: SweepFolder, progress: SweepProgress, points: Sequence[Point]
+    ) -> None:
         self._sweep, self._progress = sweep, progress
         self._points = {point.number: point for point in points}
         entries = sweep.journal.read()

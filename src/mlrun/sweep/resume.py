@@ -8,7 +8,7 @@ from mlrun.errors import MlrunError
 from mlrun.report.console import plain_console
 from mlrun.sweep.folder import at_work, open_sweep, thawed
 from mlrun.sweep.journal import FAILED, QUEUED, RUNNING, WAITING, Entry
-from mlrun.sweep.launch import carry_out, concluded
+from mlrun.sweep.launch import concluded, train_points
 
 
 def resume_sweep(path: Path, *, data: str | None, failed: bool = False) -> None:
@@ -48,7 +48,7 @@ def resume_sweep(path: Path, *, data: str | None, failed: bool = False) -> None:
             if left:
                 plain_console(quiet=quiet).print(f"resuming {path}: {len(left)} jobs to do")
                 sweep.update(status="running")
-                carry_out(sweep, points if points[0].settings.sweep.halving else left)
+                train_points(sweep, points if points[0].settings.sweep.halving else left)
 
 
 def _is_left(entry: Entry, sweep: Path, *, failed: bool) -> bool:

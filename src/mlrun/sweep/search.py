@@ -11,17 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
+from mlrun.config.hydra_patches import ConfigLoader
 from mlrun.config.recorded import from_the_record, places, put_in_place, with_references
 from mlrun.config.values import Composed
 from mlrun.errors import MlrunError, did_you_mean
-from mlrun.sweep import only_told
-from mlrun.sweep.folder import Sweep, at_work, queue
+from mlrun.sweep import dry_run_asked
+from mlrun.sweep.folder import SweepFolder, at_work, queue
 from mlrun.sweep.jobs import Jobs
 from mlrun.sweep.journal import DONE, FAILED, Entry
 from mlrun.sweep.launch import (
@@ -34,7 +34,7 @@ from mlrun.sweep.launch import (
     overrides_of,
 )
 from mlrun.sweep.points import Composer, Point
-from mlrun.sweep.processes import Spread
+from mlrun.sweep.processes import WorkerPool
 from mlrun.sweep.progress import SweepProgress
 from mlrun.training.metrics import check_objectives, higher_is_better
 
@@ -65,7 +65,7 @@ class Space:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """How many trials, how many at once, and who chooses them."""
 
     sampler: str
@@ -83,7 +83,7 @@ class Plan:
 
 
 def search(
-    config: DictConfig, loader: ConfigLoaderImpl, launcher: Launcher, arguments: Sequence[str]
+    config: DictConfig, loader: ConfigLoader, launcher: Launcher, arguments: Sequence[str]
 ) -> None:
     """Search the space that the arguments and `hydra.sweeper.params` span.
 
@@ -95,7 +95,7 @@ def search(
     asked = config.hydra.sweeper
     overrides = overrides_of(config, loader, arguments)
     space = space_of(overrides)
-    plan = Plan(asked.sampler, asked.n_trials, asked.n_jobs, asked.seed)
+    plan = SearchPlan(asked.sampler, asked.n_trials, asked.n_jobs, asked.seed)
     composer = Composer(loader, config)
     [first] = composer.points([_corner(space)], 0)
     if first.settings.sweep.halving:
@@ -104,7 +104,7 @@ def search(
     check_objectives(first.settings.sweep.objectives or [])
     if first.settings.sweep.objectives and plan.sampler == "cmaes":
         raise MlrunError("hydra.sweeper.sampler=cmaes searches for one objective; tpe for several")
-    if only_told.get():
+    if dry_run_asked.get():
         raise MlrunError("--dry-run tells of sweeps whose jobs are known before: not of a search")
     for chosen in _choices(space, composer):
         composer.compose([*space.fixed, *chosen])
@@ -115,7 +115,7 @@ def search(
         _Search(opened, space, plan, composer, first).go_on(None if is_ours(launcher) else launcher)
 
 
-def resume_search(opened: Sweep, folder: str) -> None:
+def resume_search(opened: SweepFolder, folder: str) -> None:
     """Go on with a search, to the number of trials it was begun for.
 
     Args:
@@ -129,7 +129,7 @@ def resume_search(opened: Sweep, folder: str) -> None:
         values = put_in_place(one["config"], one["places"], folder)
         base = from_the_record(values, source, references=True)
         frozen[tuple(one["choices"])] = OmegaConf.create(dict(base.raw))
-    plan = Plan(told["sampler"], told["trials"], told["at_once"], told["seed"])
+    plan = SearchPlan(told["sampler"], told["trials"], told["at_once"], told["seed"])
     composer = Composer(None, None, frozen)
     [first] = composer.points([_corner(space)], 0)
     _Search(opened, space, plan, composer, first).go_on(None)
@@ -231,7 +231,7 @@ class _Search:
     """A study and the jobs that are its trials."""
 
     def __init__(
-        self, opened: Sweep, space: Space, plan: Plan, composer: Composer, first: Point
+        self, opened: SweepFolder, space: Space, plan: SearchPlan, composer: Composer, first: Point
     ) -> None:
         self._sweep, self._space, self._plan = opened, space, plan
         self._composer, self._first = composer, first
@@ -255,12 +255,12 @@ class _Search:
         with SweepProgress(most, quiet=self._first.settings.quiet) as progress:
             jobs = jobs_of(self._sweep, self._first, progress)
             begun = [t for t in self._study.trials if t.state == TrialState.RUNNING]
-            self._carry_out({trial.number: trial.params for trial in begun}, jobs, None)
+            self._train_trials({trial.number: trial.params for trial in begun}, jobs, None)
             while (number := len(self._study.trials)) < most:
                 self._study.sampler = self._sampler(number)
                 count = min(self._plan.at_once, most - number)
                 asked = [self._study.ask(self._space.ranges) for _ in range(count)]
-                self._carry_out({trial.number: trial.params for trial in asked}, jobs, launcher)
+                self._train_trials({trial.number: trial.params for trial in asked}, jobs, launcher)
 
     def _sampler(self, number: int) -> "optuna.samplers.BaseSampler":
         """For the batch that begins with this trial: a resumed search draws the same."""
@@ -273,10 +273,10 @@ class _Search:
             return _Grid(self._space)
         return optuna.samplers.TPESampler(seed=seed)
 
-    def _carry_out(
+    def _train_trials(
         self,
         trials: Mapping[int, Mapping[str, Any]],
-        jobs: Jobs | Spread,
+        jobs: Jobs | WorkerPool,
         launcher: Launcher | None,
     ) -> None:
         """Train the trials that have not ended, and tell the study what came of all."""
@@ -288,7 +288,7 @@ class _Search:
         if points and launcher is not None:
             launch_elsewhere(self._sweep, launcher, points)
         elif points:
-            jobs.carry_out(points)
+            jobs.train(points)
         entries = journal.read()
         for number in trials:
             self._tell(number, entries[number])

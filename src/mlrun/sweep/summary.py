@@ -10,7 +10,7 @@ from operator import le
 from statistics import fmean, stdev
 from typing import Any
 
-from mlrun.sweep.folder import Sweep
+from mlrun.sweep.folder import SweepFolder
 from mlrun.sweep.journal import DONE, Entry
 from mlrun.system.files import csv_rows, write_atomically
 from mlrun.training.metrics import higher_is_better
@@ -70,7 +70,7 @@ def seed_of(job: Entry) -> int:
     return int((job.config or {})["seed"])
 
 
-def settings_of(entries: Sequence[Entry], swept: Sequence[str]) -> list[Setting]:
+def by_setting(entries: Sequence[Entry], swept: Sequence[str]) -> list[Setting]:
     """The settings of a sweep, in the order of their first jobs."""
     found: dict[tuple[str, ...], list[Entry]] = {}
     for entry in entries:
@@ -147,18 +147,18 @@ def difference(first: Setting, second: Setting) -> tuple[str, float] | None:
     return "Welch's t-test", float(stats.ttest_ind(*values, equal_var=False).pvalue)
 
 
-def write_summary(sweep: Sweep) -> list[Setting]:
+def write_summary(sweep: SweepFolder) -> list[Setting]:
     """summary.csv, and the ranking in sweep.json; the ranking."""
     entries = [*sweep.journal.read().values()]
     swept = sweep.record["swept"]
     write_atomically(sweep.path / "summary.csv", csv_rows(_rows(entries, swept)).encode())
-    best = ranked(settings_of(entries, swept))
+    best = ranked(by_setting(entries, swept))
     states = {entry.job: entry.status for entry in entries}
     counts = {status: [*states.values()].count(status) for status in sorted({*states.values()})}
     sweep.update(
         counts=counts,
-        ranking=[_told(setting) for setting in best],
-        fronts=[[_told(setting) for setting in one] for one in fronts(best)],
+        ranking=[_recorded(setting) for setting in best],
+        fronts=[[_recorded(setting) for setting in one] for one in fronts(best)],
     )
     return best
 
@@ -182,7 +182,7 @@ def _rows(entries: Sequence[Entry], swept: Sequence[str]) -> Iterator[list[Any]]
         yield [entry.job, entry.status, *plain, *own, entry.folder, entry.error]
 
 
-def _told(setting: Setting) -> dict[str, Any]:
+def _recorded(setting: Setting) -> dict[str, Any]:
     return {
         "overrides": list(setting.overrides),
         "task": setting.task,

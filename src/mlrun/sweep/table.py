@@ -11,9 +11,9 @@ from rich.table import Table
 from mlrun.config.allowlist import allow_words, allowed_now
 from mlrun.errors import one_line
 from mlrun.report.console import plain_console
-from mlrun.sweep.folder import Sweep, is_at_work, open_sweep
+from mlrun.sweep.folder import SweepFolder, is_at_work, open_sweep
 from mlrun.sweep.journal import DONE, FAILED, STOPPED, Entry
-from mlrun.sweep.summary import SURE, Setting, difference, fronts, kind_of, ranked, settings_of
+from mlrun.sweep.summary import SURE, Setting, by_setting, difference, fronts, kind_of, ranked
 
 TOP = 10
 WIDTH = 80
@@ -37,12 +37,12 @@ def show_sweep(path: Path) -> None:
     out.print(f"status       {one_line(status)}: {told}")
     out.print(f"command      {one_line(sweep.record.get('command'))}")
     with blamed_on(sweep.journal.path):
-        show_end(sweep, ranked(settings_of(entries, sweep.record["swept"])), quiet=False)
+        show_end(sweep, ranked(by_setting(entries, sweep.record["swept"])), quiet=False)
     if sweep.record.get("status") != "done":
         out.print(f"go on        {shlex.join(['mlrun', 'resume', str(path)])}")
 
 
-def show_end(sweep: Sweep, ranking: Sequence[Setting], *, quiet: bool) -> None:
+def show_end(sweep: SweepFolder, ranking: Sequence[Setting], *, quiet: bool) -> None:
     """Every failure; the top settings, the best run and its commands.
 
     With `quiet` the failures and the sweep folder alone.
@@ -61,8 +61,8 @@ def show_end(sweep: Sweep, ranking: Sequence[Setting], *, quiet: bool) -> None:
         out.print("data         the bundled SAMPLE, not real data")
     entries = sweep.journal.read().values()
     if stopped := [entry for entry in entries if entry.status == STOPPED]:
-        trained = sum(entry.epochs or 0 for entry in entries)
-        out.print(f"{len(stopped)} jobs were stopped early; {trained} epochs were trained in all")
+        epochs = sum(entry.epochs or 0 for entry in entries)
+        out.print(f"{len(stopped)} jobs were stopped early; {epochs} epochs were trained in all")
     out.print(f"summary      {sweep.path / 'summary.csv'}")
     out.print(f"sweep folder {sweep.path}")
 
@@ -148,7 +148,7 @@ def _show_failures(failed: Sequence[Entry], folder: Path, out: RichConsole) -> N
         out.print(f"try again    {shlex.join(['mlrun', 'resume', str(folder)])} --failed")
 
 
-def show_what_is_left(sweep: Sweep) -> None:
+def show_what_is_left(sweep: SweepFolder) -> None:
     """That a failure ended it, and how to go on."""
     statuses = [entry.status for entry in sweep.journal.read().values()]
     left = sum(status not in (DONE, FAILED, STOPPED) for status in statuses)

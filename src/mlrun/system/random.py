@@ -1,21 +1,17 @@
 """Seeds: of torch's generators, and numbers that follow from counters."""
 
 import os
-import random
 
-import numpy as np
 import torch
 
 _64_BITS = 2**64 - 1
 
 
 def seed_everything(seed: int, device: torch.device, *, deterministic: bool) -> None:
-    """Seed every generator; with `deterministic`, refuse operations that differ run by run.
+    """Seed torch's generators; with `deterministic`, refuse operations that differ run by run.
 
     A CPU's do not differ, and asking torch for it takes a second and a half of imports.
     """
-    random.seed(seed)
-    np.random.seed(seed)
     reseed(seed, device)
     if device.type != "cpu":
         if deterministic:  # read by cuBLAS when it starts

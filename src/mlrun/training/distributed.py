@@ -29,7 +29,7 @@ Outputs = Callable[[nn.Module, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """The processes of a run, as one of them sees them; without torchrun it is alone."""
 
     rank: int = 0
@@ -103,17 +103,17 @@ class Team:
                 layer.forward = partial(_normed, layer)  # type: ignore[method-assign]
 
 
-ALONE = Team()
-_joined: list[Team] = []
+ALONE = ProcessGroup()
+_joined: list[ProcessGroup] = []
 
 
-def team() -> Team:
+def process_group() -> ProcessGroup:
     """That of this process, if it has joined one."""
     return _joined[-1] if _joined else ALONE
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Team]:
+def joined(device: str) -> Iterator[ProcessGroup]:
     """Meet the other processes that torchrun started, if there are any.
 
     Args:
@@ -128,7 +128,7 @@ def joined(device: str) -> Iterator[Team]:
     try:
         place = choose_device(device)
         _joined.append(_met(place))
-        with loss_told():
+        with lost_process_explained():
             yield _joined[-1]
     finally:
         _joined.clear()
@@ -137,7 +137,7 @@ def joined(device: str) -> Iterator[Team]:
 
 
 @contextmanager
-def loss_told() -> Iterator[None]:
+def lost_process_explained() -> Iterator[None]:
     """What torch says of a connection to another process that is gone, in the user's words.
 
     Raises:
@@ -152,14 +152,14 @@ def loss_told() -> Iterator[None]:
         raise MlrunError(gone) from error
 
 
-def _met(place: torch.device) -> Team:
+def _met(place: torch.device) -> ProcessGroup:
     """The team, once all are there; on GPUs they exchange what they know directly."""
     if place.type == "cuda":
         torch.cuda.set_device(place)
         dist.init_process_group("nccl")
-        return Team(dist.get_rank(), dist.get_world_size(), place)
+        return ProcessGroup(dist.get_rank(), dist.get_world_size(), place)
     dist.init_process_group("gloo")
-    return Team(dist.get_rank(), dist.get_world_size())
+    return ProcessGroup(dist.get_rank(), dist.get_world_size())
 
 
 def _asked(stop: Callable[[], None]) -> float:

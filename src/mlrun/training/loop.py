@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from mlrun.config.schema import Trainer
@@ -15,11 +15,10 @@ from mlrun.training.engines.base import Engine, Epoch
 from mlrun.training.metrics import higher_is_better, scorer
 from mlrun.training.objective import Objective
 from mlrun.training.schedule import advance_epoch, validates
-from mlrun.training.types import Features, Member, Progress, diverged
+from mlrun.training.types import Features, Member, Outputs, Progress, diverged
 
-Row = dict[str, Any]  # one line of metrics.csv
-Epochs = Iterator[list[tuple[Member, Row | Diverged]]]  # of each member still in training
-Outputs = Callable[[nn.Module, Tensor], Tensor]  # (n, *in_shape) → (n, out_features) on the CPU
+EpochRow = dict[str, Any]  # one line of metrics.csv
+Epochs = Iterator[list[tuple[Member, EpochRow | Diverged]]]  # of each member still in training
 
 
 @dataclass(frozen=True)
@@ -81,12 +80,17 @@ def _end_epoch(
     judge: Callable[[Tensor], Scores],
     lr: float,
     epoch: Epoch | Diverged,
-) -> Row | Diverged:
+) -> EpochRow | Diverged:
     """Validate, note whether it is the best epoch, move the schedule on."""
     learner, trainer, progress = member.learner, member.trainer, member.progress
     if isinstance(epoch, Diverged):
         return epoch
-    row: Row = {"epoch": progress.epoch, "step": progress.step, "lr": lr, "train/loss": epoch.loss}
+    row: EpochRow = {
+        "epoch": progress.epoch,
+        "step": progress.step,
+        "lr": lr,
+        "train/loss": epoch.loss,
+    }
     if validates(progress.epoch, trainer):
         said = epoch.outputs
         if said is None:
@@ -116,7 +120,7 @@ def encoded(objective: Objective, features: Features) -> Features:
     return Features(features.inputs, targets)
 
 
-def evaluate(objective: Objective, outputs: Tensor, targets: Tensor) -> Scores:
+def score_outputs(objective: Objective, outputs: Tensor, targets: Tensor) -> Scores:
     """Loss and metrics over all rows at once: true means, whatever the batch size.
 
     Args:
@@ -145,7 +149,7 @@ def finished(progress: Progress, trainer: Trainer) -> bool:
     return progress.epoch >= trainer.epochs or out_of_patience
 
 
-def _keep_score(progress: Progress, row: Row, trainer: Trainer) -> None:
+def _keep_score(progress: Progress, row: EpochRow, trainer: Trainer) -> None:
     """Note whether this epoch is the best one."""
     score = row[trainer.monitor]
     sign = -1 if higher_is_better(trainer.monitor, trainer.mode) else 1

@@ -22,7 +22,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def memory_told(learner: Learner, train: Features, trainer: Trainer) -> Iterator[None]:
+def out_of_memory_explained(learner: Learner, train: Features, trainer: Trainer) -> Iterator[None]:
     """Turn a failed allocation into advice, found by trying; the learner is spent afterwards.
 
     Raises:

@@ -26,7 +26,7 @@ def rehearse(
         MlrunError: with torch's reason.
     """
     rows = 2
-    with _told_as("loss"):
+    with _refused_as("loss"):
         outputs = torch.zeros(rows, objective.out_features)
         targets = torch.zeros(rows, 1) if objective.spec.kind == REGRESSION else torch.arange(rows)
         objective.loss(outputs, objective.encode(targets))
@@ -34,7 +34,7 @@ def rehearse(
     if optimizer.param_groups[0]["lr"] <= 0:
         raise MlrunError(f"optimizer.lr={optimizer.param_groups[0]['lr']}: must be more than 0")
     scheduler = make_scheduler(optimizer)
-    with _told_as("optimizer or scheduler"):
+    with _refused_as("optimizer or scheduler"):
         will_step(optimizer)
         one_step(scheduler)
 
@@ -46,7 +46,7 @@ def rehearse_step(make_optimizer: Callable[..., Optimizer]) -> None:
         MlrunError: with torch's reason.
     """
     optimizer = _dummy(make_optimizer)
-    with _told_as("optimizer or scheduler"):
+    with _refused_as("optimizer or scheduler"):
         optimizer.step()
 
 
@@ -66,7 +66,7 @@ def _dummy(make_optimizer: Callable[..., Optimizer]) -> Optimizer:
 
 
 @contextmanager
-def _told_as(what: str) -> Iterator[None]:
+def _refused_as(what: str) -> Iterator[None]:
     """torch's refusals as the user's mistakes they are."""
     try:
         yield

@@ -1,11 +1,7 @@
-"""What an engine is: the part that turns rows into gradients, steps and outputs.
-
-There are two, `autograd.py` for any model on any device and `native/` for multilayer perceptrons on
-the CPU. Both train a member in place, epoch by epoch, with the same order of rows and the same
-dropout masks; the loop around them is the same.
-"""
+"""What is trained, on what, and how far it has come."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -73,3 +69,6 @@ def diverged(what: str, value: float, progress: Progress) -> Diverged:
         f"{what} is {value} in epoch {progress.epoch}, after step {progress.step}; try a smaller "
         "optimizer.lr, trainer.clip_norm=1, or data.scale=standard"
     )
+
+
+Outputs = Callable[[nn.Module, Tensor], Tensor]  # (n, *in_shape) → (n, out_features) on the CPU

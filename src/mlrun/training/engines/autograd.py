@@ -14,7 +14,7 @@ from mlrun.errors import Diverged, MlrunError
 from mlrun.models.dropout import begin_epoch
 from mlrun.system.random import counter_seed, reseed
 from mlrun.training.batches import row_order
-from mlrun.training.distributed import ALONE, Team, team
+from mlrun.training.distributed import ALONE, ProcessGroup, process_group
 from mlrun.training.engines.base import Epoch
 from mlrun.training.objective import penalty
 from mlrun.training.schedule import advance_step, step_sizes
@@ -35,7 +35,7 @@ class Autograd:
 
     def __init__(self) -> None:
         self._forward: dict[Member, Callable[[Tensor], Tensor]] = {}
-        self._team = team()
+        self._process_group = process_group()
 
     def begin(self, members: Sequence[Member]) -> None:
         """Choose what computes the members' outputs and takes their steps."""
@@ -44,7 +44,7 @@ class Autograd:
             compiles = member.trainer.compile
             self._forward[member] = compiled(model, device) if compiles else model
             fuse(member.learner.optimizer)
-            self._team.share_statistics(member.learner.model)
+            self._process_group.share_statistics(member.learner.model)
 
     def train_epoch(
         self, members: Sequence[Member], stop: Callable[[], None]
@@ -57,7 +57,7 @@ class Autograd:
         results: list[Epoch | Diverged] = []
         for member in members:
             try:
-                with compilation_told(member.trainer):
+                with compiler_errors_explained(member.trainer):
                     results.append(Epoch(self._pass(member, stop)))
             except Diverged as error:
                 results.append(error)
@@ -71,7 +71,9 @@ class Autograd:
         begin_epoch(learner.model, member.seed, progress.epoch)
         groups = _batches(member)
         told, first = [], 0
-        compute = partial(gradients, learner, member.train, forward=forward, team=self._team)
+        compute = partial(
+            gradients, learner, member.train, forward=forward, process_group=self._process_group
+        )
         for batches in groups:
             told.append(compute(batches, trainer, first=first))
             first += sum(map(len, batches))
@@ -115,7 +117,7 @@ def compiled(model: nn.Module, device: torch.device) -> Callable[[Tensor], Tenso
 
 
 @contextmanager
-def compilation_told(trainer: Trainer) -> Iterator[None]:
+def compiler_errors_explained(trainer: Trainer) -> Iterator[None]:
     """Turn what torch's compiler refuses, while training, into the user's message.
 
     Raises:
@@ -146,7 +148,7 @@ def gradients(
     trainer: Trainer,
     *,
     forward: Callable[[Tensor], Tensor],
-    team: Team = ALONE,
+    process_group: ProcessGroup = ALONE,
     first: int = 0,
 ) -> Tensor:
     """Leave the gradients of a group of batches, as of one large batch, in the model.
@@ -166,8 +168,8 @@ def gradients(
     rows, total = sum(map(len, batches)), torch.zeros((), device=train.inputs.device)
     learner.optimizer.zero_grad()
     for batch in batches:
-        mine = team.share(len(batch))
-        team.take_places(learner.model, first + mine.start)
+        mine = process_group.share(len(batch))
+        process_group.take_places(learner.model, first + mine.start)
         first, batch = first + len(batch), batch[mine]
         with autocast(train.inputs.device, trainer.precision):
             outputs = forward(train.inputs[batch])
@@ -177,8 +179,10 @@ def gradients(
             loss = outputs.float().sum()
         (loss if len(batch) == rows else loss * (len(batch) / rows)).backward()
         total += loss.detach() * len(batch)
-    if team.size > 1:
-        team.add_up([*(w.grad for w in learner.model.parameters() if w.grad is not None), total])
+    if process_group.size > 1:
+        process_group.add_up(
+            [*(w.grad for w in learner.model.parameters() if w.grad is not None), total]
+        )
     if trainer.l1 or trainer.l2:
         penalty(learner.model, l1=trainer.l1, l2=trainer.l2).backward()  # type: ignore[no-untyped-call]
     return torch.stack((total, _clip(learner, trainer)))

@@ -1,4 +1,10 @@
-"""What an engine is."""
+"""What an engine is: the part that turns rows into gradients, steps and outputs.
+
+There are three: `autograd.py` for any model on any device, `stacked.py` for members that differ in
+seed, rows and learning rate only, and `native/` for multilayer perceptrons on the CPU. All train a
+member in place, epoch by epoch, with the same order of rows and the same dropout masks; the loop
+around them is the same.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -6,15 +6,14 @@ from torch import nn
 
 from mlrun.config.schema import Trainer
 from mlrun.errors import MlrunError
-from mlrun.training.distributed import team
+from mlrun.training.distributed import process_group
 from mlrun.training.engines.autograd import Autograd, outputs_by_torch
 from mlrun.training.engines.base import Engine
 from mlrun.training.engines.native import compiler, library
 from mlrun.training.engines.native.compiler import Unavailable
 from mlrun.training.engines.native.engine import Native, outputs_by_kernel
 from mlrun.training.engines.native.network import Unsupported, network_of, training_plan
-from mlrun.training.loop import Outputs
-from mlrun.training.types import Learner
+from mlrun.training.types import Learner, Outputs
 
 
 def choose_engine(learner: Learner, trainer: Trainer) -> tuple[Engine, str]:
@@ -25,8 +24,8 @@ def choose_engine(learner: Learner, trainer: Trainer) -> tuple[Engine, str]:
             to compile with.
     """
     reason = "trainer.engine=autograd"
-    if team().size > 1:
-        reason = f"{team().size} processes share its work"
+    if process_group().size > 1:
+        reason = f"{process_group().size} processes share its work"
     elif trainer.engine != "autograd":
         reason = _why_not(lambda: training_plan(network_of(learner.model), learner, trainer))
     if not (reason := reason or _why_not(library.load)):
@@ -35,7 +34,7 @@ def choose_engine(learner: Learner, trainer: Trainer) -> tuple[Engine, str]:
         raise MlrunError(
             f"trainer.engine=native: {reason}; trainer.engine=auto takes the other one"
         )
-    if trainer.compile and team().size > 1:
+    if trainer.compile and process_group().size > 1:
         raise MlrunError("trainer.compile=true: works in one process only; trainer.compile=false")
     if trainer.compile and (lacking := _why_not(compiler.command)):
         raise MlrunError(f"trainer.compile=true: {lacking}; trainer.compile=false")

@@ -1,0 +1,112 @@
+"""What Hydra, OmegaConf and PyYAML refuse, in the user's words."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import yaml
+from hydra.errors import MissingConfigException, OverrideParseException
+from omegaconf import DictConfig
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from mlrun.config.options import GROUPS, options, own_conf
+from mlrun.config.schema import Schema
+from mlrun.errors import MlrunError, did_you_mean
+
+
+def explain(error: BaseException) -> str:
+    """What Hydra or OmegaConf refused, in one line, without Hydra's advice to add a `+`."""
+    chain = list(_causes(error))
+    for cause in chain:
+        if isinstance(cause, MlrunError):
+            return str(cause)
+        if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
+            return _no_option(cause)
+        if "group override must be a string or a list" in str(cause):
+            return "GROUP=OPTION needs the name of an option, e.g. model=mlp; mlrun ls lists them"
+        if isinstance(cause, OverrideParseException):
+            wanted = "KEY=VALUE or GROUP=OPTION is wanted (odd characters: KEY=\\'VALUE\\')"
+            return f"cannot read '{cause.override}': {wanted}"
+        if isinstance(cause, yaml.YAMLError):
+            return _malformed(cause)
+        if isinstance(cause, UnicodeDecodeError):
+            return f"a file in {own_conf()} is not UTF-8 text: {cause.reason}"
+    text = str(error)
+    unpackaged = "a file in conf/task/ must start with the line: # @package _global_"
+    if any("Cannot convert 'DictConfig' to string" in str(cause) for cause in chain):
+        return unpackaged
+    if several := re.match(r"Ambiguous value for argument '(.+)'", text):
+        return f"{several[1]}: several values; add -m to run each, or [a,b] for a list"
+    for cause in chain:
+        if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key:
+            return _no_key(cause)
+        if "is not a subclass of" in str(cause) and isinstance(cause, OmegaConfBaseException):
+            return f"{cause.full_key}: set a key of it, {cause.full_key}.KEY=VALUE"
+        if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+            return f"{cause.full_key}: {str(cause.msg or cause).splitlines()[0]}"
+    if group := re.match(r"You must specify '(\w+)'", text):
+        if any("@package" not in _text(file) for file in _own_tasks()):
+            return unpackaged
+        listed = ", ".join(options(group[1]))
+        return f"nothing chosen for {group[1]}: say {group[1]}=OPTION, one of {listed}"
+    if isinstance(error, OSError) and error.filename:
+        return f"cannot create {error.filename}: {error.strerror}"
+    if isinstance(error, TypeError | AttributeError | AssertionError):  # Hydra did not expect it
+        return "no configuration comes of these words: GROUP=OPTION and KEY=VALUE are wanted"
+    return _without_advice(text)
+
+
+def _own_tasks() -> list[Path]:
+    folder = own_conf()
+    return sorted((folder / "task").glob("*.yaml")) if folder else []
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _malformed(error: yaml.YAMLError) -> str:
+    """Name the user's file, which Hydra does not tell."""
+    folder = own_conf()
+    for file in sorted(folder.rglob("*.yaml")) if folder else []:
+        try:
+            yaml.safe_load(_text(file))
+        except yaml.YAMLError as found:
+            return f"{file} is not well-formed YAML: {' '.join(str(found).split())}"
+    return f"malformed YAML: {' '.join(str(error).split())}"
+
+
+def _no_option(error: MissingConfigException) -> str:
+    group, _, option = str(error.missing_cfg_file).rpartition("/")
+    known = list(error.options or options(group))
+    hint = did_you_mean(option, known)
+    return f"no option '{option}' in group '{group}'.{hint} Options: {', '.join(known)}"
+
+
+def _no_key(error: OmegaConfBaseException) -> str:
+    parent = error.parent_node
+    siblings = [str(key) for key in parent] if isinstance(parent, DictConfig) else []
+    if "." not in str(error.full_key):
+        siblings = [*GROUPS, *(field.name for field in fields(Schema))]
+    known = [key for key in siblings if not key.startswith("_")]
+    hint = did_you_mean(str(error.key), known)
+    inside = [
+        f"{group}.{error.key}"
+        for group in ("trainer", "optimizer", "model", "data")
+        if isinstance(parent, DictConfig) and error.key in (parent.get(group) or {})
+    ]
+    if inside and "." not in str(error.full_key):
+        return f"unknown key '{error.full_key}'. Did you mean '{inside[0]}'?"
+    return f"unknown key '{error.full_key}'.{hint} Keys there: {', '.join(dict.fromkeys(known))}"
+
+
+def _without_advice(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip() and "use +" not in line]
+    return lines[0] if lines else text

@@ -1,0 +1,169 @@
+"""One function per verb: its options, one call, what it prints."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from mlrun.config.options import listing
+from mlrun.errors import MlrunError, one_line
+
+
+def _train(arguments: list[str]) -> int:
+    from mlrun.cli.hydra_app import run_hydra
+
+    return run_hydra(arguments)
+
+
+def _ls(arguments: list[str]) -> int:
+    parser = _Parser("ls", "list the options of a group, or of all")
+    parser.add_argument("group", nargs="?", metavar="GROUP")
+    print(listing(parser.parse_args(arguments).group))
+    return 0
+
+
+def _evaluate(arguments: list[str]) -> int:
+    parser = _Parser("evaluate", "score a run folder's best model on its own data")
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+    parser.add_argument("--input", metavar="FILE", help="score these rows instead; with targets")
+    _add_data(parser)
+    _add_allow_unknown(parser)
+    options = vars(parser.parse_args(arguments))
+    _show_warnings()
+    from mlrun.runs.inference import evaluate
+    from mlrun.training.metrics import shown
+
+    results = evaluate(options.pop("run"), **options)
+    width = max(map(len, results))
+    for name, values in results.items():
+        print(f"{name:<{width}}  {shown(values)}")
+    return 0
+
+
+def _predict(arguments: list[str]) -> int:
+    parser = _Parser("predict", "write the predictions of a run folder's best model")
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+    parser.add_argument("--input", metavar="FILE", help="rows to predict; the run's own if absent")
+    parser.add_argument("--output", metavar="FILE", help="where to; into the run folder if absent")
+    parser.add_argument("--proba", action="store_true", help="a column of each class's probability")
+    each = "what each member says (seeds=, folds=), and how much they disagree"
+    parser.add_argument("--members", action="store_true", help=each)
+    _add_data(parser)
+    _add_allow_unknown(parser)
+    options = vars(parser.parse_args(arguments))
+    _show_warnings()
+    from mlrun.runs.inference import predict
+
+    print(predict(options.pop("run"), **options))
+    return 0
+
+
+def _export(arguments: list[str]) -> int:
+    parser = _Parser("export", "write a run folder's best model as one file, checked on real rows")
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+    kinds = "onnx, torch_export or safetensors"
+    parser.add_argument("--format", required=True, metavar="FORMAT", help=kinds)
+    parser.add_argument("--output", metavar="FILE", help="where to; into the run folder if absent")
+    given = parser.parse_args(arguments)
+    _show_warnings()
+    from mlrun.export.write import export
+
+    made = export(given.run, given.format, output=given.output)
+    compared = f"{made.rows} rows compared, largest difference {made.difference:.1g}"
+    print(f"{made.path}  ({compared})")
+    return 0
+
+
+def _show_warnings() -> None:
+    """What the program notices on the way goes to stderr; a training run has its console."""
+    log = logging.getLogger("mlrun")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    handler.addFilter(_on_one_line)
+    log.handlers, log.propagate = [handler], False
+
+
+def _on_one_line(record: logging.LogRecord) -> bool:
+    record.msg, record.args = one_line(record.getMessage()), ()
+    return True
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    text = "where the run's data files are now; else where they were, in MLRUN_DATA or in data/"
+    parser.add_argument("--data", metavar="FOLDER", help=text)
+
+
+def _add_allow_unknown(parser: argparse.ArgumentParser) -> None:
+    text = "take categories that training never saw as unknown instead of refusing them"
+    parser.add_argument("--allow-unknown", action="store_true", help=text)
+
+
+def _show(arguments: list[str]) -> int:
+    parser = _Parser("show", "say what a run is and what a new file must have, from its folder")
+    parser.add_argument("run", metavar="RUN", help="the folder of a run, or of a sweep: its table")
+    given = parser.parse_args(arguments)
+    from mlrun.runs.describe import show
+    from mlrun.runs.folder import is_sweep
+
+    if is_sweep(Path(given.run)):
+        from mlrun.sweep.table import show_sweep
+
+        show_sweep(Path(given.run))
+        return 0
+    lines = show(given.run)
+    width = max(len(name) for name, _ in lines)
+    for name, text in lines:
+        print(one_line(f"{name:<{width}}  {text}"))
+    return 0
+
+
+def _resume(arguments: list[str]) -> int:
+    parser = _Parser("resume", "go on with a run from its last checkpoint, exactly")
+    parser.add_argument("run", metavar="RUN", help="a run folder, or a folder of runs: the newest")
+    more = "e.g. trainer.epochs=200"
+    parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", default=[], help=more)
+    _add_data(parser)
+    parser.add_argument("--failed", action="store_true", help="of a sweep: also what failed")
+    given = parser.parse_intermixed_args(arguments)
+    from mlrun.api import resume
+
+    resume(given.run, given.overrides, data=given.data, failed=given.failed)
+    return 0
+
+
+def _rerun(arguments: list[str]) -> int:
+    parser = _Parser("rerun", "train a run again and say whether it came out the same")
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+    parser.add_argument("--output", metavar="FOLDER", help="where to; beside the run if absent")
+    _add_data(parser)
+    options = vars(parser.parse_args(arguments))
+    from mlrun.runs.rerun import rerun
+
+    command = ["mlrun", "rerun", *arguments]
+    identical, lines = rerun(options.pop("run"), **options, command=command)
+    print("\n".join(map(one_line, lines)))
+    return 0 if identical else 1
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with our errors."""
+
+    def __init__(self, verb: str, description: str) -> None:
+        super().__init__(prog=f"mlrun {verb}", description=description, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        raise MlrunError(f"{self.prog}: {message}; see {self.prog} --help")
+
+
+VERBS: dict[str, Callable[[list[str]], int]] = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "export": _export,
+    "show": _show,
+    "resume": _resume,
+    "rerun": _rerun,
+    "ls": _ls,
+}

@@ -26,11 +26,11 @@ from mlrun.config.values import composed as composition
 from mlrun.errors import MlrunError
 from mlrun.runs import record
 from mlrun.runs.folder import RunFolder, locked, open_run
-from mlrun.sweep import processes as spread
-from mlrun.sweep.halving import rungs
-from mlrun.sweep.journal import DONE, FAILED, QUEUED, RUNNING, Entry, Journal
-from mlrun.sweep.points import Composer
-from mlrun.sweep.summary import Setting, by_setting, difference, front, ranked
+from mlrun.sweeps import processes as spread
+from mlrun.sweeps.halving import rungs
+from mlrun.sweeps.journal import DONE, FAILED, QUEUED, RUNNING, Entry, Journal
+from mlrun.sweeps.points import Composer
+from mlrun.sweeps.summary import Setting, by_setting, difference, front, ranked
 from tests.test_resume import Crash, assert_same_run
 
 SMALL = ("debug=smoke", "trainer.epochs=4", "quiet=true")
@@ -342,7 +342,7 @@ def test_ctrl_c_between_jobs_says_so_too(mlrun, monkeypatch):
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mlrun.sweep.job_cache.Prepared.job", interrupt)
+    monkeypatch.setattr("mlrun.sweeps.job_cache.Prepared.job", interrupt)
     answer = mlrun("-m", "seed=1,2", *SMALL, NAMED)
     assert (answer.code, answer.err.count("\n")) == (130, 2)
     assert "to go on: mlrun resume sweep" in answer.err
@@ -663,7 +663,7 @@ def test_what_a_launcher_keeps_to_itself_is_told(mlrun, monkeypatch):
     def fail(*_: Any) -> None:
         raise ZeroDivisionError("before the job could begin")
 
-    monkeypatch.setattr("mlrun.sweep.joined_job.work", fail)
+    monkeypatch.setattr("mlrun.sweeps.joined_job.work", fail)
     answer = mlrun("-m", "seed=1,2", *SMALL, "hydra/launcher=basic", NAMED)
     assert answer.code == 1
     assert "error: 2 jobs (0, 1) failed: before the job could begin" in answer.err
@@ -746,7 +746,7 @@ def test_failed_trials_do_not_end_a_search(mlrun):
 @pytest.mark.slow
 @pytest.mark.parametrize("crash", ["while training", "before the first job", "before it is told"])
 def test_a_search_that_crashed_goes_on_as_it_would_have(mlrun, monkeypatch, crash):
-    from mlrun.sweep import search
+    from mlrun.sweeps import search
 
     assert mlrun(*SEARCH, *SPACE, *SMALL, "hydra.sweep.dir=whole").code == 0
     write_down = record.Record.epoch

@@ -65,7 +65,7 @@ def resume(
     """
     path = newest_unfinished(Path(folder))
     if is_sweep(path):
-        from mlrun.sweep.resume import resume_sweep
+        from mlrun.sweeps.resume import resume_sweep
 
         processes.refuse("a sweep")
         if overrides:

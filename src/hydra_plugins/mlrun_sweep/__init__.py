@@ -65,7 +65,7 @@ class MlrunLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Hydra's hook, for sweepers that are not ours."""
-        from mlrun.sweep.launch import launch
+        from mlrun.sweeps.launch import launch
 
         setup_globals()
         return launch(self.config, self.loader, job_overrides, initial_job_idx)
@@ -89,7 +89,7 @@ class MlrunSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Hydra's hook."""
-        from mlrun.sweep.launch import sweep
+        from mlrun.sweeps.launch import sweep
 
         setup_globals()
         return sweep(self.config, self.loader, self.launcher, arguments)
@@ -100,7 +100,7 @@ class OptunaSweeper(MlrunSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Hydra's hook."""
-        from mlrun.sweep.search import search
+        from mlrun.sweeps.search import search
 
         setup_globals()
         return search(self.config, self.loader, self.launcher, arguments)

@@ -17,15 +17,15 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from mlrun.cli.explain import explain
 from mlrun.config.allowlist import allow_words, allowed_now, allowing, check_hydra
+from mlrun.config.explain import explain
 from mlrun.config.hydra_patches import known_flags, patched, typed
 from mlrun.config.options import CONF, own_conf
 from mlrun.config.schema import register
 from mlrun.config.values import composed
 from mlrun.errors import JobsFailed, MlrunError
 from mlrun.runs.folder import claim, claim_exactly
-from mlrun.sweep import dry_run_asked
+from mlrun.sweeps import dry_run_asked
 from mlrun.system import processes
 from mlrun.system.secrets import hide_in_text
 from mlrun.system.signals import Interrupted
@@ -151,7 +151,7 @@ def _job(config: DictConfig, arguments: Sequence[str], outcome: JobOutcome) -> f
 
     state: Any = HydraConfig.get()
     if state.mode == RunMode.MULTIRUN:
-        from mlrun.sweep.joined_job import run_job
+        from mlrun.sweeps.joined_job import run_job
 
         return run_job(config, state, ["mlrun", *arguments])
     if state.runtime.choices["hydra/sweeper"] == "optuna":

@@ -108,7 +108,7 @@ def _show(arguments: list[str]) -> int:
     from mlrun.runs.folder import is_sweep
 
     if is_sweep(Path(given.run)):
-        from mlrun.sweep.table import show_sweep
+        from mlrun.sweeps.table import show_sweep
 
         show_sweep(Path(given.run))
         return 0

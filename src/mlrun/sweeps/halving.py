@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from mlrun.errors import MlrunError
-from mlrun.sweep.folder import SweepFolder
-from mlrun.sweep.jobs import Jobs
-from mlrun.sweep.journal import DONE, FAILED, STOPPED, WAITING, Entry
-from mlrun.sweep.points import Point
-from mlrun.sweep.processes import WorkerPool
+from mlrun.sweeps.folder import SweepFolder
+from mlrun.sweeps.jobs import Jobs
+from mlrun.sweeps.journal import DONE, FAILED, STOPPED, WAITING, Entry
+from mlrun.sweeps.points import Point
+from mlrun.sweeps.processes import WorkerPool
 from mlrun.training.metrics import higher_is_better
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from mlrun.data.dataset import Dataset
 from mlrun.runs.job import Job, prepare, sibling
-from mlrun.sweep.points import Point
+from mlrun.sweeps.points import Point
 from mlrun.system.provenance import made_of
 
 T = TypeVar("T")

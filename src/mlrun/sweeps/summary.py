@@ -10,8 +10,8 @@ from operator import le
 from statistics import fmean, stdev
 from typing import Any
 
-from mlrun.sweep.folder import SweepFolder
-from mlrun.sweep.journal import DONE, Entry
+from mlrun.sweeps.folder import SweepFolder
+from mlrun.sweeps.journal import DONE, Entry
 from mlrun.system.files import csv_rows, write_atomically
 from mlrun.training.metrics import higher_is_better
 

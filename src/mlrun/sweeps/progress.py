@@ -8,8 +8,8 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from mlrun.report.console import LINES, REFRESH_SECONDS, duration, plain_console
-from mlrun.sweep.journal import DONE, FAILED, RUNNING, STOPPED, WAITING
-from mlrun.sweep.points import Point
+from mlrun.sweeps.journal import DONE, FAILED, RUNNING, STOPPED, WAITING
+from mlrun.sweeps.points import Point
 from mlrun.training.metrics import higher_is_better
 
 

@@ -20,11 +20,11 @@ from mlrun.config.hydra_patches import ConfigLoader
 from mlrun.config.recorded import from_the_record, places, put_in_place, with_references
 from mlrun.config.values import Composed
 from mlrun.errors import MlrunError, did_you_mean
-from mlrun.sweep import dry_run_asked
-from mlrun.sweep.folder import SweepFolder, at_work, queue
-from mlrun.sweep.jobs import Jobs
-from mlrun.sweep.journal import DONE, FAILED, Entry
-from mlrun.sweep.launch import (
+from mlrun.sweeps import dry_run_asked
+from mlrun.sweeps.folder import SweepFolder, at_work, queue
+from mlrun.sweeps.jobs import Jobs
+from mlrun.sweeps.journal import DONE, FAILED, Entry
+from mlrun.sweeps.launch import (
     check_keys,
     concluded,
     is_ours,
@@ -33,9 +33,9 @@ from mlrun.sweep.launch import (
     new_sweep,
     overrides_of,
 )
-from mlrun.sweep.points import Composer, Point
-from mlrun.sweep.processes import WorkerPool
-from mlrun.sweep.progress import SweepProgress
+from mlrun.sweeps.points import Composer, Point
+from mlrun.sweeps.processes import WorkerPool
+from mlrun.sweeps.progress import SweepProgress
 from mlrun.training.metrics import check_objectives, higher_is_better
 
 try:

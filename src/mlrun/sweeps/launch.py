@@ -17,16 +17,16 @@ from mlrun.config.allowlist import allow_words, allowed_now
 from mlrun.config.hydra_patches import ConfigLoader, returned
 from mlrun.data.locate import DEFAULT_DATA
 from mlrun.errors import FailedFast, JobsFailed, MlrunError
-from mlrun.sweep import dry_run_asked, halving
-from mlrun.sweep.dry_run import print_plan
-from mlrun.sweep.folder import SweepFolder, at_work, begin_sweep, claim_sweep, open_sweep, queue
-from mlrun.sweep.jobs import Jobs
-from mlrun.sweep.journal import DONE, FAILED, Entry
-from mlrun.sweep.points import Composer, Point, combinations, swept
-from mlrun.sweep.processes import WorkerPool
-from mlrun.sweep.progress import SweepProgress
-from mlrun.sweep.summary import write_summary
-from mlrun.sweep.table import show_end, show_what_is_left
+from mlrun.sweeps import dry_run_asked, halving
+from mlrun.sweeps.dry_run import print_plan
+from mlrun.sweeps.folder import SweepFolder, at_work, begin_sweep, claim_sweep, open_sweep, queue
+from mlrun.sweeps.jobs import Jobs
+from mlrun.sweeps.journal import DONE, FAILED, Entry
+from mlrun.sweeps.points import Composer, Point, combinations, swept
+from mlrun.sweeps.processes import WorkerPool
+from mlrun.sweeps.progress import SweepProgress
+from mlrun.sweeps.summary import write_summary
+from mlrun.sweeps.table import show_end, show_what_is_left
 from mlrun.system.signals import Interrupted
 from mlrun.training.metrics import check_objectives
 

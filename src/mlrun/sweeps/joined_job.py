@@ -14,11 +14,11 @@ from mlrun.config.schema import settings_of
 from mlrun.config.values import composed
 from mlrun.errors import MlrunError
 from mlrun.runs.folder import is_sweep
-from mlrun.sweep.folder import SweepFolder, begin_sweep, open_sweep, queue, thawed
-from mlrun.sweep.jobs import Jobs
-from mlrun.sweep.journal import DONE
-from mlrun.sweep.points import Point
-from mlrun.sweep.progress import SweepProgress
+from mlrun.sweeps.folder import SweepFolder, begin_sweep, open_sweep, queue, thawed
+from mlrun.sweeps.jobs import Jobs
+from mlrun.sweeps.journal import DONE
+from mlrun.sweeps.points import Point
+from mlrun.sweeps.progress import SweepProgress
 from mlrun.system.files import as_line
 
 

@@ -20,10 +20,10 @@ import torch
 
 from mlrun.config.allowlist import allowed_now, allowing
 from mlrun.errors import FailedFast, MlrunError
-from mlrun.sweep.folder import SweepFolder, open_sweep, thawed
-from mlrun.sweep.jobs import Jobs
-from mlrun.sweep.points import Point
-from mlrun.sweep.progress import SweepProgress
+from mlrun.sweeps.folder import SweepFolder, open_sweep, thawed
+from mlrun.sweeps.jobs import Jobs
+from mlrun.sweeps.points import Point
+from mlrun.sweeps.progress import SweepProgress
 from mlrun.system.signals import Interrupted, interruptible
 
 TURNS = 4  # of each process, if all jobs take as long: fewer, and some would wait for the last

@@ -15,8 +15,8 @@ from mlrun.config.recorded import for_the_record, from_the_record, places, put_i
 from mlrun.config.schema import settings_of
 from mlrun.errors import FailedFast, MlrunError
 from mlrun.runs.folder import RunFolder, claim, claim_exactly, locked
-from mlrun.sweep.journal import QUEUED, Entry, Journal
-from mlrun.sweep.points import Point
+from mlrun.sweeps.journal import QUEUED, Entry, Journal
+from mlrun.sweeps.points import Point
 from mlrun.system.files import as_json, read_json, write_atomically
 from mlrun.system.secrets import hide_in_words
 from mlrun.system.signals import Interrupted

@@ -6,9 +6,9 @@ from pathlib import Path
 from mlrun.data.locate import DEFAULT_DATA
 from mlrun.errors import MlrunError
 from mlrun.report.console import plain_console
-from mlrun.sweep.folder import at_work, open_sweep, thawed
-from mlrun.sweep.journal import FAILED, QUEUED, RUNNING, WAITING, Entry
-from mlrun.sweep.launch import concluded, train_points
+from mlrun.sweeps.folder import at_work, open_sweep, thawed
+from mlrun.sweeps.journal import FAILED, QUEUED, RUNNING, WAITING, Entry
+from mlrun.sweeps.launch import concluded, train_points
 
 
 def resume_sweep(path: Path, *, data: str | None, failed: bool = False) -> None:
@@ -32,7 +32,7 @@ def resume_sweep(path: Path, *, data: str | None, failed: bool = False) -> None:
         if not folder or not Path(folder).is_dir():
             folder = os.environ.get("MLRUN_DATA") or str(DEFAULT_DATA)
         if "search" in sweep.record:
-            from mlrun.sweep.search import resume_search
+            from mlrun.sweeps.search import resume_search
 
             with concluded(sweep, quiet=False):
                 sweep.update(status="running")

@@ -19,12 +19,12 @@ from mlrun.runs.job import Job
 from mlrun.runs.members import resume_members, train_members
 from mlrun.runs.record import write_first_record, write_for_people
 from mlrun.runs.stopped import read_stopped, rebuild, tidy_up
-from mlrun.sweep.folder import SweepFolder
-from mlrun.sweep.job_cache import Prepared
-from mlrun.sweep.journal import DONE, FAILED, RUNNING, WAITING
-from mlrun.sweep.points import Point
-from mlrun.sweep.progress import SweepProgress
-from mlrun.sweep.summary import write_summary
+from mlrun.sweeps.folder import SweepFolder
+from mlrun.sweeps.job_cache import Prepared
+from mlrun.sweeps.journal import DONE, FAILED, RUNNING, WAITING
+from mlrun.sweeps.points import Point
+from mlrun.sweeps.progress import SweepProgress
+from mlrun.sweeps.summary import write_summary
 from mlrun.system.files import read_json
 from mlrun.system.signals import Interrupted
 from mlrun.training.loop import EpochRow, finished

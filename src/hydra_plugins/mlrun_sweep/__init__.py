@@ -1,6 +1,6 @@
 """mlrun's sweeper and launcher, where Hydra looks for plugins.
 
-Hydra imports this at every start: what the two do is in mlrun.sweep and imported when used.
+Hydra imports this at every start: what the two do is in mlrun.sweeps and imported when used.
 """
 
 from collections.abc import Sequence

@@ -10,25 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.plugins import Plugins
-from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mlrun.config.allowlist import allow_words, allowed_now, allowing, check_hydra
-from mlrun.config.explain import explain
+from mlrun.config.compose import NAME, explained, prepare_hydra
 from mlrun.config.hydra_patches import known_flags, patched, typed
 from mlrun.config.options import CONF, own_conf
-from mlrun.config.schema import register
 from mlrun.config.values import composed
-from mlrun.errors import JobsFailed, MlrunError
-from mlrun.runs.folder import claim, claim_exactly
+from mlrun.errors import MlrunError
+from mlrun.runs.folder import claim, claim_exactly, register_new_folder
 from mlrun.sweeps import dry_run_asked
 from mlrun.system import processes
 from mlrun.system.secrets import hide_in_text
-from mlrun.system.signals import Interrupted
 
 MULTIRUN = ("-m", "--multirun")
 PRINTING = ("--cfg", "-c", "--info", "-i")
@@ -41,16 +36,6 @@ class JobOutcome:
     error: BaseException | None = None
 
 
-class OwnConf(SearchPathPlugin):
-    """The user's ./conf comes after ours: it adds options and shadows none."""
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Hydra's hook."""
-        folder = own_conf()
-        if folder is not None:
-            search_path.append("mlrun-own-conf", f"file://{folder}")
-
-
 def run_hydra(arguments: Sequence[str]) -> int:
     """Train as the arguments say, once or (`-m`) once per combination; return the exit code.
 
@@ -58,6 +43,7 @@ def run_hydra(arguments: Sequence[str]) -> int:
         MlrunError: the arguments do not make a configuration, or one run's own mistake.
     """
     prepare_hydra()
+    register_new_folder()
     words = _as_hydra_wants(_without_dry_run(arguments))
     allow, outcome = allowed_now(), JobOutcome()
 
@@ -66,39 +52,23 @@ def run_hydra(arguments: Sequence[str]) -> int:
         with _no_empty_folder(), allowing(allow):
             return _job(config, [*words, *allow_words(allow)], outcome)
 
-    command = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
+    command = hydra.main(version_base="1.3", config_path=str(CONF), config_name=NAME)(job)
     code = _run(command, words)
     if outcome.error is not None:
         raise outcome.error
     return code
 
 
-def prepare_hydra() -> None:
-    """Give Hydra what is ours: the schema, the user's ./conf, how a sweep's folder is claimed."""
-    register()
-    Plugins.instance().register(OwnConf)
-    # Cached by Hydra for all jobs of one sweep, as ${now:} is: the folder is claimed once.
-    OmegaConf.register_new_resolver(
-        "new_folder", lambda outputs, name: str(claim(outputs, name)), use_cache=True, replace=True
-    )
-
-
 def _run(command: Callable[[], Any], words: Sequence[str]) -> int:
     """Let Hydra compose and call the job; its errors are explained."""
-    if os.environ.get("MLRUN_DATA") == "":
-        del os.environ["MLRUN_DATA"]  # set but empty is not set
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing and exiting
     may_set_mode = own_conf() is not None or any("hydra" in word for word in words)
     printing = any(word.partition("=")[0] in PRINTING for word in words)
     try:
-        with typed(words), patched(check_hydra, may_set_mode=may_set_mode):
+        with explained(), typed(words), patched(check_hydra, may_set_mode=may_set_mode):
             _without_secrets(command) if printing else command()
     except SystemExit as error:  # argparse and --help leave this way
         return 2 if error.code else 0
-    except (BrokenPipeError, Interrupted, JobsFailed, MlrunError):
-        raise
-    except Exception as error:
-        raise MlrunError(explain(error)) from error
     return 0
 
 

@@ -45,7 +45,7 @@ def patched(check: Callable[[Any], None], *, may_set_mode: bool) -> Iterator[Non
         (yaml, "SafeLoader", getattr(yaml, "CSafeLoader", yaml.SafeLoader)),
     ]
     if not may_set_mode:
-        changes.append((hydra_internals.Hydra, "get_mode", lambda *_: None))
+        changes.append((hydra_internals.Hydra, "get_mode", lambda *_, **__: None))
     before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
     for owner, name, value in changes:
         setattr(owner, name, value)

@@ -41,9 +41,9 @@ class Console:
         self._progress: Progress | None = None
 
     def __enter__(self) -> "Console":
-        log.setLevel(logging.INFO)
-        log.propagate = False
-        log.handlers = [self._file] if self.quiet else [self._file, self._screen]
+        handlers = [self._file] if self.quiet else [self._file, self._screen]
+        self._logging = log_taken_over(*handlers)
+        self._logging.__enter__()
         return self
 
     def __exit__(
@@ -56,7 +56,7 @@ class Console:
         for handler in (self._file, self._file.target):
             if handler is not None:
                 handler.close()
-        log.handlers = []
+        self._logging.__exit__(kind, error, trace)
 
     def log_to(self, path: Path) -> None:
         """Write the lines so far and all that follow to this file.
@@ -154,22 +154,30 @@ class Console:
 
 
 @contextmanager
+def log_taken_over(*handlers: logging.Handler) -> Iterator[None]:
+    """Our messages go to these handlers alone; the logger is as the caller had it afterwards."""
+    before = log.handlers, log.level, log.propagate
+    log.handlers, log.propagate = [*handlers], False
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.handlers, log.level, log.propagate = before
+
+
+@contextmanager
 def logged_to(path: Path) -> Iterator[None]:
     """What is logged in this block goes to this file, and nowhere else.
 
     Raises:
         MlrunError: it cannot be written.
     """
-    before, level = log.handlers, log.level
     file = _log_file(path)
-    log.handlers, log.propagate = [file], False
-    log.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        log.handlers = before
-        log.setLevel(level)
-        file.close()
+    with log_taken_over(file):
+        try:
+            yield
+        finally:
+            file.close()
 
 
 def _log_file(path: Path) -> logging.FileHandler:

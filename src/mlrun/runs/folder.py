@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from omegaconf import OmegaConf
+
 from mlrun.errors import MlrunError, did_you_mean
 from mlrun.system.files import as_json, read_json, write_atomically
 
@@ -23,6 +25,14 @@ def claim(outputs: str | Path, name: str) -> Path:
     """Create `outputs/<date>/<time>_<name>`, or with _2, _3 … where that is taken; return it."""
     now = datetime.now()
     return claim_exactly(Path(outputs) / f"{now:%Y-%m-%d}", f"{now:%H-%M-%S}_{name}")
+
+
+def register_new_folder() -> None:
+    """Let a configuration say `${new_folder:parent,name}`; may be called again."""
+    # Cached by Hydra for all jobs of one sweep, as ${now:} is: the folder is claimed once.
+    OmegaConf.register_new_resolver(
+        "new_folder", lambda outputs, name: str(claim(outputs, name)), use_cache=True, replace=True
+    )
 
 
 def claim_exactly(parent: Path, name: str) -> Path:

@@ -1,0 +1,120 @@
+"""Composing by Hydra inside a program: what the command line leaves to hydra.main."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra import initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from mlrun.config.allowlist import check_hydra
+from mlrun.config.explain import explain
+from mlrun.config.hydra_patches import ConfigLoader, patched
+from mlrun.config.options import CONF, own_conf
+from mlrun.config.schema import register
+from mlrun.errors import JobsFailed, MlrunError
+from mlrun.system.signals import Interrupted
+
+NAME = "config"  # of conf/config.yaml
+
+
+class OwnConf(SearchPathPlugin):
+    """The user's ./conf comes after ours: it adds options and shadows none."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Hydra's hook."""
+        folder = own_conf()
+        if folder is not None:
+            search_path.append("mlrun-own-conf", f"file://{folder}")
+
+
+def prepare_hydra() -> None:
+    """Give Hydra the schema and the user's ./conf; may be called again."""
+    register()
+    Plugins.instance().register(OwnConf)
+    if os.environ.get("MLRUN_DATA") == "":
+        del os.environ["MLRUN_DATA"]  # set but empty is not set
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Hydra's and OmegaConf's errors in the user's words.
+
+    Raises:
+        MlrunError: instead of theirs.
+    """
+    try:
+        yield
+    except (BrokenPipeError, Interrupted, JobsFailed, MlrunError):
+        raise
+    except Exception as error:
+        raise MlrunError(explain(error)) from error
+
+
+@contextmanager
+def composing(words: Sequence[str], mode: RunMode) -> Iterator[tuple[DictConfig, ConfigLoader]]:
+    """What Hydra composes of the words, its `hydra` node included, and its loader.
+
+    Whatever the process had of Hydra's before is there again afterwards.
+
+    Args:
+        words: overrides, as on the command line.
+        mode: a run, or a sweep, whose swept values are left out of the configuration.
+
+    Raises:
+        MlrunError: they make no configuration.
+    """
+    prepare_hydra()
+    before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+    with patched(check_hydra, may_set_mode=True):
+        GlobalHydra.instance().clear()
+        try:
+            with explained(), initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+                loader: Any = GlobalHydra.instance().config_loader()
+                config = loader.load_configuration(NAME, [*words], run_mode=mode)
+                HydraConfig.instance().set_config(config)
+                yield config, loader
+        finally:
+            GlobalHydra.instance().hydra, HydraConfig.instance().cfg = before
+
+
+def words_of(overrides: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
+    """Overrides and keyword settings as command-line words.
+
+    `trainer={"epochs": 5}` is `trainer.epochs=5`; None is null; texts are quoted where they must.
+    """
+    return [*overrides, *(word for key, value in settings.items() for word in _words(key, value))]
+
+
+def _words(key: str, value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for name, entry in value.items():
+            yield from _words(f"{key}.{name}", entry)
+    else:
+        yield f"{key}={_spelled(value)}"
+
+
+def _spelled(value: Any) -> str:
+    """A value as Hydra's grammar reads it."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_spelled, value))}]"
+    if not isinstance(value, str | Path):
+        return str(value)
+    quoted = str(value).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{quoted}'"
+
+
+def plain_overrides(config: DictConfig) -> list[str]:
+    """The task's words of a composed configuration, as they were typed."""
+    words: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    return [str(word) for word in words]

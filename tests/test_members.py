@@ -233,3 +233,31 @@ def test_members_the_kernel_lacks_are_stacked_and_others_take_turns_which_is_tol
     assert "one after another" not in mlrun(*words, "hydra.run.dir=stacked").out
     told = mlrun(*words, "model.norm=batch", "hydra.run.dir=turns").out
     assert "one after another, not stacked: BatchNorm1d keeps statistics of its own" in told
+
+
+@pytest.mark.parametrize("rows", [40, 41])  # folds of the same size and of different ones
+@pytest.mark.parametrize(
+    ("target", "predict", "column"),
+    [("price", (), "price"), ("size", ("--proba",), "probability_big")],
+)
+def test_without_a_test_file_every_row_is_predicted_by_those_that_did_not_train_on_it(
+    mlrun, write_csv, rows, target, predict, column
+):
+    lines = [f"r{i},{i % 7},{100 + i},{'big' if i % 3 else 'small'}" for i in range(rows)]
+    write_csv("t.csv", "\n".join(["id,area,price,size", *lines]) + "\n")
+    words = ("task=csv", "data.train=t.csv", f"data.target={target}", "trainer.epochs=2")
+    assert mlrun(*words, "folds=2", "seeds=2", "hydra.run.dir=many").code == 0
+    said: dict[str, list[float]] = {}
+    for member in Path("many/members").iterdir():
+        assert mlrun("predict", str(member), *predict, "--output", "one.csv").code == 0
+        for row in table("one.csv"):
+            said.setdefault(row["id"], []).append(float(row[column]))
+    written = Path("many/pred.csv").read_bytes()
+    assert mlrun("predict", "many", "--output", "again.csv").code == 0
+    assert Path("again.csv").read_bytes() == written
+    assert mlrun("predict", "many", *predict, "--output", "all.csv").code == 0
+    found = table("all.csv")
+    assert [row["id"] for row in found] == [f"r{i}" for i in range(rows)]
+    means = [sum(said[row["id"]]) / 2 for row in found]
+    assert [float(row[column]) for row in found] == pytest.approx(means, rel=1e-5)
+    assert "--members --input FILE" in mlrun("predict", "many", "--members").err

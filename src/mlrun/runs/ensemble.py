@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mlrun.config.build import build
@@ -26,7 +28,7 @@ class EnsemblePrediction:
 
     predictions: Tensor  # (n, 1): the mean; or (n,): the class whose mean probability is largest
     probabilities: Tensor | None  # (n, classes): the mean
-    each: Tensor  # (members, n): their own predictions
+    each: Tensor  # (members, n): their own predictions; (0, n) where they have different rows
     disagreement: Tensor  # (n,): standard deviation of the values, or share of other classes
 
 
@@ -48,6 +50,64 @@ def combined(members: Sequence[Predictor], outputs: Sequence[Tensor]) -> Ensembl
     ).mean(dim=0)
     classes = decoded[0] if len(decoded) == 1 else probabilities.argmax(dim=1)
     return EnsemblePrediction(classes, probabilities, each, (each != classes).double().mean(dim=0))
+
+
+def combined_by_row(
+    members: Sequence[Predictor], rows: Sequence[Rows], outputs: Sequence[Tensor]
+) -> tuple[list[Any], EnsemblePrediction]:
+    """What the members predict together for the rows that each of them has, and the rows' names.
+
+    Without a test file these are the members' validation rows, which differ between folds: every
+    row is then predicted by the members that have it alone, and none of them trained on it. The
+    rows come in the order of the file, and `each` is empty.
+
+    Args:
+        members: at least one.
+        rows: each one's; numbers of the same source.
+        outputs: each one's (n, out_features) of its rows.
+
+    Raises:
+        MlrunError: the rows differ, and do not say which they are of their source.
+    """
+    if all(part is rows[0] or _same_rows(part, rows[0]) for part in rows):
+        return rows[0].ids, combined(members, outputs)
+    if any(part.index is None for part in rows):
+        raise MlrunError("the members predict different rows; a data class makes them by Rows.take")
+    numbers = [part.index.numpy() for part in rows if part.index is not None]
+    known = np.unique(np.concatenate(numbers))
+    has = np.stack([np.isin(known, own) for own in numbers])
+    joint, order = [], []
+    for pattern in np.unique(has, axis=1).T:  # the rows that the same members have
+        some = known[(pattern == has.T).all(axis=1)]
+        those = np.flatnonzero(pattern).tolist()
+        parts = [outputs[one][_places(some, numbers[one])] for one in those]
+        joint.append(combined([members[one] for one in those], parts))
+        order.append(some)
+    back = torch.from_numpy(np.concatenate(order).argsort())
+    return [rows[0].names[number] for number in known.tolist()], _rejoined(joint, back)
+
+
+def _same_rows(part: Rows, other: Rows) -> bool:
+    if part.index is None or other.index is None:
+        return part.index is other.index and part.ids == other.ids
+    return torch.equal(part.index, other.index)
+
+
+def _places(wanted: NDArray[np.int64], among: NDArray[np.int64]) -> Tensor:
+    """Where the wanted numbers stand among others, all of them there."""
+    order = among.argsort()
+    return torch.from_numpy(order[np.searchsorted(among, wanted, sorter=order)])
+
+
+def _rejoined(joint: Sequence[EnsemblePrediction], order: Tensor) -> EnsemblePrediction:
+    """Predictions of different rows as one, in another order."""
+    shares = [one.probabilities for one in joint if one.probabilities is not None]
+    return EnsemblePrediction(
+        torch.cat([one.predictions for one in joint])[order],
+        torch.cat(shares)[order] if shares else None,
+        torch.empty(0, len(order)),
+        torch.cat([one.disagreement for one in joint])[order],
+    )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""evaluate and predict: a run folder's model, or committee, on its own data or on a new file."""
+"""evaluate and predict: a run folder's model, or ensemble, on its own data or on a new file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,14 @@ from mlrun.data.dataset import Dataset
 from mlrun.data.rows import Rows
 from mlrun.errors import MlrunError
 from mlrun.runs.data import load_run_data
-from mlrun.runs.ensemble import FOLDER, Ensemble, combined, open_ensemble, scores_of
+from mlrun.runs.ensemble import (
+    FOLDER,
+    Ensemble,
+    combined,
+    combined_by_row,
+    open_ensemble,
+    scores_of,
+)
 from mlrun.runs.folder import RunFolder, open_run
 from mlrun.runs.predictions import write_members, write_predictions
 from mlrun.runs.predictor import scored_parts
@@ -111,9 +118,11 @@ def predict(
     else:
         rows = [dataset.predict for dataset in own_data(run, ensemble, data)]
     outputs = ensemble.outputs(rows)
-    for said in outputs:
-        _check_finite(said, rows[0], input or run.path)
-    together, ids = combined(ensemble.members, outputs), rows[0].ids
+    for said, part in zip(outputs, rows, strict=True):
+        _check_finite(said, part, input or run.path)
+    ids, together = combined_by_row(ensemble.members, rows, outputs)
+    if members and not len(together.each):
+        raise MlrunError(f"{run.path}: its members predict different rows: --members --input FILE")
     if proba and together.probabilities is None:
         name = ensemble.spec.target
         raise MlrunError(f"'{name}' is a number: there are no probabilities of it")

@@ -24,7 +24,7 @@ from mlrun.errors import Diverged, MlrunError
 from mlrun.report.console import Console
 from mlrun.runs.announce import announce, write_beginning
 from mlrun.runs.data import load_run_data
-from mlrun.runs.ensemble import FOLDER, combined, scores_of
+from mlrun.runs.ensemble import FOLDER, combined_by_row, scores_of
 from mlrun.runs.folder import RunFolder, claim_exactly, locked, open_run, remove_leftovers
 from mlrun.runs.group import Task, in_groups, train_together
 from mlrun.runs.job import Job, prepare, sibling
@@ -243,7 +243,8 @@ def _conclude(run: RunFolder, tasks: Sequence[Task]) -> list[tuple[str, str]]:
     run.note(metrics=together, members=each)
     rows = [dataset.predict for dataset in datasets]
     said = [member.outputs(part) for member, part in zip(members, rows, strict=True)]
-    write_predictions(run.predictions, spec, rows[0].ids, combined(members, said).predictions)
+    ids, verdict = combined_by_row(members, rows, said)
+    write_predictions(run.predictions, spec, ids, verdict.predictions)
     histories = {task.run.path.name: task.history for task in tasks}
     draw_curves(run.plots, histories, title=f"{run.path.name}: validation loss")
     own = allow_words(allowed_now())
@@ -254,11 +255,12 @@ def _conclude(run: RunFolder, tasks: Sequence[Task]) -> list[tuple[str, str]]:
     ]
     lines.append(("together", ""))
     lines += [(name, shown(values)) for name, values in together.items()]
+    new = [] if len(verdict.each) else ["--input FILE"]  # of their own rows not all have each
     return [
         *lines,
-        ("predictions", f"{run.predictions} ({len(rows[0])} rows)"),
+        ("predictions", f"{run.predictions} ({len(ids)} rows)"),
         ("run folder", str(run.path)),
-        ("each member", " ".join(["mlrun predict", str(run.path), "--members", *own])),
+        ("each member", " ".join(["mlrun predict", str(run.path), "--members", *new, *own])),
         ("new rows", " ".join(["mlrun predict", str(run.path), "--input FILE", *own])),
     ]
 

@@ -1,3 +1,25 @@
-"""mlrun: config-driven training runs on PyTorch and Hydra."""
+"""mlrun: config-driven training runs on PyTorch and Hydra.
 
-__version__ = "0.1.0"
+From Python: `mlrun.train("task=covid", seed=3)`, `mlrun.load(path)`, `mlrun.sweep(...)`,
+`mlrun.resume(path)`; docs/python.md. Importing mlrun imports neither torch nor pandas.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from mlrun.errors import Diverged, MlrunError
+from mlrun.version import __version__
+
+if TYPE_CHECKING:
+    from mlrun.api import load, resume, sweep, train
+    from mlrun.runs.opened import Run
+
+__all__ = ["Diverged", "MlrunError", "Run", "__version__", "load", "resume", "sweep", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """The functions of `mlrun.api`, imported when they are first used."""
+    if name not in __all__:
+        raise AttributeError(f"module 'mlrun' has no attribute '{name}'")
+    from mlrun import api
+
+    return getattr(api, name)

@@ -11,13 +11,13 @@ import time
 import traceback
 from collections.abc import Sequence
 
-from mlrun import __version__
 from mlrun.cli.verbs import VERBS, _train
 from mlrun.config.options import GROUPS
 from mlrun.errors import Diverged, JobsFailed, MlrunError, did_you_mean, one_line
 from mlrun.system import processes
 from mlrun.system.garbage import pause_collection
 from mlrun.system.signals import Interrupted
+from mlrun.version import __version__
 
 SECONDS_TO_SAY_IT = 5.0
 HELP = f"""\

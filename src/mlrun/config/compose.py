@@ -60,14 +60,14 @@ def explained() -> Iterator[None]:
 
 
 @contextmanager
-def composing(words: Sequence[str], mode: RunMode) -> Iterator[tuple[DictConfig, ConfigLoader]]:
+def composing(words: Sequence[str], *, sweep: bool) -> Iterator[tuple[DictConfig, ConfigLoader]]:
     """What Hydra composes of the words, its `hydra` node included, and its loader.
 
     Whatever the process had of Hydra's before is there again afterwards.
 
     Args:
         words: overrides, as on the command line.
-        mode: a run, or a sweep, whose swept values are left out of the configuration.
+        sweep: whether they may hold several values, which the configuration leaves out.
 
     Raises:
         MlrunError: they make no configuration.
@@ -77,10 +77,13 @@ def composing(words: Sequence[str], mode: RunMode) -> Iterator[tuple[DictConfig,
     with patched(check_hydra, may_set_mode=True):
         GlobalHydra.instance().clear()
         try:
-            with explained(), initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+            with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
                 loader: Any = GlobalHydra.instance().config_loader()
-                config = loader.load_configuration(NAME, [*words], run_mode=mode)
-                HydraConfig.instance().set_config(config)
+                mode = RunMode.MULTIRUN if sweep else RunMode.RUN
+                with explained():
+                    config = loader.load_configuration(NAME, [*words], run_mode=mode)
+                if not sweep:
+                    HydraConfig.instance().set_config(config)  # for ${hydra:…}
                 yield config, loader
         finally:
             GlobalHydra.instance().hydra, HydraConfig.instance().cfg = before

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mlrun import __version__
 from mlrun.config.build import plain
 from mlrun.errors import MlrunError, did_you_mean
 from mlrun.export import safetensors_file, torch_file
@@ -29,6 +28,7 @@ from mlrun.runs.folder import open_run
 from mlrun.runs.predictor import Predictor, open_predictor
 from mlrun.system.files import write_atomically
 from mlrun.training.engines.autograd import outputs_by_torch
+from mlrun.version import __version__
 
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "safetensors": ".safetensors"}
 

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from logging.handlers import MemoryHandler
 from pathlib import Path
 from types import TracebackType
@@ -42,8 +42,8 @@ class Console:
 
     def __enter__(self) -> "Console":
         handlers = [self._file] if self.quiet else [self._file, self._screen]
-        self._logging = log_taken_over(*handlers)
-        self._logging.__enter__()
+        self._open = ExitStack()
+        self._open.enter_context(log_taken_over(*handlers))
         return self
 
     def __exit__(
@@ -56,7 +56,7 @@ class Console:
         for handler in (self._file, self._file.target):
             if handler is not None:
                 handler.close()
-        self._logging.__exit__(kind, error, trace)
+        self._open.close()
 
     def log_to(self, path: Path) -> None:
         """Write the lines so far and all that follow to this file.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from mlrun.runs.data import load_run_data
 from mlrun.runs.ensemble import (
     FOLDER,
     Ensemble,
+    EnsemblePrediction,
     combined,
     combined_by_row,
     open_ensemble,
@@ -111,16 +113,8 @@ def predict(
             written.
     """
     run = open_run(folder)
-    ensemble = open_ensemble(run)
     target = _target(run, input, output, members)
-    if input is not None:
-        rows = ensemble.read(Path(input), allow_unknown=allow_unknown)
-    else:
-        rows = [dataset.predict for dataset in own_data(run, ensemble, data)]
-    outputs = ensemble.outputs(rows)
-    for said, part in zip(outputs, rows, strict=True):
-        _check_finite(said, part, input or run.path)
-    ids, together = combined_by_row(ensemble.members, rows, outputs)
+    ensemble, ids, together = predicted(run, input, data=data, allow_unknown=allow_unknown)
     if members and not len(together.each):
         raise MlrunError(f"{run.path}: its members predict different rows: --members --input FILE")
     if proba and together.probabilities is None:
@@ -138,6 +132,21 @@ def predict(
     except OSError as error:
         raise MlrunError(f"cannot write {target}: {error.strerror}; see --output") from None
     return target
+
+
+def predicted(
+    run: RunFolder, input: str | None, *, data: str | None, allow_unknown: bool
+) -> tuple[Ensemble, Sequence[Any], EnsemblePrediction]:
+    """The run's models, what names the rows, and the predictions; arguments as in `predict`."""
+    ensemble = open_ensemble(run)
+    if input is not None:
+        rows = ensemble.read(Path(input), allow_unknown=allow_unknown)
+    else:
+        rows = [dataset.predict for dataset in own_data(run, ensemble, data)]
+    outputs = ensemble.outputs(rows)
+    for said, part in zip(outputs, rows, strict=True):
+        _check_finite(said, part, input or run.path)
+    return ensemble, *combined_by_row(ensemble.members, rows, outputs)
 
 
 def _target(run: RunFolder, input: str | None, output: str | None, members: bool) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from torch import Tensor
 
 from mlrun.data.dataset import Spec
@@ -57,6 +58,19 @@ def write_members(
     columns = [map(_harmless, ids), *(_readable(spec, e) for e in each.values())]
     columns.append(map(str, disagreement.numpy().astype(np.float32)))
     write_atomically(path, csv_rows(chain([header], zip(*columns, strict=True))).encode())
+
+
+def predictions_table(
+    spec: Spec, ids: Sequence[Any], predictions: Tensor, probabilities: Tensor | None = None
+) -> pd.DataFrame:
+    """What `write_predictions` writes, as a table: float64 values or class labels as texts."""
+    values = predictions.flatten().double().numpy()
+    columns: dict[str, Any] = {spec.header[0]: list(ids)}
+    columns[spec.header[1]] = [spec.classes[int(n)] for n in values] if spec.classes else values
+    if probabilities is not None:
+        shares = zip(spec.classes, probabilities.double().numpy().T, strict=True)
+        columns |= {f"probability_{label}": share for label, share in shares}
+    return pd.DataFrame(columns)
 
 
 def _readable(spec: Spec, predictions: Tensor) -> Iterator[str]:

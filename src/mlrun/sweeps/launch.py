@@ -32,9 +32,15 @@ from mlrun.training.metrics import check_objectives
 
 
 def sweep(
-    config: DictConfig, loader: ConfigLoader, launcher: Launcher, arguments: Sequence[str]
+    config: DictConfig, loader: ConfigLoader, launcher: Launcher | None, arguments: Sequence[str]
 ) -> None:
     """Every combination of the values in the arguments.
+
+    Args:
+        config: the sweep's own, `hydra` included.
+        loader: Hydra's.
+        launcher: Hydra's; None for ours.
+        arguments: overrides, as they were typed.
 
     Raises:
         MlrunError: the words make no sweep; nothing was made.
@@ -60,7 +66,7 @@ def sweep(
         return
     opened = new_sweep(config, points, points, keys=swept(points))
     with concluded(opened, quiet=points[0].settings.quiet), at_work(opened):
-        if is_ours(launcher):
+        if launcher is None or is_ours(launcher):
             train_points(opened, points)
         else:
             launch_elsewhere(opened, launcher, points)
@@ -159,9 +165,9 @@ def concluded(opened: SweepFolder, *, quiet: bool, failing: bool = True) -> Iter
         raise JobsFailed
 
 
-def is_ours(launcher: Launcher) -> bool:
+def is_ours(launcher: Launcher | None) -> bool:
     """Whether jobs are trained in this process, by us."""
-    return type(launcher).__module__ == "hydra_plugins.mlrun_sweep"
+    return launcher is None or type(launcher).__module__ == "hydra_plugins.mlrun_sweep"
 
 
 def new_sweep(

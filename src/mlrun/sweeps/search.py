@@ -83,7 +83,7 @@ class SearchPlan:
 
 
 def search(
-    config: DictConfig, loader: ConfigLoader, launcher: Launcher, arguments: Sequence[str]
+    config: DictConfig, loader: ConfigLoader, launcher: Launcher | None, arguments: Sequence[str]
 ) -> None:
     """Search the space that the arguments and `hydra.sweeper.params` span.
 
@@ -111,8 +111,9 @@ def search(
     told = vars(plan) | {"words": [_written_out(override) for override in overrides]}
     frozen = [_frozen(choices, base) for choices, base in composer.bases.items()]
     opened = new_sweep(config, [first], [], keys=[*space.ranges], search=told, frozen=frozen)
+    elsewhere = None if is_ours(launcher) else launcher
     with concluded(opened, quiet=first.settings.quiet), at_work(opened):
-        _Search(opened, space, plan, composer, first).go_on(None if is_ours(launcher) else launcher)
+        _Search(opened, space, plan, composer, first).go_on(elsewhere)
 
 
 def resume_search(opened: SweepFolder, folder: str) -> None:

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mlrun import __version__
+from mlrun.version import __version__
 
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "hydra-core", "omegaconf")
 

@@ -1,0 +1,32 @@
+"""What training changes in its process, put back for programs that go on afterwards."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+# Ours, cuBLAS's, and one that torch's compiler sets when an optimizer imports it.
+VARIABLES = ("MLRUN_DATA", "CUBLAS_WORKSPACE_CONFIG", "TORCHINDUCTOR_CACHE_DIR")
+
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """Random state, threads and settings of torch, and variables, are as before afterwards."""
+    generator, threads = torch.get_rng_state(), torch.get_num_threads()
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    variables = {name: os.environ.get(name) for name in VARIABLES}
+    try:
+        yield
+    finally:
+        torch.set_rng_state(generator)
+        torch.set_num_threads(threads)
+        if devices:
+            torch.cuda.set_rng_state_all(devices)
+        if torch.are_deterministic_algorithms_enabled() != deterministic:
+            torch.use_deterministic_algorithms(deterministic)
+        torch.backends.cudnn.benchmark = benchmark
+        for name, value in variables.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})

@@ -1,0 +1,180 @@
+"""mlrun from Python: the same runs as from the command line, in a process that stays as it was."""
+
+import gc
+import json
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra._internal.hydra as hydra_internals
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from hydra.core.global_hydra import GlobalHydra
+
+import mlrun as api
+from tests.test_resume import assert_same_run
+
+SMALL = ("trainer.epochs=2", "quiet=true")
+
+
+def test_a_run_from_python_is_the_one_of_the_command_line(mlrun):
+    run = api.train("task=covid", seed=3, trainer={"epochs": 2}, quiet=True)
+    words = ("task=covid", "seed=3", "trainer.epochs=2", "quiet=true")
+    assert mlrun(*words, "hydra.run.dir=typed").code == 0
+    assert_same_run(run.path, Path("typed"))
+    assert run.record["command"] == "mlrun task=covid seed=3 trainer.epochs=2 quiet=true"
+    overrides = yaml.safe_load((run.path / ".hydra" / "overrides.yaml").read_text())
+    assert overrides == [*words]
+
+
+def test_a_run_has_its_scores_history_and_predictions_as_tables(mlrun):
+    run = api.train("task=phone_price", *SMALL, "hydra.run.dir=run")
+    assert run.path == Path("run")
+    assert run.metrics == json.loads(Path("run/run.json").read_text())["metrics"]
+    pd.testing.assert_frame_equal(run.history, pd.read_csv("run/metrics.csv"))
+    written = pd.read_csv("run/pred.csv", dtype={"price_range": str})
+    pd.testing.assert_frame_equal(run.predict(), written)
+    assert run.evaluate() == run.metrics
+
+
+def test_a_table_is_predicted_like_the_file_that_holds_it(mlrun):
+    api.train("task=covid", *SMALL, "hydra.run.dir=run")
+    file = next(Path("data/sample/covid").glob("*test*"))
+    rows = pd.read_csv(file).iloc[::-1].head(20)
+    rows.to_csv("rows.csv", index=False)
+    run = api.load("run")
+    found = run.predict(rows)
+    assert mlrun("predict", "run", "--input", "rows.csv", "--output", "pred.csv").code == 0
+    written = pd.read_csv("pred.csv", dtype={"id": str})
+    assert found["id"].tolist() == written["id"].tolist()
+    assert np.array_equal(
+        found.iloc[:, 1].astype(np.float32), written.iloc[:, 1].astype(np.float32)
+    )
+    pd.testing.assert_frame_equal(run.predict("rows.csv"), found)
+
+
+def test_a_table_that_does_not_fit_is_refused_without_naming_a_file(mlrun):
+    run = api.train("task=covid", *SMALL, "hydra.run.dir=run")
+    with pytest.raises(api.MlrunError, match="the table") as refused:
+        run.predict(pd.DataFrame({"id": [1], "cli": [0.5]}))
+    assert "rows.csv" not in str(refused.value)
+
+
+def test_probabilities_of_a_number_are_refused(mlrun):
+    run = api.train("task=covid", *SMALL)
+    with pytest.raises(api.MlrunError, match="is a number: there are no probabilities"):
+        run.predict(proba=True)
+
+
+def test_members_come_with_the_history_of_each(mlrun):
+    run = api.train("task=phone_price", *SMALL, seeds=2)
+    assert run.history["member"].tolist() == ["seed_0", "seed_0", "seed_1", "seed_1"]
+    assert [*run.predict(proba=True).columns][2:] == [f"probability_{n}" for n in range(4)]
+
+
+def test_a_sweep_comes_as_its_table(mlrun):
+    table = api.sweep("task=covid", "optimizer.lr=1e-3,1e-2", *SMALL, seed="0,1")
+    assert table.attrs["path"].is_dir()
+    assert table["status"].tolist() == ["done"] * 4
+    assert table[["optimizer.lr", "seed"]].values.tolist() == [
+        [1e-3, 0],
+        [1e-3, 1],
+        [1e-2, 0],
+        [1e-2, 1],
+    ]
+    assert api.load(table.attrs["path"] / "3").record["seed"] == 1
+
+
+def test_a_failed_job_of_a_sweep_is_a_row_with_its_error(mlrun):
+    table = api.sweep("task=covid", "data.target=nothing,tested_positive.4", *SMALL)
+    assert table["status"].tolist() == ["failed", "done"]
+    assert "nothing" in table["error"][0]
+
+
+def test_resume_from_python_goes_on_to_the_same_bits(mlrun):
+    api.train("task=covid", "trainer.epochs=4", "quiet=true", "hydra.run.dir=whole")
+    limits = ("trainer.epochs=4", "trainer.max_minutes=1e-9", "quiet=true")
+    api.train("task=covid", *limits, "hydra.run.dir=run")
+    assert len(api.load("run").history) < 4
+    api.resume("run", ["trainer.max_minutes=10"])
+    assert_same_run(Path("whole"), Path("run"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "settings", "message"),
+    [
+        (("task=covd",), {}, "Did you mean 'covid'"),
+        (("trainer.epochz=1",), {}, "unknown key 'trainer.epochz'"),
+        ((), {"trainer": {"epochs": 0}}, "trainer.epochs=0: must be at least 1"),
+        (("seed=0,1",), {}, "several values"),
+    ],
+)
+def test_a_mistake_is_an_error_and_leaves_no_folder(mlrun, overrides, settings, message):
+    with pytest.raises(api.MlrunError, match=message):
+        api.train(*overrides, **settings)
+    assert not Path("outputs").exists()
+
+
+def test_loading_what_is_no_run_is_refused(mlrun):
+    with pytest.raises(api.MlrunError, match="no run folder nowhere"):
+        api.load("nowhere")
+
+
+def test_texts_with_odd_characters_reach_the_configuration_whole(mlrun):
+    place = "it's a, [place] = {odd} $1"
+    run = api.train("task=covid", *SMALL, paths={"outputs": place})
+    assert run.path.parts[0] == place
+
+
+def state_of_the_process() -> dict[str, Any]:
+    logger = logging.getLogger("mlrun")
+    return {
+        "logger": (logger.handlers, logger.level, logger.propagate),
+        "yaml": yaml.SafeLoader,
+        "random": random.getstate(),
+        "numpy": np.random.get_state()[1].tolist(),  # type: ignore[index]
+        "torch": torch.get_rng_state().tolist(),
+        "threads": torch.get_num_threads(),
+        "hydra": (hydra_internals.ConfigLoaderImpl, hydra_internals.Hydra.get_mode),
+        "global hydra": GlobalHydra.instance().hydra,
+        "gc": gc.isenabled(),
+        "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
+        "arguments": list(sys.argv),
+        "environment": dict(os.environ),
+        "folder": Path.cwd(),
+    }
+
+
+def test_the_process_is_as_before_after_a_run_and_after_a_mistake(mlrun):
+    logger = logging.getLogger("mlrun")
+    handler = logging.NullHandler()
+    logger.addHandler(handler)
+    try:
+        before = state_of_the_process()
+        run = api.train("task=covid", "trainer.engine=autograd", *SMALL)
+        run.predict()
+        api.sweep("task=covid", "seed=0,1", *SMALL)
+        with pytest.raises(api.MlrunError):
+            api.train("task=covd")
+        assert state_of_the_process() == before
+    finally:
+        logger.removeHandler(handler)
+
+
+def test_importing_mlrun_imports_neither_torch_nor_pandas_nor_hydra():
+    code = "import mlrun, sys; print({'torch', 'pandas', 'hydra'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_a_name_that_mlrun_does_not_have_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'fly'"):
+        _ = api.fly  # type: ignore[attr-defined]

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -178,3 +179,14 @@ def test_importing_mlrun_imports_neither_torch_nor_pandas_nor_hydra():
 def test_a_name_that_mlrun_does_not_have_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'fly'"):
         _ = api.fly
+
+
+def test_every_block_of_the_page_about_python_runs(mlrun):
+    page = Path(__file__).resolve().parents[1] / "docs" / "python.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) >= 6
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(block, names)  # our own page
+    assert names["again"].metrics == names["run"].metrics
+    assert names["best"].record["status"] == "done"

@@ -1,7 +1,7 @@
 """`make results`: train every row of the README's table on the real data, three seeds each.
 
-Needs the real files (MLRUN_DATA or ./data); a run on the sample is refused, so that no figure of
-the table can come from it. Writes docs/results.md and the table between the README's markers.
+It needs the real files (MLRUN_DATA or ./data) and refuses the bundled sample data, so that no number
+in the table can come from it. It writes docs/results.md and the table between the README's markers.
 """
 
 import json
@@ -23,7 +23,7 @@ TOP = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the table: what is typed, and which score of which part is shown."""
+    """One row of the table: the command, and the metric and part of the data that it shows."""
 
     command: str
     part: str
@@ -41,7 +41,7 @@ LINES = (
 
 
 def main() -> None:
-    """Train, print, write."""
+    """Train every row, print the table and write it into the pages."""
     header = (
         "| command | trained on | score | mean ± std of 3 seeds |",
         "| --- | --- | --- | --- |",
@@ -50,10 +50,11 @@ def main() -> None:
     print(table)
     note = (
         f"Measured on {date.today()} by `make results`: {platform.machine()}, "
-        f"Python {platform.python_version()}, 2 CPU cores, no GPU. covid and phone_price: a random "
-        "20 % of the training file validates and also picks the best epoch, and neighbouring days "
-        "of covid overlap, so expect less of unseen data; mnist: the 10,000 test images, scored "
-        "once, by the epoch that was best on validation."
+        f"Python {platform.python_version()}, 2 CPU cores, no GPU. covid and phone_price: the score "
+        "is on a random 20 % of the training file, which also selects the best epoch, and "
+        "neighbouring days of covid overlap, so scores on unseen data will be worse; mnist: the "
+        "score is on the 10,000 test images, computed once, with the weights of the best "
+        "validation epoch."
     )
     text = f"{table}\n\n{note}\n"
     (TOP / "docs" / "results.md").write_text(f"# Results on the real data\n\n{text}")
@@ -63,20 +64,20 @@ def main() -> None:
 
 
 def measured() -> Iterator[str]:
-    """The table's rows."""
+    """Yield the rows of the table."""
     for line in LINES:
         records = [run(line.command, seed) for seed in SEEDS]
         scores = [record["metrics"][line.part][line.metric] for record in records]
         spread = f"{statistics.mean(scores):.4f} ± {statistics.stdev(scores):.4f}"
         rows = records[0]["rows"]
-        parts = f"{rows['train']:,} rows, {rows[line.part]:,} to "
-        parts += "test" if line.part == "test" else "validate"
+        parts = f"{rows['train']:,} rows, {rows[line.part]:,} for "
+        parts += "testing" if line.part == "test" else "validation"
         score = f"{line.part} {line.metric}"
         yield f"| `mlrun {line.command}` | {parts} | {score} | {spread} |"
 
 
 def run(command: str, seed: int) -> dict[str, Any]:
-    """Train once, as a user would; the run's record."""
+    """Train once with the command line; return the content of run.json."""
     with tempfile.TemporaryDirectory() as outputs:
         words = [command, f"seed={seed}", "quiet=true", f"paths.outputs={outputs}"]
         done = subprocess.run(

@@ -1,4 +1,4 @@
-# Everything a developer, a newcomer and CI run. `make help` lists it.
+# Targets for users, developers and CI; `make help` lists them.
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-all check format soak smoke wheel results search bench bench-quick large-file docs pictures clean
 
@@ -6,71 +6,73 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-help: ## list the targets
+help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@echo "Creating .venv and installing the pinned packages (about 2 minutes) ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-install: .venv/.installed ## make .venv and install the pinned set
+install: .venv/.installed ## create .venv and install the pinned packages
 
-run: .venv/.installed ## train the COVID-19 regression to the end (real data if present, else the sample)
+run: .venv/.installed ## train the COVID-19 regression (on real data if present, otherwise on sample data)
 	$(BIN)/mlrun task=covid model=mlp
 
-test: .venv/.installed ## the fast test suite
+test: .venv/.installed ## run the fast tests
 	$(PYTEST)
 
-test-all: .venv/.installed ## every test; those marked data need MLRUN_DATA
+test-all: .venv/.installed ## run all tests; those marked `data` need MLRUN_DATA
 	$(PYTEST) -m ""
 
-check: .venv/.installed ## format, lint, layers, types, tests: what CI runs
+check: .venv/.installed ## run format check, linter, import rules, type checker, fast tests (CI runs this)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 	$(PYTEST)
 
-format: .venv/.installed ## put the code into shape
+format: .venv/.installed ## format the code and fix lint errors
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-soak: .venv/.installed ## every fault, the long way; writes docs/reliability.md
+soak: .venv/.installed ## run all fault tests, including the long ones; writes docs/reliability.md
 	$(PYTEST) -m "fault" --reliability=docs/reliability.md
 
-smoke: .venv/.installed ## all three tasks, a few batches each
+smoke: .venv/.installed ## train a few batches of all three tasks
 	$(BIN)/mlrun -m task=covid,phone_price,mnist debug=smoke
 
-wheel: .venv/.installed ## build the wheel and try it in an environment and folder of its own
+wheel: .venv/.installed ## build the wheel and test it in a separate environment and folder
 	$(BIN)/python -m pytest -m slow tests/test_wheel.py
 
-results: .venv/.installed ## train every row of the README's table on the real data (MLRUN_DATA)
+results: .venv/.installed ## train every row of the README's results table on the real data (MLRUN_DATA)
 	$(BIN)/python bench/results.py
 
-search: .venv/.installed ## random search, TPE and halving compared on the real data (MLRUN_DATA; an hour)
+search: .venv/.installed ## compare random search, TPE and halving on the real data (MLRUN_DATA; one hour)
 	$(BIN)/python bench/search.py
 
 .venv-bench/.installed: bench/requirements.txt pyproject.toml
-	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt -e .
+	@echo "Creating .venv-bench and installing the benchmark packages (several minutes) ..."
+	@$(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt -e .
 	@touch $@
 
-bench: .venv-bench/.installed ## race against other tools (over an hour, in a venv of its own); writes docs/benchmarks.md
+bench: .venv-bench/.installed ## benchmark against other tools (over an hour, in .venv-bench); writes docs/benchmarks.md
 	.venv-bench/bin/python bench/run.py
 
-bench-quick: .venv-bench/.installed ## the covid part of it, one heat each
+bench-quick: .venv-bench/.installed ## run the covid part of the benchmark once
 	.venv-bench/bin/python bench/run.py --only covid,kernel,whole --heats 1
 
-large-file: .venv/.installed ## the memory and the time a CSV of a gigabyte takes
+large-file: .venv/.installed ## measure memory and time for a CSV file of one gigabyte
 	$(BIN)/python bench/large_file.py
 
-docs: .venv/.installed ## write docs/configuration.md anew from conf/
+docs: .venv/.installed ## generate docs/configuration.md from conf/
 	$(BIN)/python bench/configuration.py
 
-pictures: .venv/.installed ## redraw the pictures of the README
+pictures: .venv/.installed ## generate the pictures in the README
 	$(BIN)/python bench/pictures.py
 
-clean: ## remove what the targets above made (not your data or runs)
+clean: ## delete what the targets above created (not your data or runs)
 	rm -rf .venv .venv-bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""Writes docs/configuration.md from conf/ and its comments; a test keeps the page current."""
+"""Generates docs/configuration.md from conf/ and its comments; a test checks that it is current."""
 
 from pathlib import Path
 
@@ -6,19 +6,19 @@ from mlrun.config.options import CONF, GROUPS, options
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
 HEAD = """\
-# What can be set
+# Configuration
 
-Made by `make docs` from `conf/`. An option is chosen with `GROUP=OPTION` (`model=cnn`), a value set
-with `KEY=VALUE` (`model.dropout=0.5`, `'model.hidden=[64,32]'`). Command line beats experiment,
-experiment beats task. A task chooses options and sets trainer values; it never writes into a group
-that you may swap, so `optimizer=sgd` always means the numbers below.
+`make docs` generates this page from `conf/`. `GROUP=OPTION` selects an option (`model=cnn`);
+`KEY=VALUE` sets a value (`model.dropout=0.5`, `'model.hidden=[64,32]'`). The command line overrides
+the experiment, and the experiment overrides the task. A task selects options and sets trainer values;
+it never changes values inside another group, so `optimizer=sgd` always means the numbers below.
 
-Options of your own go to `./conf/GROUP/NAME.yaml`; they add to these and shadow none.
+Put your own options into `./conf/GROUP/NAME.yaml`; they are added to these and cannot replace one.
 """
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the text of the page."""
     parts = [HEAD, _file("config.yaml", "Top level")]
     for group in GROUPS:
         parts.append(f"## {group}\n")

@@ -1,8 +1,8 @@
-"""`make search`: random search, TPE and successive halving on the real data, at equal cost.
+"""`make search`: compare random search, TPE and successive halving on the real data at equal cost.
 
-Needs the real files (MLRUN_DATA or ./data) and optuna. Each method searches the space of
-`conf/hparams/` several times, with other seeds; its winners are trained again with seeds, and with
-splits, that no search has seen. Writes docs/search.md.
+It needs the real files (MLRUN_DATA or ./data) and optuna. Each method searches the space in
+`conf/hparams/` several times with different seeds; the winners are trained again with new seeds and
+new splits. Writes docs/search.md.
 """
 
 import csv
@@ -28,32 +28,32 @@ from mlrun.sweeps.search import space_of
 
 TOP = Path(__file__).resolve().parents[1]
 TRIALS, SEARCHES, FRESH = 60, 8, 5
-POINTS, FEW = 180, 11  # of halving; random trials that take about as many epochs
+POINTS, FEW = 180, 11  # points for halving; number of random trials that train about as many epochs
 METRICS = {"covid": "valid/mse", "phone_price": "valid/loss"}
 
 
 @dataclass(frozen=True)
 class Found:
-    """What one search came to."""
+    """The result of one search."""
 
-    score: float  # of its best job, on the rows it was chosen by
-    fresh: float  # the mean of the same setting's, by other seeds and splits
-    epochs: int  # trained in all
+    score: float  # of the best job, on the rows that selected it
+    fresh: float  # mean score of the same setting with new seeds and splits
+    epochs: int  # total over all jobs
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way to search, and what a search of that seed is asked for."""
+    """A search method, and the command-line words for a task and a seed."""
 
     name: str
     words: Callable[[str, int], list[str]]
-    rival: str = ""  # of the same cost
+    rival: str = ""  # random search at the same cost
 
 
 def optuna_words(
     sampler: str, at_once: int, trials: int = TRIALS
 ) -> Callable[[str, int], list[str]]:
-    """So many trials by one of optuna's samplers."""
+    """Return the words for `trials` trials with one of Optuna's samplers."""
 
     def words(task: str, seed: int) -> list[str]:
         settings = {"sampler": sampler, "n_trials": trials, "n_jobs": at_once, "seed": 1000 * seed}
@@ -63,7 +63,7 @@ def optuna_words(
 
 
 def halving_words(task: str, seed: int) -> list[str]:
-    """Random points of the same space, as experiments in ./conf."""
+    """Write random points of the same space as experiments into ./conf; return the words."""
     space = yaml.safe_load((CONF / "hparams" / f"{task}.yaml").read_text())
     asked = [f"{key}={value}" for key, value in space["hydra"]["sweeper"]["params"].items()]
     ranges = space_of(OverridesParser.create().parse_overrides(asked)).ranges
@@ -78,7 +78,7 @@ def halving_words(task: str, seed: int) -> list[str]:
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The mapping that `a.b=c` means."""
+    """Turn dotted keys (`a.b`) into nested mappings."""
     whole: dict[str, Any] = {}
     for key, value in values.items():
         *way, last = key.split(".")
@@ -100,7 +100,7 @@ METHODS = (
 
 
 def main() -> None:
-    """Search, compare, write."""
+    """Run all searches and write the page."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     lines = [HEAD]
     for task in METRICS:
@@ -114,7 +114,7 @@ def main() -> None:
 
 
 def searched(task: str, method: Method, seed: int) -> Found:
-    """One search, in a folder of its own."""
+    """Run one search in a temporary folder."""
     print(f"{task}: {method.name}, search {seed + 1} of {SEARCHES}", flush=True)
     with tempfile.TemporaryDirectory() as place:
         os.chdir(place)
@@ -122,7 +122,7 @@ def searched(task: str, method: Method, seed: int) -> Found:
         mlrun("-m", *words, "hydra.sweep.dir=search")
         record = json.loads(Path("search/sweep.json").read_text())
         if record["sample"]:
-            sys.exit("no real data: set MLRUN_DATA")
+            sys.exit("no real data found; set MLRUN_DATA")
         with Path("search/summary.csv").open(newline="") as file:
             epochs = sum(int(row["epochs"] or 0) for row in csv.DictReader(file))
         best = record["ranking"][0]
@@ -136,42 +136,42 @@ def searched(task: str, method: Method, seed: int) -> Found:
 
 
 def mlrun(*words: str) -> None:
-    """The command; jobs that diverge are part of a search."""
+    """Run the command; ignore its exit code, because jobs of a search may diverge."""
     subprocess.run([sys.executable, "-m", "mlrun", *words, "quiet=true"], capture_output=True)
 
 
 HEAD = f"""\
-# Does it pay to search?
+# Does a search pay off?
 
-Random search, [Optuna](https://optuna.org)'s TPE and successive halving (`sweep.halving=3`) on the
-real data, each in the space that `conf/hparams/` has for the task. Every method searches
-{SEARCHES} times, from other seeds. *Best* is the score of a search's best job on the rows by which
-it was chosen, and flatters; *fresh* is the mean of the same setting's scores with {FRESH} seeds and
-splits that no search has seen. Both as mean ± standard deviation over the searches; lower is
-better. p: Welch's t-test of *fresh* against random search of the same cost ({TRIALS} trials for
-TPE, {FEW} for halving); where it is not below 0.05, there is no difference to speak of.
+This page compares random search, TPE of [Optuna](https://optuna.org) and successive halving
+(`sweep.halving=3`) on the real data, in the task's search space from `conf/hparams/`. Every method
+searches {SEARCHES} times with different seeds. *Best* is the score of a search's best job on the rows
+that selected it, and is optimistically biased; *fresh* is the mean score of the same setting with
+{FRESH} new seeds and splits. Both are mean ± standard deviation over the searches; lower is better.
+p: Welch's t-test of *fresh* against random search at the same cost ({TRIALS} trials for TPE, {FEW}
+for halving); if it is not below 0.05, the difference is not significant.
 """
 
 
 def table(task: str, found: dict[str, list[Found]]) -> list[str]:
-    """A task's part of the page."""
+    """Return the lines for one task."""
     lines = [f"## {task}: {METRICS[task]}", ""]
-    lines += ["| method | epochs in all | best | fresh | p |", "| --- | --- | --- | --- | --- |"]
+    lines += ["| method | total epochs | best | fresh | p |", "| --- | --- | --- | --- | --- |"]
     for method in METHODS:
         searches = found[method.name]
         fresh = [one.fresh for one in searches]
-        told = ""
+        p_value = ""
         if method.rival:
             rival = [one.fresh for one in found[method.rival]]
-            told = f"{stats.ttest_ind(fresh, rival, equal_var=False).pvalue:.2f}"
+            p_value = f"{stats.ttest_ind(fresh, rival, equal_var=False).pvalue:.2f}"
         epochs = f"{fmean([one.epochs for one in searches]):,.0f}"
         best = spread([one.score for one in searches])
-        lines.append(f"| {method.name} | {epochs} | {best} | {spread(fresh)} | {told} |")
+        lines.append(f"| {method.name} | {epochs} | {best} | {spread(fresh)} | {p_value} |")
     return [*lines, ""]
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean ± standard deviation."""
+    """Format mean ± standard deviation."""
     return f"{fmean(values):.4f} ± {stdev(values):.4f}"
 
 

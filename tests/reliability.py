@@ -1,7 +1,7 @@
-"""A pytest plugin: what the tests marked `fault` showed, as a table in docs/reliability.md.
+"""A pytest plugin that writes the results of the tests marked `fault` into docs/reliability.md.
 
-`make soak` turns it on with --reliability=FILE. Property tests tell how many examples they tried
-with `record_property("examples", count)`.
+`make soak` enables it with --reliability=FILE. Property tests report the number of generated
+examples with `record_property("examples", count)`.
 """
 
 from collections import defaultdict
@@ -17,7 +17,7 @@ BEGIN, END = "<!-- faults -->", "<!-- /faults -->"
 
 @dataclass
 class Tally:
-    """How the tests of one fault went."""
+    """The results of the tests for one fault."""
 
     outcome: str = ""
     passed: int = 0
@@ -40,7 +40,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Runs where the tests do and, under xdist, again where they are collected: count there."""
+    """Count a test; xdist calls this in the workers and again in the controller, which counts."""
     properties = dict(report.user_properties)
     if "fault" not in properties or (report.when != "call" and report.passed):
         return
@@ -73,14 +73,14 @@ def pytest_terminal_summary(
 
 
 def _table() -> Iterator[str]:
-    yield "| fault | what happens | tests | seen |"
+    yield "| fault | outcome | tests | result |"
     yield "| --- | --- | --- | --- |"
     for name, tally in sorted(tallies.items()):
         examples = f", {tally.examples:,} examples" if tally.examples else ""
-        yield f"| {name} | {tally.outcome} | {tally.passed}{examples} | {_seen(tally)} |"
+        yield f"| {name} | {tally.outcome} | {tally.passed}{examples} | {_result(tally)} |"
 
 
-def _seen(tally: Tally) -> str:
+def _result(tally: Tally) -> str:
     if tally.failed:
         return f"**{tally.failed} failed**"
-    return "as said" if tally.passed else "skipped here"
+    return "ok" if tally.passed else "skipped"

@@ -29,7 +29,7 @@ from tests.test_resume import (
 
 DIE_AT = Path(__file__).with_name("die_at.py")
 SEED = os.environ.get("CRASH_SEED", "0")
-SAME = "`mlrun resume` ends with the same bits as the run that never stopped"
+SAME = "`mlrun resume` ends with the same bits as an uninterrupted run"
 
 
 def assert_ended_like(whole: Path, broken: Path) -> None:
@@ -70,20 +70,20 @@ CHOSEN = {
         "covid@some-of-the-kernels-numbers-are-torchs:9",
         "while-validating:3",
     ],
-    "kill -9 while metrics.csv or TensorBoard's file is written": [
+    "kill -9 while mlrun writes metrics.csv or the TensorBoard file": [
         "half-a-row-of-metrics.csv:3",
         "half-a-tensorboard-event:5",
         "between-metrics-and-checkpoint",
         "between-metrics-and-checkpoint:4",
     ],
-    "kill -9 while best.pt is written": [
+    "kill -9 while mlrun writes best.pt": [
         "half-of-best.pt",
         "half-of-best.pt:3",
         "best.pt-not-synced:3",
         "best.pt-before-rename:3",
         "best.pt-renamed:3",
     ],
-    "kill -9 while last.pt is written": [
+    "kill -9 while mlrun writes last.pt": [
         "half-of-last.pt",
         "half-of-last.pt:3",
         "last.pt-not-synced:3",
@@ -92,7 +92,7 @@ CHOSEN = {
         "last.pt-renamed:3",
         "last.pt-renamed:6",
     ],
-    "kill -9 while run.json is written": [
+    "kill -9 while mlrun writes run.json": [
         "half-of-run.json:2",
         "run.json-not-synced:2",
     ],
@@ -104,7 +104,7 @@ CHOSEN = {
         "half-a-picture",
         "half-a-picture:2",
     ],
-    "kill -9 while resuming, once more": [
+    "another kill -9 during resume": [
         "last.pt-renamed:3 > half-of-run.json",
         "last.pt-renamed:3 > before-the-state-is-restored",
         "last.pt-renamed:3 > state-restored",
@@ -141,7 +141,7 @@ def test_a_run_killed_at_a_chosen_point_resumes_to_the_same_bits(mlrun, whole, j
 
 
 @pytest.mark.slow
-@pytest.mark.fault("last.pt damaged, then kill -9 while the next one is written", SAME)
+@pytest.mark.fault("last.pt damaged, then kill -9 while mlrun writes the next one", SAME)
 @pytest.mark.parametrize("point", ["half-of-last.pt", "last.pt-missing", "last.pt-renamed"])
 def test_a_damaged_checkpoint_never_replaces_the_good_one_before_it(mlrun, whole, point):
     die_at("last.pt-renamed:3", *JOBS["covid"], *TINY, "hydra.run.dir=broken")
@@ -152,7 +152,7 @@ def test_a_damaged_checkpoint_never_replaces_the_good_one_before_it(mlrun, whole
 
 
 @pytest.mark.slow
-@pytest.mark.fault("kill -9 before run.json is there", "`mlrun resume` says so in one line")
+@pytest.mark.fault("kill -9 before run.json exists", "`mlrun resume` reports it in one line")
 @pytest.mark.parametrize(
     "point",
     ["before-config.yaml", "after-config.yaml", "before-run.json", "half-of-run.json"],

@@ -24,7 +24,7 @@ changed = pytest.mark.fault(
 )
 time_is_up = pytest.mark.fault(
     "the time limit (trainer.max_minutes)",
-    "the run stops after the epoch and writes pred.csv; `mlrun resume` continues with the same bits",
+    "stops after the epoch, writes pred.csv; `mlrun resume` continues with the same bits",
 )
 second_process = pytest.mark.fault(
     "a second process on the same run",
@@ -32,7 +32,7 @@ second_process = pytest.mark.fault(
 )
 interrupted = pytest.mark.fault(
     "Ctrl-C and SIGTERM",
-    "the run finishes the step, saves its state and prints the command to continue; exit 130 or 143",
+    "finishes the step, saves the state, prints the command to continue; exit 130 or 143",
 )
 no_reader = pytest.mark.fault(
     "the reader of the output exits, as in `mlrun … \\| head`",
@@ -64,7 +64,7 @@ out_of_memory = pytest.mark.fault(
 )
 disk_full = pytest.mark.fault(
     "disk full",
-    "one error line, exit 2; existing files stay intact; `mlrun resume` continues with the same bits",
+    "one error line, exit 2; files stay intact; `mlrun resume` continues with the same bits",
 )
 unwritable_place = pytest.mark.fault(
     "an output folder without write permission",

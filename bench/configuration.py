@@ -10,8 +10,9 @@ HEAD = """\
 
 `make docs` generates this page from `conf/`. `GROUP=OPTION` selects an option (`model=cnn`);
 `KEY=VALUE` sets a value (`model.dropout=0.5`, `'model.hidden=[64,32]'`). The command line overrides
-the experiment, and the experiment overrides the task. A task selects options and sets trainer values;
-it never changes values inside another group, so `optimizer=sgd` always means the numbers below.
+the experiment, and the experiment overrides the task. A task selects options and sets trainer
+values; it never changes values inside another group, so `optimizer=sgd` always means the numbers
+below.
 
 Put your own options into `./conf/GROUP/NAME.yaml`; they are added to these and cannot replace one.
 """

@@ -1,7 +1,7 @@
-"""The jobs of `make bench`: what is trained, on files of the real tasks' shapes.
+"""The training jobs of `make bench`, with files that have the shapes of the real tasks.
 
-The values are drawn at random around a signal and fixed noise, so that anyone can run the benchmark
-and every contestant that learns ends near the same loss; speed depends on the shapes alone.
+The values are random: a signal plus noise, with a fixed seed. So anyone can run the benchmark, and
+every contestant that learns reaches about the same loss. Speed depends on the shapes only.
 """
 
 import gzip
@@ -18,24 +18,24 @@ FLOATS = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Job:
-    """What every contestant does, epoch after epoch, each with its validation."""
+    """A training job: every contestant trains and validates it every epoch."""
 
     name: str
-    task: str  # whose files it reads
+    task: str  # task whose files it reads
     sizes: tuple[int, ...]  # inputs, hidden layers, outputs
     batch: int
     loss: str  # mse | cross_entropy
     rate: float = 0.01
     momentum: float = 0.9
-    channels: tuple[int, ...] = ()  # of convolutions before the first hidden layer
+    channels: tuple[int, ...] = ()  # convolutions before the first hidden layer
 
     @property
     def multiply_adds(self) -> int:
-        """Of one row's forward pass through the linear layers."""
+        """Multiply-adds of one row's forward pass through the linear layers."""
         return sum(a * b for a, b in zip(self.sizes, self.sizes[1:], strict=False))
 
     def overrides(self, data: Path) -> list[str]:
-        """The command line of mlrun that trains it."""
+        """Return the mlrun overrides for this job."""
         hidden = ",".join(map(str, self.sizes[1:-1]))
         channels = ",".join(map(str, self.channels))
         model = ["model=mlp"]
@@ -75,7 +75,7 @@ JOBS = {
 
 
 def write_files(data: Path) -> None:
-    """The files of the three tasks, as large as the real ones (of MNIST's images a fifth)."""
+    """Write the files of the three tasks in their real size (MNIST: a fifth of the images)."""
     generator = np.random.default_rng(0)
     _write_table(data / "covid" / "covid.train.csv", _covid(generator, 2700), "tested_positive.4")
     _write_table(data / "phone_price" / "train.csv", _phones(generator, 2000), "price_range")

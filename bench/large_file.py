@@ -1,8 +1,8 @@
-"""`make large-file`: a CSV of 1,000,000 rows and 118 columns (docs/large-files.md).
+"""`make large-file`: measure a CSV of 1,000,000 rows and 118 columns (docs/large-files.md).
 
-A drawn file, one epoch of the default network, in a cache of its own: what the first and the second
-run take at most, beyond what Python and torch take by themselves. Then how long its first 2,700,
-27,000 … rows take to read, the first time and the second.
+Writes a random file and trains the default network for one epoch, twice, starting with an empty
+cache folder. Reports the peak memory of both runs beyond that of Python and torch. Then reports how
+long the first 2,700, 27,000 … rows take to read, the first and the second time.
 """
 
 import os
@@ -27,7 +27,7 @@ JOB = (
 
 
 def draw(path: Path) -> None:
-    """Normal numbers; the last column is the sum of the first five, and a little noise."""
+    """Write normal random numbers; the last column is the sum of the first five plus noise."""
     random = np.random.default_rng(0)
     names = [*(f"c{number}" for number in range(COLUMNS - 1)), "y"]
     with path.open("w") as file:
@@ -39,7 +39,7 @@ def draw(path: Path) -> None:
 
 
 def beginning(path: Path, rows: int) -> Path:
-    """A file of the first rows."""
+    """Copy the first rows into a new file; return its path."""
     shorter = path.with_name(f"{rows}.csv")
     with path.open() as whole, shorter.open("w") as file:
         file.writelines(islice(whole, rows + 1))
@@ -47,7 +47,7 @@ def beginning(path: Path, rows: int) -> Path:
 
 
 def seconds_to_read(path: Path) -> float:
-    """Parsed, or mapped from the cache, as by a process that has never seen the file."""
+    """Return the time to parse or memory-map the file, as in a new process."""
     provenance._sha256.cache_clear()
     begun = time.perf_counter()
     read_table(path)
@@ -55,7 +55,7 @@ def seconds_to_read(path: Path) -> float:
 
 
 def peak(*words: str) -> int:
-    """The most memory a process of its own takes, in bytes."""
+    """Run Python with these arguments; return its peak memory in bytes."""
     process = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
     if status:
@@ -64,7 +64,7 @@ def peak(*words: str) -> int:
 
 
 def main() -> None:
-    """Print both runs' peaks."""
+    """Measure and print everything."""
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         os.environ["XDG_CACHE_HOME"] = folder
@@ -74,12 +74,12 @@ def main() -> None:
         for run in ("first", "second"):
             more = peak("-m", "mlrun", *JOB.split()) - idle
             print(f"{run} run: {more / 1e6:.0f} MB more, {more / TENSOR:.2f} times the features")
-        read_table(beginning(Path("big.csv"), 10))  # imports what reading needs
+        read_table(beginning(Path("big.csv"), 10))  # imports the modules for reading
         for rows in (2_700, 27_000, 270_000, ROWS):
             path = beginning(Path("big.csv"), rows)
             shutil.rmtree(Path(folder, "mlrun"), ignore_errors=True)
             first, second = seconds_to_read(path), seconds_to_read(path)
-            each = f"{first / rows * 1e6:.1f} µs a row"
+            each = f"{first / rows * 1e6:.1f} µs per row"
             print(f"{rows:>9,} rows: {first:.3f} s ({each}), then {second:.3f} s")
 
 

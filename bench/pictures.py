@@ -1,4 +1,4 @@
-"""`make pictures`: the README's pictures, made by the tool itself in a run on the sample data."""
+"""`make pictures`: generate the README's pictures with a real run on the sample data."""
 
 import os
 import shutil
@@ -15,11 +15,11 @@ COMMAND = ["task=mnist", "model=cnn", "trainer.epochs=8"]
 
 
 def draw() -> None:
-    """Run COMMAND with a recording terminal, then keep what it showed and drew."""
+    """Run COMMAND with a recording terminal; save its output and plots."""
     recorder = RichConsole(
         record=True, width=108, force_terminal=True, highlight=False, soft_wrap=True
     )
-    mlrun.report.console.REFRESH_SECONDS = 3600.0  # a still picture: the last state only
+    mlrun.report.console.REFRESH_SECONDS = 3600.0  # a still picture shows the last state only
     mlrun.report.console.RichConsole = lambda **_: recorder  # type: ignore[assignment,attr-defined]
     os.environ.pop("MLRUN_DATA", None)
     PICTURES.mkdir(parents=True, exist_ok=True)

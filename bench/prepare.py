@@ -1,4 +1,4 @@
-"""Writes the jobs' files, and the rows that mlrun reads from them as arrays for all contestants."""
+"""Write the files of the jobs, and the rows that mlrun reads from them as arrays for all."""
 
 import sys
 from pathlib import Path
@@ -15,14 +15,14 @@ from mlrun.runs.job import prepare
 
 
 def main(folder: Path) -> None:
-    """Fill the folder."""
+    """Write everything into `folder`."""
     write_files(folder / "data")
     for job in JOBS.values():
         write_arrays(job, folder)
 
 
 def write_arrays(job: Job, folder: Path) -> None:
-    """The training and validation rows of a job, standardised by mlrun, and raw images."""
+    """Write the training and validation rows of a job, preprocessed by mlrun."""
     ready = prepared(job, folder)
     train, valid = ready.features()
     place = folder / job.name
@@ -34,7 +34,7 @@ def write_arrays(job: Job, folder: Path) -> None:
 
 
 def prepared(job: Job, folder: Path) -> Prepared:
-    """The job as mlrun has it when training begins."""
+    """Return the job in the state that mlrun has at the start of training."""
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", overrides=job.overrides(folder / "data"))

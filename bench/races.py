@@ -1,33 +1,33 @@
-"""Who runs against whom, on what, and what is to come out: the plan of `make bench`."""
+"""The races of `make bench`: contestants, jobs and goals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from table import Goal
 
-SCORED = 20  # epochs after which the contestants' losses are compared
+SCORED = 20  # number of epochs for comparing the contestants' losses
 NOTEBOOK, TEMPLATE, EAGER = "notebook loop", "Lightning as the template", "torch in memory"
 NATIVE, AUTOGRAD = "mlrun native", "mlrun autograd"
 SKORCH, KERAS, SCAN = "skorch", "Keras 3 on JAX", "JAX jit + scan"
 OURS, LIMIT = "mlrun's kernel", "specialised kernel"
-PEAK = "matrix product"  # of 768 x 768 numbers on one thread: what a processor can do at most
+PEAK = "matrix product"  # of 768 x 768 numbers on one thread: the peak speed of the processor
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A contestant: a script of bench/peers, or a command line; each heat is a process."""
+    """A contestant: a script in bench/peers or a command line; each heat is a process."""
 
     label: str
     script: str
-    epochs: int = 1  # all are scaled to a step; slow ones run few
+    epochs: int = 1  # times are scaled to one step; slow contestants run few epochs
     options: Sequence[str] = ()
-    threads: int | None = 1  # of torch; None: as many as the contestant itself takes
-    heats: int = 99  # at most so many, for those that take a minute
+    threads: int | None = 1  # of torch; None: the contestant's default
+    heats: int = 99  # maximum number; lower for slow contestants
 
 
 @dataclass(frozen=True)
 class Race:
-    """Contestants that take turns, and the table they make."""
+    """Contestants that take turns, and the settings of their table."""
 
     part: str  # for --only
     title: str
@@ -35,14 +35,14 @@ class Race:
     entries: Sequence[Entry]
     baseline: str
     goals: Sequence[Goal] = ()
-    scored: int = 0  # epochs after which losses are compared; 0: the contestants do other work
+    scored: int = 0  # number of epochs for comparing losses; 0: contestants do different work
     busy: bool = False  # another process keeps the second core busy
-    unit: tuple[float, str] = (1e-6, "µs a step")
+    unit: tuple[float, str] = (1e-6, "µs per step")
     note: str = ""
 
 
 def peers(fast: int, slow: int, *, cnn: bool = False) -> list[Entry]:
-    """Those who train any of the jobs; fast and slow ones for so many epochs."""
+    """Return the contestants that can train any job, with epochs for fast and slow ones."""
     threads = None if cnn else 1
     entries = [
         Entry(NOTEBOOK, "notebook", slow),
@@ -62,7 +62,7 @@ def peers(fast: int, slow: int, *, cnn: bool = False) -> list[Entry]:
 
 
 def few(entries: Sequence[Entry]) -> list[Entry]:
-    """Without those whose imports take longer than their heat: a bench has to end."""
+    """Drop contestants whose imports take longer than the heat, to save time."""
     return [e for e in entries if e.label not in (TEMPLATE, SKORCH, KERAS)]
 
 
@@ -99,7 +99,7 @@ KERNELS = [
 ]
 WHOLE = Race(
     "whole",
-    "The covid job as a whole: 3000 epochs, from the command line to the last file",
+    "The complete covid job: 3000 epochs, from the command line to the last file",
     "covid",
     [
         Entry("notebook script", "notebook", 60),
@@ -108,17 +108,18 @@ WHOLE = Race(
     "notebook script",
     [Goal("mlrun command", "notebook script", 8), Goal("mlrun command", "notebook script", 12)],
     unit=(1 / 27_000, "s"),
-    note="The notebook runs 60 epochs; its epochs but not its start are counted fifty-fold.",
+    note="The notebook runs 60 epochs; the time of its epochs, but not of its start, is multiplied "
+    "by 50.",
 )
 PHASES = Race(
     "phases",
-    "Where its time goes",
+    "Where the time goes",
     "covid",
     [Entry("phases", "phases", 3000, threads=None)],
-    "the whole",
+    "total",
     unit=(1 / 26_991, "s"),
-    note="From the process's start. The kernel's thread computes while Python does all else; what "
-    "is waited for is the rest of its work.",
+    note="Measured from the start of the process. A kernel thread computes while Python does "
+    "everything else; the waiting time is the remainder of its work.",
 )
 MEMBERS_PHASES = replace(
     PHASES,
@@ -126,8 +127,8 @@ MEMBERS_PHASES = replace(
     title="Where the time of 64 members goes, 50 epochs each",
     entries=[Entry("phases", "phases", 50, ["--members=64"], threads=None)],
     unit=(1 / 441, "s"),
-    note="While Python does all else, a thread computes epochs of other members; in the time that "
-    "is waited, both cores do.",
+    note="While Python does everything else, one thread computes epochs of other members; during "
+    "the waiting time both cores compute.",
 )
 OTHERS = [
     Race("phone_price", "The phone_price job: 1600 × 20 rows, batches of 64, 20-128-256-4",
@@ -139,15 +140,15 @@ OTHERS = [
          peers(4, 2), NOTEBOOK, [Goal(NATIVE, NOTEBOOK, 12), Goal(NATIVE, EAGER, 1)], scored=2),
     Race("cnn", "mnist, convolutions (32, 64), 128 hidden, batches of 128", "mnist_cnn",
          few(peers(2, 2, cnn=True)), NOTEBOOK, [Goal(AUTOGRAD, EAGER, 1)], scored=2,
-         note="Each takes as many threads as it likes."),
-    Race("loading", "Choosing the batches of mnist, and nothing else", "mnist_cnn",
+         note="Each contestant uses its default number of threads."),
+    Race("loading", "Loading the batches of mnist, without training", "mnist_cnn",
          [Entry("Dataset + DataLoader", "notebook", 3, ["--loading"]),
           Entry("in memory, as mlrun", "eager", 10, ["--loading"])],
          "Dataset + DataLoader", [Goal("in memory, as mlrun", "Dataset + DataLoader", 5)]),
 ]  # fmt: skip
 MEMBERS = Race(
     "members",
-    "64 covid configurations, 50 epochs each: a step of one of them",
+    "64 covid configurations, 50 epochs each: time per step of one configuration",
     "covid",
     [
         Entry("one after another, torch in memory", "eager", 50),
@@ -186,16 +187,16 @@ MEMBERS = Race(
         Goal("mlrun members, 64", "JAX vmap, 64", 1),
         Goal("mlrun members, 1024", "mlrun members, 64", 1),
     ],
-    note="Loops alone; the last column has the whole process. What 64 members lack to the goal is "
-    "Python's work on 3,200 small epochs: the next table has it. Multirun, joblib, Optuna and Ray "
-    "run 2 to 8 configurations; multirun only twice, Ray once, "
-    "and so the largest groups of mlrun.",
+    note="Training loops only; the last column is the complete process. 64 members miss the goal "
+    "because of Python's work on 3,200 small epochs, see the next table. Multirun, joblib, Optuna "
+    "and Ray run 2 to 8 configurations. Multirun and 256 members have only two heats, Ray and 1024 "
+    "members only one.",
 )
 HELP, LS, CFG, SMOKE = "mlrun --help", "mlrun ls", "mlrun --cfg job", "mlrun debug=smoke"
 HELLO, IMPORTS = "Hydra's hello world", "import torch, pandas; compose"
 START = Race(
     "start",
-    "From the prompt to the prompt",
+    "Duration of a command",
     "",
     [
         Entry("python -c pass", "-c", options=["pass"]),
@@ -222,7 +223,7 @@ SWEEP_OF_40 = [
 TOGETHER, FORTY, BASIC = "mlrun -m", "mlrun -m, 40 of the jobs", "mlrun -m hydra/launcher=basic"
 SWEEPS = Race(
     "sweep",
-    "A sweep of 200 covid jobs, 30 epochs each: the whole command",
+    "A sweep of 200 covid jobs, 30 epochs each: the complete command",
     "",
     [
         Entry(TOGETHER, "-m", options=SWEEP_OF_200),
@@ -232,12 +233,13 @@ SWEEPS = Race(
     BASIC,
     [Goal(TOGETHER, BASIC, 10)],
     unit=(1, "s"),
-    note="The same 200 run folders and the same summary. Hydra's own basic launcher composes every "
-    "job anew and runs it by itself. What 160 more jobs take is what they cost, training included.",
+    note="All write the same run folders and the same summary. Hydra's basic launcher composes "
+    "every job again and runs the jobs one by one. The difference between 200 and 40 jobs is the "
+    "cost of 160 jobs, including training.",
 )
 COSTS = Race(
     "costs",
-    "Reading, checkpoint and logging: one of each",
+    "Cost of one read, one checkpoint and one log line",
     "covid",
     [Entry("costs", "costs", threads=1)],
     "torch.save, covid",
@@ -256,7 +258,7 @@ FASTEST = (NOTEBOOK, EAGER, AUTOGRAD, SCAN, NATIVE, "JAX vmap, 64", "mlrun membe
 
 
 def busy(race: Race, part: str) -> Race:
-    """The race again, for the fastest, while another process keeps the second core busy."""
+    """Return the race for the fastest contestants while another process uses the second core."""
     entries = [e for e in race.entries if e.label in FASTEST or e.label == race.baseline]
     title = f"{race.title}, the second core busy"
     return replace(race, entries=entries, part=part, title=title, goals=(), busy=True)

@@ -1,7 +1,7 @@
 """`make results`: train every row of the README's table on the real data, three seeds each.
 
-It needs the real files (MLRUN_DATA or ./data) and refuses the bundled sample data, so that no number
-in the table can come from it. It writes docs/results.md and the table between the README's markers.
+It needs the real files (MLRUN_DATA or ./data) and refuses the bundled sample data, so that no
+number in the table can come from it. Writes docs/results.md and the table in README.md.
 """
 
 import json
@@ -50,8 +50,8 @@ def main() -> None:
     print(table)
     note = (
         f"Measured on {date.today()} by `make results`: {platform.machine()}, "
-        f"Python {platform.python_version()}, 2 CPU cores, no GPU. covid and phone_price: the score "
-        "is on a random 20 % of the training file, which also selects the best epoch, and "
+        f"Python {platform.python_version()}, 2 CPU cores, no GPU. covid and phone_price: the "
+        "score is on a random 20 % of the training file, which also selects the best epoch, and "
         "neighbouring days of covid overlap, so scores on unseen data will be worse; mnist: the "
         "score is on the 10,000 test images, computed once, with the weights of the best "
         "validation epoch."

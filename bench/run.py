@@ -1,9 +1,9 @@
-"""`make bench`: everyone takes turns, each heat a process of its own; writes docs/benchmarks.md.
+"""`make bench`: run all contestants in turn, each heat in a new process; write docs/benchmarks.md.
 
     .venv-bench/bin/python bench/run.py [--only covid,members] [--heats 5]
 
-Runs in .venv-bench, whose pinned peers (bench/requirements.txt) the product does not depend on.
-With --only the other parts of the page stay as they are.
+Runs in .venv-bench with the pinned packages of bench/requirements.txt; mlrun itself does not need
+them. With --only, the other parts of the page stay unchanged.
 """
 
 import argparse
@@ -33,24 +33,24 @@ LIMIT_SECONDS = 600
 HEAD = """\
 # Benchmarks
 
-Made by `make bench`. Every contestant does the same work: the same rows (files of the real tasks'
-shapes with drawn values, `bench/jobs.py`), SGD with momentum 0.9, validation, TensorBoard and the
-best checkpoint each epoch. Contestants take turns, each heat is a process of its own; shown are
-medians. A step's time is that of all epochs but the first (in which things are imported and
-compiled; mlrun's is counted), with all that an epoch brings with it, by its steps. Slow contestants
-run fewer epochs.
-Who is more than 10 % off the others' best validation loss of the first epochs is marked and proves
-nothing. torch has one thread unless said otherwise: more made every small contestant slower.
-JAX and Ray choose their threads themselves.
+`make bench` generates this page. Every contestant does the same work: the same rows (files with the
+shapes of the real tasks and random values, `bench/jobs.py`), SGD with momentum 0.9, validation,
+TensorBoard and the best checkpoint every epoch. Contestants take turns, and each heat runs in a new
+process; the tables show medians. The time per step is the total time of all epochs, including
+everything that belongs to an epoch, divided by the number of steps. It excludes the first epoch,
+which imports and compiles (mlrun's first epoch is included). Slow contestants run fewer epochs.
+A contestant is marked if its best validation loss of the first epochs differs from the others' by
+more than 10 %; its time is then not comparable. torch uses one thread unless noted otherwise: more
+threads made every small contestant slower. JAX and Ray choose their own number of threads.
 """
 
 
 class Missing(Exception):
-    """A contestant that cannot run here, and why."""
+    """A contestant cannot run here; the message is the reason."""
 
 
 def main() -> None:
-    """Run what is asked for and write the page."""
+    """Run the requested parts and write the page."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", default=",".join(dict.fromkeys(race.part for race in RACES)))
     parser.add_argument("--heats", type=int, default=5)
@@ -60,7 +60,7 @@ def main() -> None:
         sys.exit(f"no such part: {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, str(HERE / "prepare.py"), folder], check=True)
-        quiet: dict[str, Result] = {}  # what the busy race is compared with
+        quiet: dict[str, Result] = {}  # reference for the race with a busy core
         for race in (race for race in RACES if race.part in parts):
             results, missing = run(race, given.heats, Path(folder))
             write(race, section(race, results, missing, quiet if race.busy else {}))
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def run(race: Race, heats: int, folder: Path) -> tuple[dict[str, Result], dict[str, str]]:
-    """All heats of a race; the results by label, and who could not run."""
+    """Run all heats; return the results and the reasons for missing ones, both by label."""
     found: dict[str, list[Measurement]] = defaultdict(list)
     missing: dict[str, str] = {}
     with busy_core() if race.busy else idle():
@@ -85,7 +85,7 @@ def run(race: Race, heats: int, folder: Path) -> tuple[dict[str, Result], dict[s
 
 
 def heat(entry: Entry, race: Race, folder: Path) -> Iterator[tuple[str, Measurement]]:
-    """One process of a contestant."""
+    """Run one process of a contestant; yield its measurements."""
     begun = time.perf_counter()
     output = answer_of(command(entry, race, folder), entry.threads, folder / "data")
     whole = time.perf_counter() - begun
@@ -103,7 +103,7 @@ def heat(entry: Entry, race: Race, folder: Path) -> Iterator[tuple[str, Measurem
 
 
 def as_a_whole(measured: Measurement, steps: int = 27_000) -> Measurement:
-    """So many steps, and the process around them, as if they were the loop."""
+    """Scale the loop to `steps` steps and add the rest of the process."""
     around = measured.whole - measured.seconds
     return replace(
         measured, seconds=around + measured.seconds / measured.steps * steps, steps=steps
@@ -111,7 +111,7 @@ def as_a_whole(measured: Measurement, steps: int = 27_000) -> Measurement:
 
 
 def command(entry: Entry, race: Race, folder: Path) -> list[str]:
-    """What is typed."""
+    """Return the command line."""
     if not race.job:
         script = entry.script if entry.script[0] == "-" else str(HERE / "peers" / entry.script)
         return [sys.executable, script, *entry.options]
@@ -120,10 +120,10 @@ def command(entry: Entry, race: Race, folder: Path) -> list[str]:
 
 
 def answer_of(words: Sequence[str], threads: int | None, data: Path) -> str:
-    """What a process prints.
+    """Run a process and return its output.
 
     Raises:
-        Missing: it needs what is not installed here, takes too long, or fails.
+        Missing: a package is not installed, or the process takes too long or fails.
     """
     environment = dict(os.environ) | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
     with tempfile.TemporaryDirectory() as place:
@@ -144,7 +144,7 @@ def answer_of(words: Sequence[str], threads: int | None, data: Path) -> str:
 
 @contextmanager
 def busy_core() -> Iterator[None]:
-    """Another process that counts, for ever."""
+    """Keep one core busy with another process."""
     other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         yield
@@ -155,7 +155,7 @@ def busy_core() -> Iterator[None]:
 
 @contextmanager
 def idle() -> Iterator[None]:
-    """Nothing else runs, as far as we know."""
+    """Do nothing; the machine should be idle."""
     yield
 
 
@@ -165,7 +165,7 @@ def idle() -> Iterator[None]:
 def section(
     race: Race, results: dict[str, Result], missing: dict[str, str], others: dict[str, Result]
 ) -> str:
-    """A race's part of the page; `others` are not in its table, but goals may name them."""
+    """Return the section for a race; goals may refer to `others`, which are not in its table."""
     odd = unlike([*results.values()])
     sound = others | {label: result for label, result in results.items() if label not in odd}
     unit, name = race.unit
@@ -184,21 +184,21 @@ def section(
 
 
 def stamp(results: dict[str, Result]) -> str:
-    """When, where and with what it was measured."""
+    """Return date, machine and versions of the measurement."""
     heats = max((len(r.measurements) for r in results.values()), default=0)
-    load = f"load {os.getloadavg()[0]:.1f} at its end" if hasattr(os, "getloadavg") else ""
+    load = f"load {os.getloadavg()[0]:.1f} at the end" if hasattr(os, "getloadavg") else ""
     return f"_{date.today()}, {heats} heats, {machine()}, {load}. {', '.join(versions())}._"
 
 
 def machine() -> str:
-    """The processor and its cores."""
+    """Return the processor and the number of cores."""
     text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     model = re.search(r"model name\s*: (.*)", text)
     return f"{model[1] if model else platform.machine()}, {os.cpu_count()} cores"
 
 
 def versions() -> Iterator[str]:
-    """Python's, and those of the peers that are here."""
+    """Yield the versions of Python and the installed contestants."""
     yield f"Python {platform.python_version()}"
     for name in VERSIONS:
         try:
@@ -208,24 +208,24 @@ def versions() -> Iterator[str]:
 
 
 def write(race: Race, text: str) -> None:
-    """Put a section into the page, in its old one's place; the others stay as they are."""
+    """Replace one section of the page; the others stay unchanged."""
     before = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     PAGE.write_text(page_of(sections(before) | {marker(race): text}), encoding="utf-8")
     print(f"\n{text}\n", flush=True)
 
 
 def marker(race: Race) -> str:
-    """What its section is found by again."""
+    """Return the marker that identifies the section of a race."""
     return f"{race.part} {race.job}".strip()
 
 
 def sections(page: str) -> dict[str, str]:
-    """The page's sections by their markers."""
+    """Return the sections of the page by marker."""
     return dict(re.findall(r"<!-- (.*?) -->\n(.*?)\n<!-- / -->", page, re.DOTALL))
 
 
 def page_of(texts: dict[str, str]) -> str:
-    """Head and sections, in the order of the races; what is no race any more goes."""
+    """Join head and sections in the order of RACES; drop sections of removed races."""
     names = [name for name in map(marker, RACES) if name in texts]
     return HEAD + "".join(f"\n<!-- {name} -->\n{texts[name]}\n<!-- / -->\n" for name in names)
 

@@ -145,11 +145,11 @@ HEAD = f"""\
 
 This page compares random search, TPE of [Optuna](https://optuna.org) and successive halving
 (`sweep.halving=3`) on the real data, in the task's search space from `conf/hparams/`. Every method
-searches {SEARCHES} times with different seeds. *Best* is the score of a search's best job on the rows
-that selected it, and is optimistically biased; *fresh* is the mean score of the same setting with
-{FRESH} new seeds and splits. Both are mean ± standard deviation over the searches; lower is better.
-p: Welch's t-test of *fresh* against random search at the same cost ({TRIALS} trials for TPE, {FEW}
-for halving); if it is not below 0.05, the difference is not significant.
+searches {SEARCHES} times with different seeds. *Best* is the score of a search's best job on the
+rows that selected it, and is optimistically biased; *fresh* is the mean score of the same setting
+with {FRESH} new seeds and splits. Both are mean ± standard deviation over the searches; lower is
+better. p: Welch's t-test of *fresh* against random search at the same cost ({TRIALS} trials for
+TPE, {FEW} for halving); if it is not below 0.05, the difference is not significant.
 """
 
 

@@ -1,21 +1,21 @@
-"""From measurements to a page: medians, spread, ratios, goals, Markdown."""
+"""Turn measurements into Markdown: medians, spread, ratios, goals."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-TOLERANCE = 0.1  # by which the best validation loss of equal work may differ
+TOLERANCE = 0.1  # allowed relative difference of the best validation loss
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one process of a contestant said of itself."""
+    """The measurement that one process of a contestant reported."""
 
-    seconds: float  # of the epochs counted
+    seconds: float  # of the measured epochs
     steps: int
     whole: float = 0.0  # from the start of the process to its end
-    score: float | None = None  # best validation loss of the first epochs, as many for everyone
-    flops: float = 0.0  # operations a second, where they were counted
+    score: float | None = None  # best validation loss of the first epochs (same number for all)
+    flops: float = 0.0  # operations per second, if counted
 
 
 @dataclass(frozen=True)
@@ -27,36 +27,36 @@ class Result:
 
     @property
     def per_step(self) -> list[float]:
-        """Seconds of a step, one number a process."""
+        """Seconds per step, one number per process."""
         return [m.seconds / m.steps for m in self.measurements]
 
     @property
     def median(self) -> float:
-        """Seconds of a step."""
+        """Median seconds per step."""
         return statistics.median(self.per_step)
 
     @property
     def whole(self) -> float:
-        """Seconds of a process."""
+        """Median seconds of a process."""
         return statistics.median(m.whole for m in self.measurements)
 
     @property
     def score(self) -> float | None:
-        """The middle one of the scores."""
+        """Median score."""
         scores = [m.score for m in self.measurements if m.score is not None]
         return statistics.median(scores) if scores else None
 
 
 @dataclass(frozen=True)
 class Goal:
-    """`of` shall take at least `least` times as long as `than`."""
+    """`of` must take at least `least` times as long as `than`."""
 
     than: str
     of: str
     least: float
 
     def told(self, results: Mapping[str, Result]) -> str:
-        """A line of the list of goals; whoever did not learn alike proves nothing."""
+        """Return a line for the list of goals; `results` has only comparable contestants."""
         wanted = f"{self.than}: at least {self.least:g} times as fast as {self.of}"
         if self.least < 1:
             wanted = f"{self.than}: at most {1 / self.least:.3g} times as slow as {self.of}"
@@ -70,9 +70,9 @@ class Goal:
 
 
 def table(
-    results: Iterable[Result], baseline: str, *, unit: float = 1e-6, name: str = "µs a step"
+    results: Iterable[Result], baseline: str, *, unit: float = 1e-6, name: str = "µs per step"
 ) -> str:
-    """Markdown, the slowest first: median, spread, how many times as fast as the baseline."""
+    """Return a Markdown table, slowest first: median, spread, speed relative to the baseline."""
     ordered = sorted(results, key=lambda result: -result.median)
     base = next((r.median for r in ordered if r.label == baseline), None)
     odd = unlike(ordered)
@@ -84,7 +84,7 @@ def table(
         low, high = (shown(x / unit) for x in (min(result.per_step), max(result.per_step)))
         factor = f"{base / result.median:.3g}" if base else "–"
         score = "–" if result.score is None else f"{result.score:.4f}"
-        mark = " **did not learn alike**" if result.label in odd else ""
+        mark = " **not comparable**" if result.label in odd else ""
         lines.append(
             f"| {result.label} | {shown(result.median / unit)} | {low} – {high} | {factor} "
             f"| {score}{mark} | {result.whole:.1f} |"
@@ -93,7 +93,7 @@ def table(
 
 
 def peaks(results: Iterable[Result]) -> str:
-    """Operations a second, and which share of the fastest one's (a matrix product's) they are."""
+    """Return operations per second, and their share of the fastest (the matrix product)."""
     counted = {
         result.label: statistics.median(m.flops for m in result.measurements)
         for result in results
@@ -107,7 +107,7 @@ def peaks(results: Iterable[Result]) -> str:
 
 
 def unlike(results: Sequence[Result]) -> set[str]:
-    """Who did not learn what the others did: nothing, or other work, was measured."""
+    """Return the contestants whose loss differs from the others': they did other work."""
     scores = {r.label: r.score for r in results if r.score is not None}
     if not scores:
         return set()
@@ -116,5 +116,5 @@ def unlike(results: Sequence[Result]) -> set[str]:
 
 
 def shown(value: float) -> str:
-    """Three figures or so, without an exponent."""
+    """Format with about three digits, without an exponent."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

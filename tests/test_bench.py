@@ -45,7 +45,7 @@ def test_who_did_not_learn_what_the_others_did_is_marked():
     results = [result(str(score), 1.0, score=score) for score in (0.20, 0.21, 0.205, 0.9)]
     nan = result("nan", 1.0, score=float("nan"))
     assert unlike([*results, nan, result("none", 1.0)]) == {"0.9", "nan"}
-    assert "**did not learn alike**" in table(results, "0.2")
+    assert "**not comparable**" in table(results, "0.2")
 
 
 def test_peaks_are_shares_of_the_fastest():

@@ -1,4 +1,4 @@
-"""What the contestants share: the job's rows, the network to begin with, how to answer."""
+"""Shared by all contestants: the rows of the job, the command line, the format of the answer."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ from jobs import JOBS, Job
 
 @dataclass(frozen=True)
 class Rows:
-    """Standardised rows, and what is to be said of them."""
+    """Standardised rows and their targets."""
 
     inputs: Any  # (n, *shape) float32
     targets: Any  # (n, 1) float32 or (n,) int64
@@ -28,7 +28,7 @@ class Heat:
     """One contestant's task in one process."""
 
     job: Job
-    folder: Path  # of prepare.py
+    folder: Path  # written by prepare.py
     train: Rows
     valid: Rows
     epochs: int
@@ -36,12 +36,12 @@ class Heat:
 
     @property
     def steps(self) -> int:
-        """Of an epoch."""
+        """Steps per epoch."""
         return -(-len(self.train.inputs) // self.job.batch)
 
 
 def heat(*options: str) -> Heat:
-    """Read the command line: FOLDER JOB EPOCHS and these flags, each with or without a value."""
+    """Parse the command line: FOLDER JOB EPOCHS and these options, with or without a value."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("job", choices=JOBS)
@@ -58,9 +58,9 @@ def _rows(place: Path, part: str) -> Rows:
 
 
 class Laps:
-    """When each epoch ended, and the validation loss it reached.
+    """The end time and validation loss of each epoch.
 
-    The first epoch is not counted: in it things are imported, compiled, allocated.
+    The first epoch does not count, because it imports, compiles and allocates.
     """
 
     def __init__(self) -> None:
@@ -68,13 +68,13 @@ class Laps:
         self.times: list[float] = []
 
     def add(self, loss: float) -> None:
-        """An epoch is over."""
+        """Record the end of an epoch."""
         self.losses.append(float(loss))
         self.times.append(time.perf_counter())
 
     @property
     def seconds(self) -> float:
-        """Of all epochs but the first."""
+        """Seconds of all epochs except the first."""
         return self.times[-1] - self.times[0]
 
 
@@ -87,15 +87,15 @@ def answer(
     members: int = 1,
     operations: float = 0.0,
 ) -> None:
-    """Say how long all epochs but the first took, and how the validation loss fell.
+    """Print the time of all epochs except the first, and the validation losses.
 
     Args:
-        heat: this process's task.
-        seconds: of all epochs but the first.
+        heat: the task of this process.
+        seconds: of all epochs except the first.
         losses: on the validation rows, after each epoch.
-        label: of this answer, if the process gives several.
-        members: networks trained; their steps count one by one.
-        operations: additions and multiplications of an epoch, for a comparison with the peak.
+        label: name of this answer, if the process prints several.
+        members: number of networks; each network's steps count.
+        operations: additions and multiplications per epoch, for the comparison with the peak.
     """
     epochs = heat.epochs - 1
     line = {

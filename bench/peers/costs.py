@@ -1,4 +1,4 @@
-"""What one reading of the table, one checkpoint, one line of a log costs."""
+"""Measure the cost of one read of the table, one checkpoint and one log line."""
 
 import json
 import tempfile
@@ -21,7 +21,7 @@ TIMES = 20
 
 
 def main() -> None:
-    """Each several times."""
+    """Measure each several times."""
     job, folder = heat(), Path(tempfile.mkdtemp())
     table = job.folder / "data" / "covid" / "covid.train.csv"
     model = network(job.job)
@@ -46,7 +46,7 @@ def _two_scalars(writer: SummaryWriter) -> None:
 
 
 def time_of(label: str, work: Callable[[], object]) -> None:
-    """Do it once, then several times, and say what it took."""
+    """Run it once, then several times, and print the time."""
     work()
     begun = time.perf_counter()
     for _ in range(TIMES):

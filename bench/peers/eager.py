@@ -1,4 +1,4 @@
-"""torch by hand: rows in memory, a permutation indexed, one `.item()` an epoch."""
+"""A hand-written torch loop: rows in memory, batches by index, one `.item()` per epoch."""
 
 import torch
 from contestant import Heat, Laps, answer, heat
@@ -6,7 +6,7 @@ from in_torch import Book, loss_of, network, optimizer_of, tensors
 
 
 def train(job: Heat) -> Laps:
-    """All epochs."""
+    """Train all epochs."""
     inputs, targets, valid_inputs, valid_targets = tensors(job)
     model, criterion, book = network(job.job), loss_of(job.job), Book()
     optimizer = optimizer_of(job.job, model)
@@ -26,7 +26,7 @@ def train(job: Heat) -> Laps:
 
 
 def load(job: Heat) -> Laps:
-    """What choosing the batches alone takes: what mlrun does, too."""
+    """Only select the batches, as mlrun does."""
     inputs, targets, *_ = tensors(job)
     laps = Laps()
     for _ in range(job.epochs):

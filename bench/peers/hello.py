@@ -1,4 +1,4 @@
-"""Hydra's hello world, without torch: what `--cfg job` costs at least."""
+"""Hydra's hello world, without torch: the minimum cost of `--cfg job`."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""A job of Hydra's multirun: the notebook's or Lightning's training of one seed."""
+"""A job for Hydra's multirun: train one seed with the notebook loop or Lightning."""
 
 import importlib
 import sys
@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 @hydra.main(version_base="1.3", config_path=None)
 def main(config: Any) -> None:
-    """Train, then say when it ended."""
+    """Train, then print the end time."""
     script = f"{config.script}.py"
     flags = ["--template"] if config.script == "with_lightning" else []
     sys.argv = [script, str(config.data), "covid", str(config.epochs), *flags]

@@ -1,4 +1,4 @@
-"""What a run of mlrun cannot do without: torch, pandas, and Hydra's composition of its conf/."""
+"""The minimum that a run of mlrun needs: torch, pandas and Hydra's composition of conf/."""
 
 import sys
 

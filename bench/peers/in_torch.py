@@ -1,4 +1,4 @@
-"""What the contestants that use torch share: network, loss, optimizer, bookkeeping of an epoch."""
+"""Shared by contestants that use torch: network, loss, optimizer, logging of an epoch."""
 
 import tempfile
 from itertools import pairwise
@@ -12,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 
 def network(job: Job) -> nn.Sequential:
-    """The job's network, with torch's own initial weights."""
+    """Return the network of the job with torch's default initial weights."""
     torch.manual_seed(0)
     layers: list[nn.Module] = []
     depth, sizes = 1, list(job.sizes)
@@ -28,17 +28,17 @@ def network(job: Job) -> nn.Sequential:
 
 
 def loss_of(job: Job) -> nn.Module:
-    """The job's loss."""
+    """Return the loss of the job."""
     return nn.MSELoss() if job.loss == "mse" else nn.CrossEntropyLoss()
 
 
 def optimizer_of(job: Job, model: nn.Module) -> torch.optim.Optimizer:
-    """Stochastic gradient descent."""
+    """Return SGD with momentum."""
     return torch.optim.SGD(model.parameters(), lr=job.rate, momentum=job.momentum)
 
 
 def tensors(heat: Heat) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Training inputs and targets, validation inputs and targets."""
+    """Return training inputs and targets, validation inputs and targets."""
     parts = (heat.train, heat.valid)
     first, second, third, fourth = (
         torch.from_numpy(array) for part in parts for array in (part.inputs, part.targets)
@@ -47,7 +47,7 @@ def tensors(heat: Heat) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 class Book:
-    """What each epoch leaves behind: TensorBoard's line, and the best checkpoint as a file."""
+    """Writes the TensorBoard scalars and the best checkpoint of each epoch."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
@@ -55,7 +55,7 @@ class Book:
         self.writer = SummaryWriter(self.folder)
 
     def write(self, model: nn.Module, train: float, valid: float) -> None:
-        """After an epoch."""
+        """Write the results of an epoch."""
         epoch = len(self.laps.losses) + 1
         self.writer.add_scalar("train/loss", train, epoch)
         self.writer.add_scalar("valid/loss", valid, epoch)

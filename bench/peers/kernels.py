@@ -1,7 +1,7 @@
-"""Without a run around them: mlrun's kernel, a specialised one, and the peak of a matrix product.
+"""Measure mlrun's kernel, a specialised kernel and the peak of a matrix product, without a run.
 
-All alternate in one process, so that a noisy neighbour meets them alike. Nothing is validated
-or written down in between, and the order of the rows is drawn before.
+They alternate in one process, so that noise from other processes affects all of them equally. There
+is no validation or logging in between, and the row order is drawn in advance.
 """
 
 import ctypes
@@ -28,12 +28,12 @@ LABELS = {
     "limit": "specialised kernel",
     "peak": "matrix product",
 }
-TOGETHER = 8  # epochs between two looks at the clock
-PEAK_SIZE = 768  # three such matrices stay in the cache
+TOGETHER = 8  # epochs per measurement
+PEAK_SIZE = 768  # three such matrices fit into the cache
 
 
 def our_epochs(job: Heat) -> Callable[[], float]:
-    """Some epochs of mlrun's kernel, in one call as in a run."""
+    """Return a function that trains some epochs with mlrun's kernel in one call, as in a run."""
     ready = prepared(job.job, job.folder)
     member = ready.member(ready.features(), Progress())
     member = replace(member, trainer=replace(member.trainer, epochs=10**9, eval_every=10**9))
@@ -59,7 +59,7 @@ def our_epochs(job: Heat) -> Callable[[], float]:
 
 
 def limit_epochs(job: Heat) -> Callable[[], float]:
-    """As many of the specialised kernel."""
+    """Return a function that trains the same number of epochs with the specialised kernel."""
     library = _compiled(job)
     inputs, targets, *_ = tensors(job)
     weights = _packed(job, library.limit_count())
@@ -81,7 +81,7 @@ def limit_epochs(job: Heat) -> Callable[[], float]:
 
 
 def _packed(job: Heat, count: int) -> torch.Tensor:
-    """Torch's initial weights in the order of limit.cpp: by input, then the biases."""
+    """Return torch's initial weights in the layout of limit.cpp: by input, then the biases."""
     parts = []
     for layer in network(job.job):
         if isinstance(layer, torch.nn.Linear):
@@ -102,7 +102,7 @@ def _compiled(job: Heat) -> ctypes.CDLL:
 
 
 def product() -> Callable[[], float]:
-    """A matrix product, the fastest there is on one thread."""
+    """Return a function that computes a matrix product on one thread."""
     torch.set_num_threads(1)
     a, b, c = (torch.rand(PEAK_SIZE, PEAK_SIZE) for _ in range(3))
 
@@ -115,13 +115,13 @@ def product() -> Callable[[], float]:
 
 
 def operations(job: Heat) -> int:
-    """Of an epoch's products: forward, the weights' gradients, and the inputs' but the first's."""
+    """Count operations per epoch: forward, weight gradients, input gradients except the first."""
     first, second, *_ = job.job.sizes
     return 2 * len(job.train.inputs) * (3 * job.job.multiply_adds - first * second)
 
 
 def main() -> None:
-    """Alternate; each one's median time counts, times the epochs."""
+    """Alternate; report each median time, scaled to all epochs."""
     job = heat()
     works = {"kernel": our_epochs(job), "peak": product()}
     if job.job.name == "covid":

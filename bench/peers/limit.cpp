@@ -1,9 +1,9 @@
-// The limit of the covid job: one multilayer perceptron whose sizes are constants (-DSIZES=117,16,8,1
-// -DBATCH=256), trained with ReLU, squared error and momentum. Every loop's bounds are known to the
-// compiler, sums may be reordered (-ffast-math), nothing is checked, nothing else can be trained.
+// A lower limit for the time of the covid job: one multilayer perceptron whose sizes are constants
+// (-DSIZES=117,16,8,1 -DBATCH=256), trained with ReLU, squared error and momentum. The compiler knows
+// every loop bound and may reorder sums (-ffast-math). The code checks nothing and trains nothing else.
 //
-// The first layer takes nearly all the time: its 16 outputs are two vectors of 8, so a tile of 6 rows
-// is 12 running sums in registers, and so is a tile of 6 inputs of its gradient.
+// The first layer takes nearly all the time. Its 16 outputs are two vectors of 8, so a tile of 6 rows
+// needs 12 running sums in registers; a tile of 6 inputs of its gradient needs the same.
 
 #include <cstdint>
 #include <cstring>
@@ -15,10 +15,10 @@ constexpr int INPUTS = SIZE[0], FIRST = SIZE[1], SECOND = SIZE[2];
 static_assert(FIRST % 8 == 0 && SECOND == 8 && SIZE[3] == 1, "written for 117-16-8-1");
 constexpr int TILE = 6;
 
-using Vector = float __attribute__((vector_size(4 * FIRST)));  // one row of the first layer's outputs
+using Vector = float __attribute__((vector_size(4 * FIRST)));  // one row of outputs of the first layer
 using Short = float __attribute__((vector_size(4 * SECOND)));
 
-// Weights by input, then the biases; the same for gradients and momentum.
+// Weights by input, then the biases; gradients and momentum have the same layout.
 struct Parameters {
   Vector first[INPUTS + 1];
   Short second[FIRST + 1];
@@ -52,7 +52,7 @@ void gradient_tile(const float* const* rows, int count, int first, const Vector*
   for (int k = 0; k < COLUMNS; k++) out[k] = sums[k];
 }
 
-// The layers after the first, forward and back, row by row; the loss of the rows.
+// Forward and backward pass of the layers after the first, row by row; returns the loss of the rows.
 float upper_layers(const Parameters& p, Parameters& g, Vector* hidden, const float* targets,
                    int count) {
   float loss = 0;
@@ -80,7 +80,7 @@ float upper_layers(const Parameters& p, Parameters& g, Vector* hidden, const flo
       for (int j = 0; j < SECOND; j++) total += product[j];
       down[k] = total;
     }
-    hidden[r] = hidden[r] > 0 ? down : Vector{};  // from here on the gradient of the first layer
+    hidden[r] = hidden[r] > 0 ? down : Vector{};  // now holds the gradient of the first layer
     g.first[INPUTS] += hidden[r];
   }
   return loss;
@@ -91,7 +91,7 @@ extern "C" {
 
 int64_t limit_count() { return COUNT; }
 
-// One epoch over `rows` rows in this order; the sum of their losses.
+// Trains one epoch over `rows` rows in this order; returns the sum of their losses.
 double limit_epoch(float* weights, float* speed, const float* inputs, const float* targets,
                    const int64_t* order, int64_t rows, float rate, float momentum) {
   static Parameters p, v, g;

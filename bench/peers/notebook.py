@@ -1,4 +1,4 @@
-"""The loop of the homework notebook: Dataset, DataLoader, `.item()` and a moving bar each step."""
+"""The loop of the homework notebook: Dataset, DataLoader, `.item()` and a progress bar per step."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ class Table(Dataset):
 
 
 class Pictures(Dataset):
-    """Pictures, each transformed whenever it is asked for: torchvision's MNIST written out.
+    """Images that are transformed at every access, like torchvision's MNIST.
 
     To PIL, ToTensor, Normalize, step by step as torchvision does them; torchvision itself would tie
     the benchmark to builds of torch that it was made for.
@@ -52,7 +52,7 @@ class Pictures(Dataset):
 
 
 def train(job: Heat, train_loader: DataLoader, valid_loader: DataLoader) -> Laps:
-    """The notebook's trainer."""
+    """Train as the notebook does."""
     model, criterion, book = network(job.job), loss_of(job.job), Book()
     optimizer = optimizer_of(job.job, model)
     for epoch in range(job.epochs):
@@ -71,7 +71,7 @@ def train(job: Heat, train_loader: DataLoader, valid_loader: DataLoader) -> Laps
 
 
 def validate(model: Any, criterion: Any, loader: DataLoader) -> float:
-    """The mean loss of a row."""
+    """Return the mean loss per row."""
     model.eval()
     total, rows = 0.0, 0
     for inputs, targets in loader:
@@ -82,7 +82,7 @@ def validate(model: Any, criterion: Any, loader: DataLoader) -> float:
 
 
 def load(job: Heat, loader: DataLoader) -> Laps:
-    """What the loader alone takes."""
+    """Only iterate over the loader."""
     laps = Laps()
     for _ in range(job.epochs):
         laps.add(sum(len(inputs) for inputs, _ in loader))
@@ -90,7 +90,7 @@ def load(job: Heat, loader: DataLoader) -> Laps:
 
 
 def main() -> None:
-    """Train, or only load."""
+    """Train, or only load the batches."""
     job = heat("loading")
     kind = Pictures if job.train.inputs.ndim == 4 else Table
     parts = [kind(rows.inputs, rows.targets) for rows in (job.train, job.valid)]

@@ -1,6 +1,6 @@
-"""Where the time of a whole mlrun command goes, from its start to its last file.
+"""Measure where the time of a complete mlrun command goes, from its start to its last file.
 
-Functions get a stopwatch each; one that calls another is charged for the rest only.
+Each function below gets a stopwatch; the time of a nested one does not count for its caller.
 """
 
 import gc
@@ -15,53 +15,53 @@ from typing import Any
 
 from contestant import answer, heat
 
-# Module and name → what it does.
+# (module, name) → phase.
 PHASES = {
-    ("mlrun.cli.hydra_app.CheckedLoader", "load_configuration"): "Hydra composes",
-    ("mlrun.data.tabular.Tabular", "load"): "data: read, checked, split, fitted",
+    ("mlrun.cli.hydra_app.CheckedLoader", "load_configuration"): "composing the configuration",
+    ("mlrun.data.tabular.Tabular", "load"): "data: reading, checking, splitting, preprocessing",
     ("mlrun.runs.single", "build_learner"): "model, loss, optimizer, scheduler",
-    ("mlrun.runs.single", "write_beginning"): "the run folder's first files",
-    ("mlrun.runs.single", "learn"): "training: all else",
+    ("mlrun.runs.single", "write_beginning"): "first files of the run folder",
+    ("mlrun.runs.single", "learn"): "training: other",
     (
         "mlrun.training.engines.native.calls.Crew",
         "wait",
-    ): "training: waiting for the kernel's threads",
+    ): "training: waiting for kernel threads",
     (
         "mlrun.training.engines.native.course.Course",
         "epochs",
-    ): "training: order and rates of the epochs to come",
+    ): "training: row order and rates of the next epochs",
     ("mlrun.training.loop", "_end_epoch"): "training: scores",
     ("mlrun.runs.record.Record", "epoch"): "training: metrics.csv, TensorBoard, checkpoints",
-    ("mlrun.runs.record.Record", "__exit__"): "training: the last files",
+    ("mlrun.runs.record.Record", "__exit__"): "training: final files",
     ("mlrun.runs.single", "score"): "scores of the best weights, pred.csv",
     ("mlrun.report.plots", "_save"): "plots",
 }
 OF_MEMBERS = {
-    ("mlrun.runs.members", "_prepare"): "data, and the members' models",
-    ("mlrun.runs.members", "write_beginning"): "the run folder's first files",
-    ("mlrun.runs.members", "_begin"): "the members' first files",
-    ("mlrun.runs.members", "train_together"): "training: all else",
+    ("mlrun.runs.members", "_prepare"): "data and models of the members",
+    ("mlrun.runs.members", "write_beginning"): "first files of the run folder",
+    ("mlrun.runs.members", "_begin"): "first files of the members",
+    ("mlrun.runs.members", "train_together"): "training: other",
     ("mlrun.runs.group", "score"): "scores of the best weights, pred.csv",
-    ("mlrun.training.engines.native.engine.Native", "begin"): "training: the members' plans",
+    ("mlrun.training.engines.native.engine.Native", "begin"): "training: preparing the members",
 }
 
 
 class Stopwatch:
-    """Time by phase; one at a time."""
+    """Seconds by phase; one phase runs at a time."""
 
     def __init__(self) -> None:
         self.spent: dict[str, float] = defaultdict(float)
-        self._running = ["all else"]
+        self._running = ["other"]
         self._since = time.perf_counter() - running_since()
 
     def switch(self) -> None:
-        """Charge what has passed to the phase that is running."""
+        """Add the elapsed time to the current phase."""
         now = time.perf_counter()
         self.spent[self._running[-1]] += now - self._since
         self._since = now
 
     def around(self, function: Callable[..., Any], phase: str) -> Callable[..., Any]:
-        """The function, charged to a phase."""
+        """Wrap a function so that its time counts for a phase."""
 
         def timed(*arguments: Any, **named: Any) -> Any:
             self.switch()
@@ -76,13 +76,13 @@ class Stopwatch:
 
 
 def running_since() -> float:
-    """Seconds since this process began (Linux)."""
+    """Seconds since the start of this process (Linux)."""
     started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     return time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
 
 
 def owner_of(path: str) -> Any:
-    """A module, or a class in one."""
+    """Import a module, or a class in a module."""
     module, _, name = path.rpartition(".")
     if name.lower() != name:
         return getattr(importlib.import_module(module), name)
@@ -90,12 +90,12 @@ def owner_of(path: str) -> Any:
 
 
 def main() -> None:
-    """Train with mlrun, and say what took how long."""
+    """Train with mlrun and print the time of each phase."""
     watch, job = Stopwatch(), heat("members")
-    gc.disable()  # as the command does before it imports anything
+    gc.disable()  # as the command does before its imports
     importlib.import_module("mlrun.runs.members")
     watch.switch()
-    watch.spent["Python's imports"] = watch.spent.pop("all else")
+    watch.spent["Python imports"] = watch.spent.pop("other")
     members = job.options.members
     for (path, name), phase in (PHASES | (OF_MEMBERS if members else {})).items():
         owner = owner_of(path)
@@ -106,7 +106,7 @@ def main() -> None:
     words += [f"seeds={members}"] if members else []
     mlrun([*words, f"trainer.epochs={job.epochs}", f"hydra.run.dir={run}"])
     watch.switch()
-    for phase, seconds in (watch.spent | {"the whole": sum(watch.spent.values())}).items():
+    for phase, seconds in (watch.spent | {"total": sum(watch.spent.values())}).items():
         answer(job, seconds, [], label=phase)
 
 

@@ -1,4 +1,4 @@
-"""64 covid configurations as sweeps run them, `--with` a key of WAYS.
+"""Run 64 covid configurations as a sweep; `--with` is a key of WAYS.
 
 Each trial is the in-memory eager loop (`eager.py`), but under Hydra's multirun, where it is the
 notebook's or Lightning's loop; a few trials, fewer than 64, since their time adds up.
@@ -18,7 +18,7 @@ from contestant import Heat, answer, heat
 
 
 def trial(job: Heat, seed: int, rate: float = 0.01) -> float:
-    """One configuration; its best validation loss."""
+    """Train one configuration; return its best validation loss."""
     import torch
     from eager import train
 
@@ -28,7 +28,7 @@ def trial(job: Heat, seed: int, rate: float = 0.01) -> float:
 
 
 def by_joblib(job: Heat, trials: int) -> list[float]:
-    """On both cores."""
+    """Run the trials with joblib on both cores."""
     from joblib import Parallel, delayed
 
     workers = Parallel(n_jobs=os.cpu_count())
@@ -38,7 +38,7 @@ def by_joblib(job: Heat, trials: int) -> list[float]:
 
 
 def by_optuna(job: Heat, trials: int) -> list[float]:
-    """Random search, one after another."""
+    """Run a random search with Optuna, one trial after another."""
     import optuna
 
     trial(replace(job, epochs=1), 0)
@@ -49,7 +49,7 @@ def by_optuna(job: Heat, trials: int) -> list[float]:
 
 
 def by_ray(job: Heat, trials: int) -> list[float]:
-    """Ray Tune on both cores."""
+    """Run Ray Tune on both cores."""
     import ray
     from ray import tune
 
@@ -66,7 +66,7 @@ def by_ray(job: Heat, trials: int) -> list[float]:
 
 
 def by_hydra(job: Heat, trials: int, script: str) -> list[float]:
-    """Hydra's basic multirun in a process of its own."""
+    """Run Hydra's basic multirun in a separate process."""
     seeds = ",".join(map(str, range(trials + 1)))
     folder = tempfile.mkdtemp()
     words = [f"+seed={seeds}", f"+script={script}", f"+epochs={job.epochs}", f"+data={job.folder}"]
@@ -90,12 +90,12 @@ BEGUN: list[float] = []
 
 
 def begun() -> None:
-    """From here on time counts: what comes before is imported and started once."""
+    """Start the clock, after imports and start-up."""
     BEGUN[:] = [time.perf_counter()]
 
 
 def main() -> None:
-    """Run the sweep; an epoch here is one of all trials."""
+    """Run the sweep; an epoch here is one epoch of all trials."""
     job: Any = heat("with", "trials")
     trials = int(job.options.trials)
     losses = WAYS[getattr(job.options, "with")](job, trials)

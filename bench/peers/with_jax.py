@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 
 def weights_of(job: Heat, key: Any) -> list[tuple[Any, Any]]:
-    """Initial weights as torch draws them: uniform within 1 / sqrt(inputs)."""
+    """Return initial weights like torch's: uniform within ±1 / sqrt(inputs)."""
     layers = []
     for inputs, outputs in zip(job.job.sizes, job.job.sizes[1:], strict=False):
         key, first, second = jax.random.split(key, 3)
@@ -28,7 +28,7 @@ def weights_of(job: Heat, key: Any) -> list[tuple[Any, Any]]:
 
 
 def loss(kind: str, weights: Any, inputs: Any, targets: Any, shares: Any) -> Any:
-    """The weighted sum of the rows' losses."""
+    """Return the weighted sum of the losses of the rows."""
     for weight, bias in weights[:-1]:
         inputs = jax.nn.relu(inputs @ weight + bias)
     outputs = inputs @ weights[-1][0] + weights[-1][1]
@@ -39,7 +39,7 @@ def loss(kind: str, weights: Any, inputs: Any, targets: Any, shares: Any) -> Any
 
 
 def epoch_of(job: Heat, valid: tuple[Any, Any], inputs: Any, targets: Any) -> Any:
-    """(state, key) → state, train loss, validation loss; a short batch is filled up."""
+    """Return (state, key) → (state, train loss, validation loss); pads the last batch."""
     rows, size, steps = len(inputs), job.job.batch, job.steps
     value_and_grad = jax.value_and_grad(partial(loss, job.job.loss))
     counts = jnp.minimum(size, rows - size * jnp.arange(steps))
@@ -63,7 +63,7 @@ def epoch_of(job: Heat, valid: tuple[Any, Any], inputs: Any, targets: Any) -> An
 
 
 def train(job: Heat, epoch: Any, state: Any) -> Laps:
-    """Every epoch a call; the best weights to a file, the losses to TensorBoard."""
+    """Call `epoch` for every epoch; save the best weights and write TensorBoard scalars."""
     folder = tempfile.mkdtemp()
     writer, laps = SummaryWriter(folder), Laps()
     for number, key in enumerate(jax.random.split(jax.random.key(1), job.epochs)):

@@ -1,4 +1,4 @@
-"""Keras 3 on JAX: fit with its bar, best checkpoint and TensorBoard's scalars."""
+"""Keras 3 on JAX: fit with progress bar, best checkpoint and TensorBoard scalars."""
 
 import os
 import tempfile
@@ -12,21 +12,21 @@ from torch.utils.tensorboard import SummaryWriter
 
 
 class Scalars(keras.callbacks.Callback):
-    """Keras's own TensorBoard callback needs TensorFlow."""
+    """Writes TensorBoard scalars; Keras's own callback needs TensorFlow."""
 
     def __init__(self, folder: str) -> None:
         super().__init__()
         self.writer, self.laps = SummaryWriter(folder), Laps()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Write them down."""
+        """Write the scalars of an epoch."""
         for name, value in (logs or {}).items():
             self.writer.add_scalar(name, value, epoch)
         self.laps.add((logs or {})["val_loss"])
 
 
 def model_of(job: Heat) -> keras.Model:
-    """The compiled network."""
+    """Return the compiled network."""
     keras.utils.set_random_seed(0)
     shape = (28, 28, 1) if job.job.channels else job.train.inputs.shape[1:]
     layers: list[Any] = [keras.Input(shape)]

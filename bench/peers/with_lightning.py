@@ -1,4 +1,4 @@
-"""Lightning: bare, or with `--template` as lightning-hydra-template sets it up."""
+"""Lightning: minimal, or with `--template` configured like lightning-hydra-template."""
 
 import logging
 import tempfile
@@ -24,7 +24,7 @@ logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
 
 class Module(LightningModule):
-    """The network; with metrics as the template's module has them."""
+    """The network; for the template with its metrics."""
 
     def __init__(self, job: Heat, *, template: bool) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Module(LightningModule):
             self.best = MinMetric()
 
     def training_step(self, batch: Any, _: int) -> Any:
-        """One batch."""
+        """Train on one batch."""
         loss = self.criterion(self.net(batch[0]), batch[1])
         if self.template:
             self.means["of_train"](loss)
@@ -44,7 +44,7 @@ class Module(LightningModule):
         return loss
 
     def validation_step(self, batch: Any, _: int) -> None:
-        """One batch."""
+        """Validate one batch."""
         loss = self.criterion(self.net(batch[0]), batch[1])
         if self.template:
             self.means["of_valid"](loss, weight=len(batch[0]))
@@ -55,19 +55,19 @@ class Module(LightningModule):
         self.log(name, value, on_step=False, on_epoch=True, prog_bar=True)
 
     def on_validation_epoch_end(self) -> None:
-        """Keep the loss, and the best one."""
+        """Record the loss and update the best one."""
         self.laps.add(float(self.trainer.callback_metrics["valid/loss"]))
         if self.template:
             self.best(self.means["of_valid"].compute())
             self.log("valid/best", self.best.compute(), sync_dist=True, prog_bar=True)
 
     def configure_optimizers(self) -> Any:
-        """SGD."""
+        """Return SGD."""
         return optimizer_of(self.job, self.net)
 
 
 def trainer(job: Heat, *, template: bool) -> Trainer:
-    """With everything the template switches on, or with nothing but checkpoint and TensorBoard."""
+    """Return a trainer like the template's, or one with checkpoint and TensorBoard only."""
     folder = tempfile.mkdtemp()
     best = ModelCheckpoint(folder, monitor="valid/loss", save_last=template)
     extras = [EarlyStopping("valid/loss", patience=10**6), ModelSummary(-1), RichProgressBar()]

@@ -1,4 +1,4 @@
-"""mlrun's own command, in this process, with a stopwatch around its training loop."""
+"""Run the mlrun command in this process with a stopwatch around its training loop."""
 
 import csv
 import gc
@@ -16,7 +16,7 @@ from mlrun.cli.main import entry_point
 
 def main() -> None:
     """Train with `--engine native|autograd` or `--members N`."""
-    gc.disable()  # as the command does before it imports anything
+    gc.disable()  # as the command does before its imports
     job, spent = heat("engine", "members"), stopwatch()
     run = Path(tempfile.mkdtemp(), "run")
     words = [*job.job.overrides(job.folder / "data"), f"trainer.epochs={job.epochs}"]
@@ -35,13 +35,13 @@ def main() -> None:
         sum(float(r["valid/loss"]) for r in of_all) / len(rows)
         for of_all in zip(*rows, strict=True)
     ]
-    # Epochs are computed ahead, so none of them, not even the first, can be left out.
+    # The kernel computes epochs ahead, so the first epoch cannot be excluded.
     seconds = sum(spent) * (job.epochs - 1) / job.epochs
     answer(job, seconds, losses, members=len(rows))
 
 
 def stopwatch() -> list[float]:
-    """From here on, what each training loop takes, with all that it writes down."""
+    """Start to measure every training loop, including its logging; return the list of times."""
     from mlrun.runs import group as together
     from mlrun.runs import single as train
     from mlrun.training import loop

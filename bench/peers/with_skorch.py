@@ -1,4 +1,4 @@
-"""skorch as its documentation shows it: print log, checkpoint, TensorBoard, our own split."""
+"""skorch as in its documentation: print log, checkpoint, TensorBoard, predefined split."""
 
 import tempfile
 
@@ -13,18 +13,18 @@ from torch.utils.tensorboard import SummaryWriter
 
 
 class Lap(Callback):
-    """Tells the laps of each epoch."""
+    """Records the end of each epoch."""
 
     def __init__(self, laps: Laps) -> None:
         self.laps = laps
 
     def on_epoch_end(self, net: NeuralNet, **_: object) -> None:
-        """One more."""
+        """Record the end of an epoch."""
         self.laps.add(net.history[-1, "valid_loss"])
 
 
 def net(job: Heat, laps: Laps) -> NeuralNet:
-    """The estimator."""
+    """Return the estimator."""
     folder = tempfile.mkdtemp()
     return NeuralNet(
         network(job.job),

@@ -105,9 +105,9 @@ def test_a_cache_that_is_full_is_done_without(everything_is_large, write_csv, mo
         ("x,y\n1,2\n3\n", "line 3: 1 field, but the header has 2"),
         ("x,y\n", "has a header but no rows"),
         ("\n", "is empty"),
-        ("x,x\n1,2\n", "columns 1 and 2 are all called 'x'"),
+        ("x,x\n1,2\n", "columns 1 and 2 all have the name 'x'"),
         ("x\nä\n".encode("latin-1"), "line 2: not UTF-8 text"),
-        ("x\n1\0\n", "holds zero bytes"),
+        ("x\n1\0\n", "contains zero bytes"),
     ],
 )
 def test_what_is_wrong_is_told_as_of_a_small_file(everything_is_large, tmp_path, text, message):

@@ -374,10 +374,10 @@ def test_a_mistake_leaves_no_folder_named_in_hydras_way_either(mlrun, words):
         ("a,b\n1,2\nx,3\n3,4\n4,5\n", "row 2, column 'a': 'x' is not a finite number"),
         ("a,b\n1,2\n,3\n3,4\n", "row 2, column 'a': the value is missing"),
         ("a,b\n1,2\ninf,3\n3,4\n", "row 2, column 'a': 'inf' is not a finite number"),
-        ("a,a,b\n1,2,3\n", "columns 1 and 2 are all called 'a'"),
+        ("a,a,b\n1,2,3\n", "columns 1 and 2 all have the name 'a'"),
         ("a,b\n1,2\n2,\n3,4\n", "row 2, column 'b': the target is missing"),
         ("a,b\n1,x\n2,x\n", "the target 'b' is x in every row"),
-        ("b\n1\n2\n", "no column is left to learn 'b' from"),
+        ("b\n1\n2\n", "no feature column is left to predict 'b'"),
         ("a,c\n1,2\n", "has no column 'b' (data.target)"),
     ],
 )
@@ -412,7 +412,7 @@ def spoil_by_removing(folder: Path) -> None:
     [
         (spoil_magic, "starts with 00 00 0d 01"),
         (spoil_gzip, "damaged or truncated gzip"),
-        (spoil_count, "holds 60 images"),
+        (spoil_count, "has 60 images"),
         (spoil_by_removing, "no file t10k-labels-idx1-ubyte or t10k-labels-idx1-ubyte.gz"),
     ],
 )

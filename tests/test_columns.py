@@ -41,12 +41,12 @@ def test_the_target_that_was_chosen_is_said_with_the_reason(caplog):
     roles.target_column(frame("y", "a"), frame("a"), PATH)
     assert caplog.messages == [
         "target: y (the last column)",
-        "target: y (the column the test file lacks)",
+        "target: y (the only column missing in the test file)",
     ]
 
 
 def test_several_lacking_columns_are_listed_and_the_setting_named():
-    with pytest.raises(MlrunError, match=r"target\? The test file lacks x, y; say data\.target"):
+    with pytest.raises(MlrunError, match=r"target\? The test file has no x, y; set data\.target"):
         roles.target_column(frame("a", "x", "y"), frame("a"), PATH)
 
 
@@ -79,12 +79,15 @@ def test_the_kind_follows_the_targets_values(values, kind):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([0.5, 1.5], "kind: regression (target 'y' holds 2 different numbers; else data.kind="),
+        ([0.5, 1.5], "kind: regression (target 'y' has 2 different numbers; override: data.kind="),
         (
             [1, 0],
-            "kind: classification (target 'y' holds 2 different whole numbers; else data.kind=",
+            "kind: classification (target 'y' has 2 different integers; override: data.kind=",
         ),
-        (["a", "b"], "kind: classification (target 'y' holds 2 different texts; else data.kind="),
+        (
+            ["a", "b"],
+            "kind: classification (target 'y' has 2 different texts; override: data.kind=",
+        ),
     ],
 )
 def test_the_inferred_kind_is_said_with_the_setting_that_overrules_it(values, message, caplog):
@@ -118,7 +121,7 @@ def test_whole_floats_are_classes_without_a_point():
 
 
 def test_fractions_are_no_classes():
-    with pytest.raises(MlrunError, match=r"'y' holds fractions.*data\.kind=regression"):
+    with pytest.raises(MlrunError, match=r"'y' has fractions.*data\.kind=regression"):
         roles.classes_of(series(0.5, 1.0), PATH)
 
 
@@ -129,7 +132,9 @@ def test_class_targets_are_positions_in_the_list_of_classes():
 
 
 def test_a_class_training_did_not_have_is_named_with_its_row():
-    with pytest.raises(MlrunError, match=r"row 2, column 'y': class 'c' is not one.*: a, b"):
+    with pytest.raises(
+        MlrunError, match=r"row 2, column 'y': class 'c' is not a class of .*: a, b"
+    ):
         roles.target_values(series("b", "c"), ("a", "b"), PATH)
 
 
@@ -216,7 +221,7 @@ def test_free_text_is_left_out_and_said(caplog):
     caplog.set_level("INFO", logger="mlrun")
     table = pd.DataFrame({"name": [f"person {i}" for i in range(60)], "t": ["x", "y"] * 30})
     assert roles.categorical_columns(table, "auto", PATH) == (["t"], ["name"])
-    assert "data.categorical=['name'] keeps it" in caplog.text
+    assert "to keep it: data.categorical=['name']" in caplog.text
 
 
 @pytest.mark.parametrize(("distinct", "rows"), [(50, 50), (60, 120)])

@@ -52,13 +52,13 @@ def test_a_missing_file_is_named_with_what_is_there_and_the_closest_name(tmp_pat
     ) as caught:
         find(Path("d"), ["trian.csv", "t.csv"], key="data.train")
     assert str(tmp_path / "d") in str(caught.value)
-    assert "found there: other.csv, train.csv" in str(caught.value)
+    assert "found: other.csv, train.csv" in str(caught.value)
     assert "Did you mean 'train.csv'?" in str(caught.value)
 
 
 def test_a_missing_file_in_an_empty_folder_is_said_so():
     Path("d").mkdir()
-    with pytest.raises(MlrunError, match="there are no files there"):
+    with pytest.raises(MlrunError, match="the folder has no files"):
         find(Path("d"), "train.csv", key="data.train")
 
 

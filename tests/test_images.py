@@ -83,7 +83,9 @@ def test_another_format_is_refused_with_its_first_bytes(content, start):
 @pytest.mark.parametrize("change", [-1, -23, 1], ids=["a-byte-short", "one-byte-left", "too-long"])
 def test_a_payload_of_another_length_is_refused(change):
     content = idx_bytes(IMAGES)[:change] if change < 0 else idx_bytes(IMAGES) + bytes(change)
-    words = f"2 x 3 x 4 elements are announced, {24 + change} bytes follow: truncated"
+    words = (
+        f"truncated or damaged: the header announces 2 x 3 x 4 elements, but {24 + change} bytes"
+    )
     with pytest.raises(MlrunError, match=words):
         read(content)
 
@@ -94,12 +96,12 @@ def test_a_file_that_ends_within_its_dimensions_is_refused():
 
 
 def test_a_file_without_elements_is_refused():
-    with pytest.raises(MlrunError, match="holds no elements"):
+    with pytest.raises(MlrunError, match="has no elements"):
         read(idx_bytes(np.empty((0, 28, 28))))
 
 
 def test_dimensions_beyond_any_memory_are_refused():
-    with pytest.raises(MlrunError, match=r"4294967295 x .* announced"):
+    with pytest.raises(MlrunError, match=r"announces 4294967295 x "):
         read(HEADER[:4] + b"\xff" * 12)
 
 
@@ -219,7 +221,7 @@ def test_a_folder_may_be_named(mnist_files):
 
 def test_more_images_than_labels_are_refused(mnist_files):
     rewrite(mnist_files, "train-labels-idx1", np.arange(59) % 4)
-    with pytest.raises(MlrunError, match=r"train-images.* holds 60 images, .*train-labels.* 59"):
+    with pytest.raises(MlrunError, match=r"train-images.* has 60 images, but .*train-labels.* 59"):
         load()
 
 
@@ -231,7 +233,7 @@ def test_test_images_of_another_size_are_refused(mnist_files):
 
 def test_one_class_only_is_refused(mnist_files):
     rewrite(mnist_files, "train-labels-idx1", np.full(60, 3))
-    with pytest.raises(MlrunError, match=r"train-labels.*one class only"):
+    with pytest.raises(MlrunError, match=r"train-labels.*only one class"):
         load()
 
 
@@ -257,7 +259,7 @@ def test_new_images_of_another_size_are_refused():
     data = data_of("mnist")
     dataset = data.load()
     PATH.write_bytes(idx_bytes(IMAGES))
-    with pytest.raises(MlrunError, match=r"\(3, 4\) pixels; the model takes \(8, 8\)"):
+    with pytest.raises(MlrunError, match=r"\(3, 4\) pixels; the model needs \(8, 8\)"):
         data.read_file(PATH, dataset.contract, dataset.spec)
 
 
@@ -269,7 +271,7 @@ def test_a_failed_download_names_url_folder_and_files(monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setattr(pooch, "retrieve", refuse)
-    with pytest.raises(MlrunError, match="cannot fetch") as caught:
+    with pytest.raises(MlrunError, match="cannot download") as caught:
         load(download=True)
     assert f"{URL}train-images-idx3-ubyte.gz" in str(caught.value)
     assert "into data/mnist" in str(caught.value)
@@ -281,7 +283,7 @@ def test_another_file_than_expected_is_refused(monkeypatch):
         raise ValueError("the hash does not match")
 
     monkeypatch.setattr(pooch, "retrieve", refuse)
-    with pytest.raises(MlrunError, match=r"cannot fetch .* \(ValueError\)"):
+    with pytest.raises(MlrunError, match=r"cannot download .* \(ValueError\)"):
         load(download=True)
 
 

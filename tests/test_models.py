@@ -79,8 +79,8 @@ def test_the_default_initialisation_is_torchs():
         (lambda: mlp(activation="rellu"), r"Did you mean 'relu'\?"),
         (lambda: mlp(init="kaiming"), r"Did you mean 'kaiming_\w+'\?"),
         (lambda: cnn((20,)), r"needs images .* \(20,\)\. Try model=mlp"),
-        (lambda: cnn((1, 2, 2)), r"2 poolings leave nothing"),
-        (lambda: cnn(kernel_size=4), r"model\.kernel_size=4: an odd"),
+        (lambda: cnn((1, 2, 2)), r"2 poolings are too many"),
+        (lambda: cnn(kernel_size=4), r"model\.kernel_size=4: must be an odd"),
     ],
 )
 def test_a_wrong_setting_is_named(make, message):

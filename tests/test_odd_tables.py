@@ -116,7 +116,7 @@ def test_numbers_too_large_to_scale_are_refused():
 
 def test_numbers_too_large_for_their_mean_are_refused():
     write("t.csv", houses().assign(size=[1e308, 1e308, 7] * 10))
-    with pytest.raises(MlrunError, match="column 'size' holds numbers too large"):
+    with pytest.raises(MlrunError, match="column 'size' has numbers that are too large"):
         load(missing="mean")
 
 

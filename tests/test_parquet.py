@@ -65,8 +65,8 @@ def test_categories_are_texts_and_an_index_is_a_column(size, workdir):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"x": [[1, 2]]}, r"t\.parquet, column 'x' holds list<.*> values, not numbers or texts"),
-        ({"x": [b"1"]}, r"t\.parquet, column 'x' holds binary values"),
+        ({"x": [[1, 2]]}, r"t\.parquet, column 'x' contains list<.*> values, not numbers or texts"),
+        ({"x": [b"1"]}, r"t\.parquet, column 'x' contains binary values"),
         ({"x": pa.array([], pa.int64())}, r"t\.parquet has columns but no rows"),
     ],
 )
@@ -86,7 +86,7 @@ def test_what_is_no_parquet_file_is_refused(workdir):
 def test_two_columns_of_a_name_are_refused_or_numbered(workdir):
     twice = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["x", "x"])
     parquet.write_table(twice, "t.parquet")
-    with pytest.raises(MlrunError, match="columns 1 and 2 are all called 'x'"):
+    with pytest.raises(MlrunError, match="columns 1 and 2 all have the name 'x'"):
         read_table(Path("t.parquet"))
     assert [*read_table(Path("t.parquet"), duplicates="number")] == ["x", "x.1"]
 

@@ -44,7 +44,7 @@ def test_a_new_file_in_another_column_order_predicts_the_same(mlrun, write_csv, 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("petal,colour\n1,red\n", "columns missing: 'color'. Did you mean 'colour'?"),
+        ("petal,colour\n1,red\n", "columns are missing: 'color'. Did you mean 'colour'?"),
         ("petal,color\n1,red\nlong,blue\n", "row 2, column 'petal': 'long' is not a finite number"),
         ("petal,color\n,red\n", "row 1, column 'petal': the value is missing"),
         ("", "is empty"),
@@ -182,8 +182,11 @@ def test_an_unseen_category_is_refused_by_name_unless_allowed(mlrun, write_csv, 
     command = (verb, str(flower_run), "--input", "new.csv")
     answer = mlrun(*command)
     assert answer.code == 2
-    assert "new.csv, row 2, column 'color': training never saw 'bluu' (and 1 more" in answer.err
-    assert "--allow-unknown takes it as (unknown). Did you mean 'blue'?" in answer.err
+    assert (
+        "new.csv, row 2, column 'color': category 'bluu' is unknown to training (and 1 more"
+        in answer.err
+    )
+    assert "--allow-unknown maps it to (unknown). Did you mean 'blue'?" in answer.err
     assert mlrun(*command, "--allow-unknown").code == 0
 
 
@@ -191,7 +194,7 @@ def test_a_column_unknown_in_training_is_named_and_not_used(mlrun, write_csv, fl
     write_csv("new.csv", "petal,color,kind,colour\n1,red,rose,x\n")
     answer = mlrun("predict", str(flower_run), "--input", "new.csv")
     assert answer.code == 0
-    assert answer.err == "new.csv: 1 column(s) unknown in training, not used: 'colour'\n"
+    assert answer.err == "new.csv: ignoring 1 column(s) unknown to training: 'colour'\n"
 
 
 def test_a_row_is_predicted_the_same_to_rounding_whatever_rows_it_comes_with(mlrun, write_csv):

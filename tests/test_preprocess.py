@@ -87,7 +87,7 @@ def test_text_in_a_number_column_is_named_with_the_setting_for_categories():
 
 
 def test_a_missing_value_is_refused_with_its_place_and_the_way_out():
-    words = r"row 2, column 'a': the value is missing \(and 1 more of this column\).*=mean"
+    words = r"row 2, column 'a': the value is missing \(and 1 more in this column\).*=mean"
     with pytest.raises(MlrunError, match=words):
         check_table(column(1, None, 3, None), path=PATH, categorical=[], missing="error")
 
@@ -112,7 +112,7 @@ def test_scaling_is_fitted_on_the_filled_values():
 
 
 def test_a_column_that_is_empty_has_no_mean():
-    with pytest.raises(MlrunError, match=r"'a' is empty in every training row: data\.drop"):
+    with pytest.raises(MlrunError, match=r"'a' is empty in every training row; set data\.drop"):
         fit(column(np.nan, np.nan), missing="mean")
 
 
@@ -212,7 +212,7 @@ def test_columns_the_model_does_not_know_are_ignored():
 
 def test_missing_columns_are_counted_and_named_with_the_closest_name():
     table = MIXED.rename(columns={"t": "tone"}).drop(columns="k")
-    with pytest.raises(MlrunError, match="2 of the model's 3 columns missing: 't', 'k'"):
+    with pytest.raises(MlrunError, match="2 of the model's 3 columns are missing: 't', 'k'"):
         raw_rows(table, fit(MIXED, "t"), PATH)
 
 
@@ -224,7 +224,9 @@ def test_a_misspelt_column_is_recognised():
 
 def test_many_missing_columns_are_abridged():
     wide = pd.DataFrame([[1, 2, 3, 4, 5, 6]] * 2, columns=list("abcdef"))
-    with pytest.raises(MlrunError, match=r"6 of .* 6 columns missing: 'a', 'b', 'c', 'd', 'e' …"):
+    with pytest.raises(
+        MlrunError, match=r"6 of .* 6 columns are missing: 'a', 'b', 'c', 'd', 'e' …"
+    ):
         raw_rows(column(1, name="x"), fit(wide), PATH)
 
 

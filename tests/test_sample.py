@@ -58,7 +58,7 @@ def test_a_data_folder_the_user_named_is_never_replaced(monkeypatch):
 def test_a_file_of_ones_own_is_never_replaced():
     Path("data/covid").mkdir(parents=True)
     Path("data/covid/covid-train.csv").touch()
-    with pytest.raises(MlrunError, match=r"no file covid\.train\.csv.*found there: covid-train"):
+    with pytest.raises(MlrunError, match=r"no file covid\.train\.csv.*found: covid-train"):
         data_of("covid").load()
 
 

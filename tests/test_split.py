@@ -73,7 +73,7 @@ def test_two_rows_are_one_to_train_and_one_to_validate(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_one_row_is_refused(method):
-    with pytest.raises(MlrunError, match="1 row to train on: at least 2"):
+    with pytest.raises(MlrunError, match="1 row for training: at least 2"):
         rows(np.array([0]), method=method)
 
 
@@ -189,7 +189,7 @@ def test_auto_is_a_plain_holdout_when_a_class_has_one_row(caplog):
     caplog.set_level("INFO", logger="mlrun")
     labels = np.array([0] * 9 + [1])
     assert rows(labels) == rows(labels, method="holdout")
-    assert "too few rows of a class" in caplog.text
+    assert "a class has too few rows" in caplog.text
 
 
 def test_auto_is_a_plain_holdout_when_validation_cannot_have_every_class():
@@ -203,14 +203,17 @@ def test_auto_is_a_plain_holdout_when_validation_cannot_have_every_class():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"method": "kfld"}, r"data\.split\.method=kfld: one of auto, .*Did you mean 'kfold'\?"),
-        ({"ratio": 0}, r"data\.split\.ratio=0: must lie between 0 and 1"),
-        ({"ratio": 1.0}, r"data\.split\.ratio=1\.0: must lie between 0 and 1"),
+        (
+            {"method": "kfld"},
+            r"data\.split\.method=kfld: must be one of auto, .*Did you mean 'kfold'\?",
+        ),
+        ({"ratio": 0}, r"data\.split\.ratio=0: must be between 0 and 1"),
+        ({"ratio": 1.0}, r"data\.split\.ratio=1\.0: must be between 0 and 1"),
         ({"ratio": -0.2}, r"data\.split\.ratio=-0\.2"),
-        ({"folds": 1}, "folds=1: at least 2 folds"),
-        ({"fold": 5}, "fold=5, folds=5: .*counted from 0"),
+        ({"folds": 1}, "folds=1: needs at least 2 folds"),
+        ({"fold": 5}, "fold=5, folds=5: .*from 0 to folds"),
         ({"fold": -1}, "fold=-1"),
-        ({"method": "group"}, r"method=group: name the column with data\.split\.column"),
+        ({"method": "group"}, r"method=group: set the column with data\.split\.column"),
     ],
 )
 def test_a_setting_out_of_range_is_named(settings, words):
@@ -232,7 +235,9 @@ def test_a_setting_of_another_name_or_type_is_named(settings, words):
 
 
 def test_a_class_of_one_row_cannot_be_stratified():
-    with pytest.raises(MlrunError, match=r"data\.split\.method=stratified: .*a class has 1 row"):
+    with pytest.raises(
+        MlrunError, match=r"data\.split\.method=stratified: .*a class has only 1 row"
+    ):
         rows(np.array([0] * 9 + [1]), method="stratified")
 
 

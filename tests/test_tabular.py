@@ -250,7 +250,7 @@ def test_a_dropped_column_that_is_not_there_is_named():
 
 def test_without_a_feature_there_is_nothing_to_learn_from():
     write("t.csv", houses())
-    with pytest.raises(MlrunError, match="no column is left to learn 'price' from"):
+    with pytest.raises(MlrunError, match="no feature column is left to predict 'price'"):
         load(drop=["size", "rooms", "town"])
 
 
@@ -389,7 +389,9 @@ def test_a_new_category_goes_to_the_unknown():
 
 
 def test_a_column_a_new_file_lacks_is_named():
-    with pytest.raises(MlrunError, match=r"new\.csv: 1 of the model's 3 columns missing: 'rooms'"):
+    with pytest.raises(
+        MlrunError, match=r"new\.csv: 1 of the model's 3 columns are missing: 'rooms'"
+    ):
         read_new(houses(3).drop(columns="rooms"))
 
 
@@ -524,8 +526,11 @@ def test_a_table_without_the_target_is_refused():
         ({"missing": "medain"}, r"data\.missing=medain: .*or a number\. Did you mean 'median'\?"),
         ({"categorical": "all"}, r"data\.categorical=all: must be auto or none or a list"),
         ({"features": "alll"}, r"data\.features=alll: .*Did you mean 'all'\?"),
-        ({"features": {"top": 3}}, r"data\.features: \{top: 24, by: f_test\}"),
-        ({"features": {"top": "many", "by": "f_test"}}, r"data\.features: \{top: 24"),
+        ({"features": {"top": 3}}, r"data\.features: write a selection as \{top: 24, by: f_test\}"),
+        (
+            {"features": {"top": "many", "by": "f_test"}},
+            r"data\.features: write a selection as \{top: 24",
+        ),
         ({"features": {"top": 0, "by": "f_test"}}, r"data\.features\.top=0: .*at least 1"),
         (
             {"features": {"top": 3, "by": "ftest"}},

@@ -1,1 +1,1 @@
-"""From files to rows: read, check, split, preprocess."""
+"""From files to rows: read, check, split and preprocess."""

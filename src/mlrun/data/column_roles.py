@@ -1,4 +1,4 @@
-"""What each column of a table is: the target, the id, a number, a category, or left out."""
+"""The role of each column of a table: target, id, number, category, or left out."""
 
 import logging
 from collections.abc import Sequence
@@ -15,58 +15,58 @@ from mlrun.errors import MlrunError, did_you_mean
 
 log = logging.getLogger(__name__)
 
-MOST_CLASSES = 20  # whole numbers with more different values than this are quantities
-MOST_FEATURES = 1000  # a text column with more is not made into as many features unless asked for
-MOST_CATEGORIES = 50  # a text column with more, in over half as many rows, is names or free text
+MOST_CLASSES = 20  # integers with more distinct values are quantities
+MOST_FEATURES = 1000  # a text column with more categories is left out by default
+MOST_CATEGORIES = 50  # more, and over half as many as rows: names or free text
 
 
 def require(name: str, table: pd.DataFrame, path: Path, *, key: str) -> str:
-    """The column's name, once it is known to be there."""
+    """Return the name of the column; raise MlrunError if the table does not have it."""
     if name not in table.columns:
         names = [str(column) for column in table.columns]
         listed = ", ".join(names[:8]) + (" …" if names[8:] else "")
         hint = did_you_mean(name, names)
-        raise MlrunError(f"{path} has no column '{name}' ({key}).{hint} It has {listed}")
+        raise MlrunError(f"{path} has no column '{name}' ({key}).{hint} Its columns: {listed}")
     return name
 
 
 def target_column(table: pd.DataFrame, test: pd.DataFrame | None, path: Path) -> str:
-    """The one column the training file has and the test file lacks, else the last."""
+    """Return the only column that is missing in the test file, otherwise the last column."""
     lacking = [] if test is None else [c for c in table.columns if c not in test.columns]
     if len(lacking) > 1:
         listed = ", ".join(map(str, lacking[:5]))
         raise MlrunError(
-            f"{path}: which column is the target? The test file lacks {listed}; say data.target=…"
+            f"{path}: which column is the target? The test file has no {listed}; set data.target=…"
         )
     target = str(lacking[0] if lacking else table.columns[-1])
-    why = "the column the test file lacks" if lacking else "the last column"
+    why = "the only column missing in the test file" if lacking else "the last column"
     log.info("target: %s (%s)", target, why)
     return target
 
 
 def id_column(name: str | None, table: pd.DataFrame) -> str | None:
-    """The column that names rows: the one asked for, or one called id; None where it is absent."""
+    """Return the id column: the requested one, or the one named id; None if there is none."""
     if name is not None:
         return name if name in table.columns else None
     return next((str(c) for c in table.columns if str(c).lower() == "id"), None)
 
 
 def infer_kind(target: pd.Series) -> str:
-    """Text, booleans and at most 20 different whole numbers are classes; the rest quantities."""
+    """Text, booleans and at most 20 distinct integers are classes; other targets are quantities."""
     distinct = target.nunique()
     if not looks_numeric(target) and distinct > MOST_CLASSES and distinct > len(target) / 2:
         raise MlrunError(
-            f"the target '{target.name}' holds {distinct} different texts in {len(target)} rows "
-            f"('{target.iloc[0]}' …): neither numbers nor classes"
+            f"the target '{target.name}' has {distinct} different texts in {len(target)} rows "
+            f"('{target.iloc[0]}' …): these are neither numbers nor classes"
         )
     if not looks_numeric(target) or pd.api.types.is_bool_dtype(target):
         kind, why = CLASSIFICATION, f"{distinct} different texts"
     elif _whole(target) and distinct <= MOST_CLASSES:
-        kind, why = CLASSIFICATION, f"{distinct} different whole numbers"
+        kind, why = CLASSIFICATION, f"{distinct} different integers"
     else:
         kind, why = REGRESSION, f"{distinct} different numbers"
     other = REGRESSION if kind == CLASSIFICATION else CLASSIFICATION
-    log.info("kind: %s (target '%s' holds %s; else data.kind=%s)", kind, target.name, why, other)
+    log.info("kind: %s (target '%s' has %s; override: data.kind=%s)", kind, target.name, why, other)
     return kind
 
 
@@ -76,10 +76,10 @@ def _whole(column: pd.Series) -> bool:
 
 
 def check_target(target: pd.Series, path: Path) -> None:
-    """Refuse a target with a missing value or a single one."""
+    """Raise MlrunError if a target value is missing or all values are equal."""
     _refuse_missing(target, path)
     if len(target) == 1:
-        raise MlrunError(f"{path} has 1 row; at least 2 are needed, one of them to validate")
+        raise MlrunError(f"{path} has 1 row; at least 2 are needed, one of them for validation")
     if target.nunique() < 2:
         raise MlrunError(
             f"{path}: the target '{target.name}' is {target.iloc[0]} in every row: nothing to learn"
@@ -87,11 +87,11 @@ def check_target(target: pd.Series, path: Path) -> None:
 
 
 def classes_of(target: pd.Series, path: Path) -> tuple[str, ...]:
-    """The class labels as text: numbers by value, words by letter."""
+    """Return the class labels as text: numbers sorted by value, words alphabetically."""
     if pd.api.types.is_float_dtype(target) and not _whole(target):
         raise MlrunError(
-            f"{path}: the target '{target.name}' holds fractions, which are no classes: "
-            "data.kind=regression"
+            f"{path}: the target '{target.name}' has fractions, which cannot be classes; "
+            "set data.kind=regression"
         )
     return tuple(sorted(set(as_text(target)), key=_by_value))
 
@@ -106,10 +106,10 @@ def _by_value(label: str) -> tuple[bool, float, str]:
 def target_values(
     target: pd.Series, classes: Sequence[str], path: Path
 ) -> NDArray[np.float64] | NDArray[np.int64]:
-    """(n,) class numbers, or (n,) values where there are no classes.
+    """Return (n,) class numbers, or (n,) values if `classes` is empty.
 
     Raises:
-        MlrunError: a missing target, text where numbers are due, a class training did not have.
+        MlrunError: a target is missing, is text instead of a number, or is an unknown class.
     """
     _refuse_missing(target, path)
     if not classes:
@@ -119,7 +119,7 @@ def target_values(
     if values.min() < 0:
         at = int(values.argmin())
         raise MlrunError(
-            f"{place(target, at, path)}: class '{target.iloc[at]}' is not one of the model's: "
+            f"{place(target, at, path)}: class '{target.iloc[at]}' is not a class of the model: "
             f"{', '.join(classes[:20])}"
         )
     return values
@@ -128,11 +128,11 @@ def target_values(
 def _not_too_large(
     values: NDArray[np.float64], target: pd.Series, path: Path
 ) -> NDArray[np.float64]:
-    """The values, once they are known to fit into the float32 that is computed with."""
+    """Return the values; raise MlrunError if one does not fit into float32."""
     largest = int(np.abs(values).argmax())
     if np.abs(values[largest]) > np.finfo(np.float32).max:
         raise MlrunError(
-            f"{place(target, largest, path)}: {values[largest]} is too large to compute with"
+            f"{place(target, largest, path)}: {values[largest]} is too large for float32"
         )
     return values
 
@@ -144,7 +144,7 @@ def _refuse_missing(target: pd.Series, path: Path) -> None:
 
 
 def feature_columns(table: pd.DataFrame, *, leave_out: Sequence[str]) -> list[str]:
-    """All columns but those; a column without a name (an index somebody saved) is left out too."""
+    """Return all other columns, except columns without a name (a saved index)."""
     nameless = [str(c) for c in table.columns if str(c).startswith("Unnamed: ")]
     if nameless:
         log.info("left out: %d column(s) without a name", len(nameless))
@@ -154,7 +154,7 @@ def feature_columns(table: pd.DataFrame, *, leave_out: Sequence[str]) -> list[st
 def categorical_columns(
     table: pd.DataFrame, setting: str | Sequence[str], path: Path
 ) -> tuple[list[str], list[str]]:
-    """Which columns hold categories, and which are left out as names or free text.
+    """Find the columns with categories, and the ones to leave out as names or free text.
 
     Args:
         table: the feature columns.
@@ -177,7 +177,7 @@ def categorical_columns(
     names = [c for c in texts if _is_free_text(table[c])]
     for name in names:
         log.info(
-            "left out: '%s' (%d different texts in %d rows; data.categorical=['%s'] keeps it)",
+            "left out: '%s' (%d different texts in %d rows; to keep it: data.categorical=['%s'])",
             *(name, table[name].nunique(), len(table), name),
         )
     return [*listed, *(c for c in texts if c not in names)], names
@@ -188,8 +188,8 @@ def _refuse_decimal_commas(column: pd.Series, path: Path) -> None:
     commas = present.str.fullmatch(r"\s*-?\d+,\d+\s*")
     if len(present) and commas.mean() >= 0.5:
         raise MlrunError(
-            f"{path}: column '{column.name}' looks like numbers with commas ('{present.iloc[0]}'): "
-            "data.decimal=comma, or write them without thousands separators"
+            f"{path}: column '{column.name}' looks like numbers with commas ('{present.iloc[0]}'); "
+            "set data.decimal=comma or drop thousands separators"
         )
 
 
@@ -199,7 +199,7 @@ def _is_free_text(column: pd.Series) -> bool:
 
 
 def order_or_groups(column: pd.Series, path: Path, *, in_order: bool) -> NDArray[Any]:
-    """The values a split goes by, none missing: numbers; else dates (`in_order`), else text."""
+    """Return the values for a split: numbers, or dates (`in_order`), or text."""
     at = first_missing(column.to_numpy())
     if at is not None:
         raise MlrunError(f"{place(column, at, path)}: data.split.column needs a value in every row")
@@ -209,11 +209,11 @@ def order_or_groups(column: pd.Series, path: Path, *, in_order: bool) -> NDArray
         return pd.to_datetime(column, format="ISO8601").to_numpy() if in_order else as_text(column)
     except ValueError:
         raise MlrunError(
-            f"{path}: column '{column.name}' ('{column.iloc[0]}' …) has no order: numbers or dates "
-            "written YYYY-MM-DD are wanted (data.split.column)"
+            f"{path}: column '{column.name}' ('{column.iloc[0]}' …) has no order; "
+            "data.split.column needs numbers or dates (YYYY-MM-DD)"
         ) from None
 
 
 def row_ids(table: pd.DataFrame, column: str | None) -> Sequence[Any]:
-    """What pred.csv calls the rows: the id column, else row numbers from 0 as pandas counts."""
+    """Return the ids for pred.csv: the id column, or row numbers from 0."""
     return range(len(table)) if column is None else table[column].fillna("").tolist()

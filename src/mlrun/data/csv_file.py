@@ -1,4 +1,4 @@
-"""Read a file as a table, strictly: what is wrong is named with its line or row and column."""
+"""Read a file as a table, strictly: errors name the line, or the row and column."""
 
 import csv
 import io
@@ -29,16 +29,17 @@ Numbers = NDArray[np.float64]
 def read_table(
     path: Path, *, duplicates: str = "error", identifier: str | None = None, decimal: str = "."
 ) -> pd.DataFrame:
-    """Read a Parquet file, or a CSV file with a header line that says what separates its fields.
+    """Read a Parquet file, or a CSV file with a header line, which determines the separator.
 
     Args:
-        path: the file; CSV in UTF-8.
+        path: the file; a CSV file must be UTF-8.
         duplicates: "error", or "number" to rename a second `x` to `x.1` as pandas does.
-        identifier: the column kept as the text it is (007 is not 7); None: the one called id.
-        decimal: what stands before the fraction of a number.
+        identifier: the column to keep as text (007 is not 7); None: the column named id.
+        decimal: the decimal separator.
 
     Raises:
-        MlrunError: no such file, not UTF-8 text, empty, no rows, ragged, two columns of a name.
+        MlrunError: the file is missing, not UTF-8 text, empty, ragged, has no rows, or has
+            duplicate column names.
     """
     if path.suffix.lower() in parquet_file.SUFFIXES:
         read = partial(_read_parquet, path=path, duplicates=duplicates, identifier=identifier)
@@ -76,13 +77,13 @@ def _is_big(path: Path) -> bool:
     try:
         return path.stat().st_size >= BIG
     except OSError:
-        return False  # whoever reads it says why
+        return False  # reading the file reports the error
 
 
 def _read_big(
     path: Path, duplicates: str, identifier: str | None, decimal: str
 ) -> pd.DataFrame | None:
-    """The table out of the cache, made first where it is not there; None: read it as any other."""
+    """Read the table from the cache, filling it if needed; None: read the file as a small one."""
 
     def layout() -> Layout:
         with path.open(encoding="utf-8-sig") as file:
@@ -100,7 +101,7 @@ def _read_big(
     try:
         return read_big(path, layout, settings=[duplicates, identifier, decimal])
     except (UnicodeDecodeError, NotPlain):
-        return None  # whoever reads it whole says where
+        return None  # reading the whole file reports the position
     except (csv.Error, pd.errors.ParserError) as error:
         raise MlrunError(f"{path} cannot be read as CSV: {error}") from None
 
@@ -108,7 +109,7 @@ def _read_big(
 def _read_parquet(
     file: "ParquetFile", path: Path, duplicates: str, identifier: str | None
 ) -> pd.DataFrame:
-    """The table; a large one out of the cache, as of a CSV file."""
+    """Read the table; a large one from the cache, like a CSV file."""
     names, rows = _unique(parquet_file.names_of(file), duplicates, path), file.metadata.num_rows
     if rows == 0:
         raise MlrunError(f"{path} has columns but no rows")
@@ -136,7 +137,7 @@ def _read_text(path: Path) -> str:
 
 
 def _separator(text: str) -> str:
-    """The one that cuts the header into most names; separators inside quotes do not count."""
+    """Return the separator that gives the most header names, ignoring those inside quotes."""
     header = next(line for line in text.split("\n") if line.strip())
 
     def names(separator: str) -> int:
@@ -146,11 +147,11 @@ def _separator(text: str) -> str:
 
 
 def _measure(open_text: Callable[[], TextIO], separator: str, path: Path) -> tuple[list[str], int]:
-    """The header's names and the number of rows, once every line has as many fields."""
+    """Return the header names and the number of rows; check the number of fields per line."""
     with open_text() as file:
         marks = {mark for line in file for mark in ('"', "\0") if mark in line}
     if "\0" in marks:
-        raise MlrunError(f"{path} holds zero bytes: it is not a CSV file")
+        raise MlrunError(f"{path} contains zero bytes: it is not a CSV file")
     with open_text() as file:
         reader = csv.reader(file, delimiter=separator, skipinitialspace=True)
         header = [name.strip() for name in next(filter(_holds, reader), [])]
@@ -171,7 +172,7 @@ def _measure(open_text: Callable[[], TextIO], separator: str, path: Path) -> tup
 
 
 def _holds(fields: list[str]) -> bool:
-    """Whether a line is more than blank."""
+    """Whether a line is not blank."""
     return len(fields) > 1 or bool(fields and fields[0].strip())
 
 
@@ -181,8 +182,8 @@ def _unique(header: list[str], duplicates: str, path: Path) -> list[str]:
     if twice and duplicates == "error":
         columns = [str(i + 1) for i, name in enumerate(names) if name == twice[0]]
         raise MlrunError(
-            f"{path}: columns {' and '.join(columns)} are all called '{twice[0]}'; rename them, or "
-            "number them with data.duplicates=number"
+            f"{path}: columns {' and '.join(columns)} all have the name '{twice[0]}'; rename them "
+            "or set data.duplicates=number"
         )
     return _numbered(names)
 
@@ -202,12 +203,12 @@ def _numbered(names: list[str]) -> list[str]:
 
 
 def as_numbers(column: pd.Series, path: Path, *, advice: str = "") -> Numbers:
-    """The column as (n,) float64 with NaN where a value is missing.
+    """Return the column as (n,) float64, with NaN for missing values.
 
     Raises:
-        MlrunError: a value is no number or not finite, named with its row (first row: 1).
+        MlrunError: a value is not a finite number; the message names its row (first row: 1).
     """
-    if column.dtype == np.float64:  # as they are: a large column is not copied
+    if column.dtype == np.float64:  # without a copy of a large column
         numbers = column.to_numpy()
     else:
         numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
@@ -224,12 +225,12 @@ def as_numbers(column: pd.Series, path: Path, *, advice: str = "") -> Numbers:
 
 
 def place(column: pd.Series, at: int, path: Path) -> str:
-    """Where the value at position `at` stands in its file; the first row under the header is 1."""
+    """Describe the position of a value in its file; the first row below the header is 1."""
     return f"{path}, row {int(column.index[at]) + 1}, column '{column.name}'"
 
 
 def looks_numeric(column: pd.Series) -> bool:
-    """Whether at least half of the values that are there are numbers."""
+    """Whether at least half of the non-missing values are numbers."""
     if pd.api.types.is_numeric_dtype(column):  # bool counts as a number too
         return True
     present = column.dropna()
@@ -237,7 +238,7 @@ def looks_numeric(column: pd.Series) -> bool:
 
 
 def as_text(column: pd.Series) -> NDArray[np.object_]:
-    """The column as text, None where missing; 3, 3.0 and "3" are the same text."""
+    """Return the column as text, with None for missing values; 3, 3.0 and "3" are equal."""
 
     def text(value: object) -> str | None:
         if pd.isna(value):  # type: ignore[call-overload]
@@ -252,6 +253,6 @@ def as_text(column: pd.Series) -> NDArray[np.object_]:
 
 
 def first_missing(values: NDArray[np.generic]) -> int | None:
-    """The index of the first missing value, if there is one."""
+    """Return the index of the first missing value, or None."""
     missing = pd.isna(values)
     return int(missing.argmax()) if missing.any() else None

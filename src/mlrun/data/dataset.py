@@ -1,4 +1,4 @@
-"""What data tells the rest of the program about itself."""
+"""The interface between data and the rest of the program: Spec and Dataset."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +18,16 @@ EXAMPLES = 16
 
 @dataclass(frozen=True)
 class Spec:
-    """Shapes, classes and names; nobody writes them into YAML.
+    """Shapes, classes and names, derived from the data and never set in YAML.
 
     A regression model is trained on `(target - target_center) / target_scale`.
     """
 
     kind: str  # regression | classification
-    in_shape: tuple[int, ...]  # (93,), (1, 28, 28): of one preprocessed row
+    in_shape: tuple[int, ...]  # of one preprocessed row, e.g. (93,) or (1, 28, 28)
     out_features: int  # 1, or the number of classes
     classes: tuple[str, ...] = ()
-    features: tuple[str, ...] = ()  # names after preprocessing; none for images
+    features: tuple[str, ...] = ()  # names after preprocessing; empty for images
     target: str = ""
     header: tuple[str, str] = ("id", "prediction")  # of pred.csv
     target_center: float = 0.0
@@ -35,10 +35,10 @@ class Spec:
 
     @classmethod
     def from_record(cls, record: Any, source: str) -> "Spec":
-        """Rebuild from `dataclasses.asdict`, also after a trip through JSON.
+        """Rebuild a Spec from the values of `dataclasses.asdict`, also from JSON.
 
         Raises:
-            MlrunError: values that `asdict` would not have given.
+            MlrunError: the values are not valid.
         """
         spec = from_plain(cls, record, source=source)
         classes = len(spec.classes)
@@ -49,28 +49,28 @@ class Spec:
         return spec
 
 
-@dataclass(frozen=True, eq=False)  # each is one of a kind, and a key
+@dataclass(frozen=True, eq=False)  # compared by identity, used as a key
 class Dataset:
-    """A task's data, split, with the preprocessing fitted on the training rows alone."""
+    """The data of a task after the split; preprocessing is fitted on the training rows only."""
 
     spec: Spec
-    preprocess: nn.Module  # raw rows in, (n, *spec.in_shape) float32 out
+    preprocess: nn.Module  # raw rows → (n, *spec.in_shape) float32
     contract: dict[str, Any]  # plain values that rebuild `preprocess` and read new files
     train: Rows
     valid: Rows
-    test: Rows | None  # rows with targets that training never sees
-    predict: Rows  # the rows pred.csv is written for
+    test: Rows | None  # rows with targets that are not used for training
+    predict: Rows  # the rows for pred.csv
     files: dict[str, Path]  # role → file
     split: dict[str, NDArray[np.int64]]  # train, valid → row numbers
-    sample: bool  # the bundled stand-in, not real data
+    sample: bool  # bundled sample data, not real data
 
     @property
     def parts(self) -> dict[str, Rows]:
-        """The rows that have targets: train, valid and, where there are such, test."""
+        """The rows with targets: train, valid and, if present, test."""
         parts = {"train": self.train, "valid": self.valid, "test": self.test}
         return {name: rows for name, rows in parts.items() if rows is not None}
 
     @property
     def examples(self) -> Tensor:
-        """A few raw validation rows; checkpoints keep them, so that an export can be checked."""
+        """A few raw validation rows; checkpoints store them for checking an export."""
         return self.valid.take(range(min(EXAMPLES, len(self.valid)))).inputs.clone()

@@ -1,4 +1,4 @@
-"""Which features say most of the target: the best few, chosen on the training rows."""
+"""Feature selection: keep the most informative features, measured on the training rows."""
 
 import warnings
 from typing import Any
@@ -13,18 +13,18 @@ from mlrun.data.preprocess import Contract
 def select_top(
     contract: Contract, features: NDArray[np.float32], targets: NDArray[Any], *, top: int, by: str
 ) -> Contract:
-    """Keep the `top` features that say most of the target, and only the columns they need.
+    """Keep the `top` features with the highest scores, and only the columns they need.
 
     Args:
-        contract: what `fit_table` gave.
+        contract: the result of `fit_table`.
         features: (n, features), the training rows after preprocessing.
         targets: (n,) values or class numbers of the same rows.
-        top: how many to keep; more than there are keeps all.
+        top: number of features to keep; all, if there are fewer.
         by: f_test | mutual_info | correlation.
     """
     kind = CLASSIFICATION if np.issubdtype(targets.dtype, np.integer) else REGRESSION
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # constant features: their score is not a number
+        warnings.simplefilter("ignore")  # the score of a constant feature is NaN
         scores = np.nan_to_num(_scores(features, targets, kind, by), nan=-1.0)
     kept = sorted(np.argsort(-scores, kind="stable")[:top])
     return _only(contract, [contract["features"][i] for i in kept])
@@ -34,7 +34,7 @@ def _scores(
     features: NDArray[np.float32], targets: NDArray[Any], kind: str, by: str
 ) -> NDArray[np.float64]:
     if by == "correlation" or (by == "f_test" and kind == REGRESSION):
-        # F = r²/(1 - r²) up to a factor, so both rank alike.
+        # F = r²/(1 - r²) up to a factor, so both give the same ranking.
         centered = features - features.mean(axis=0)
         against = targets - targets.mean()
         norms = np.linalg.norm(centered, axis=0) * np.linalg.norm(against)

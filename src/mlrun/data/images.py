@@ -38,19 +38,19 @@ HASHES = {
     "test_labels": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
 URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
-UNSIGNED_BYTE = 0x08  # the one IDX element type these files use
+UNSIGNED_BYTE = 0x08  # the only IDX element type in these files
 
 
 @dataclass(frozen=True)
 class Images:
-    """What conf/data/mnist.yaml says; `load` reads the files."""
+    """The settings of conf/data/mnist.yaml; `load` reads the files."""
 
     dir: str
     prediction: str
     download: bool
     sample: str | None
     split: Mapping[str, Any]
-    needs: ClassVar = tuple(STEMS)  # the roles of files it cannot do without
+    needs: ClassVar = tuple(STEMS)  # roles of the required files
 
     def load(
         self,
@@ -60,10 +60,10 @@ class Images:
         contract: Contract | None = None,
         sample: bool = False,
     ) -> Dataset:
-        """Read, check and split; arguments as in `Tabular.load`.
+        """Read, check and split; the arguments are those of `Tabular.load`.
 
         Raises:
-            MlrunError: a file is missing, malformed, or does not fit the others.
+            MlrunError: a file is missing or malformed, or does not match the others.
         """
         method = Split.of(self.split)
         if files is None:
@@ -74,11 +74,13 @@ class Images:
         if test_images.shape[1:] != images.shape[1:]:
             raise MlrunError(
                 f"{files['test_images']}: images of {test_images.shape[1:]} pixels, "
-                f"but those of {files['train_images']} have {images.shape[1:]}"
+                f"but {files['train_images']} has images of {images.shape[1:]} pixels"
             )
         classes = int(max(labels.max(), test_labels.max())) + 1
         if labels.min() == labels.max():
-            raise MlrunError(f"{files['train_labels']}: one class only: nothing to learn")
+            raise MlrunError(
+                f"{files['train_labels']}: only one class, so there is nothing to learn"
+            )
         if split is None:
             train, valid = split_rows(method, labels, kind=CLASSIFICATION)
         else:
@@ -108,11 +110,11 @@ class Images:
     def read_file(
         self, path: Path, contract: Contract, spec: Spec, *, allow_unknown: bool = False
     ) -> Rows:
-        """An IDX file's images for a trained model; IDX keeps labels elsewhere, so none here."""
+        """Read the images of an IDX file for a trained model; the file has no labels."""
         images = read_idx(path, dimensions=3)
         if images.shape[1:] != spec.in_shape[1:]:
             raise MlrunError(
-                f"{path}: images of {images.shape[1:]} pixels; the model takes {spec.in_shape[1:]}"
+                f"{path}: images of {images.shape[1:]} pixels; the model needs {spec.in_shape[1:]}"
             )
         return Rows(torch.from_numpy(images).unsqueeze(1), None, list(range(len(images))))
 
@@ -135,7 +137,7 @@ def read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
     big-endian 32-bit number, the elements (http://yann.lecun.com/exdb/mnist/).
 
     Raises:
-        MlrunError: unreadable, truncated, or of another type or number of dimensions.
+        MlrunError: the file is unreadable, truncated, or has another type or dimensions.
     """
     header = 4 + 4 * dimensions
     content = _read_bytes(path, header)
@@ -146,21 +148,21 @@ def read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
             f"{dimensions} dimension(s) starts with {magic.hex(' ')}"
         )
     if len(content) < header:
-        raise MlrunError(f"{path}: its header is cut off: truncated or damaged")
+        raise MlrunError(f"{path}: truncated or damaged: the header is incomplete")
     shape = [int(size) for size in np.frombuffer(content[4:header], dtype=">u4")]
     expected = math.prod(shape)
     if len(content) - header != expected:
         raise MlrunError(
-            f"{path}: {' x '.join(map(str, shape))} elements are announced, "
-            f"{len(content) - header} bytes follow: truncated or damaged"
+            f"{path}: truncated or damaged: the header announces {' x '.join(map(str, shape))} "
+            f"elements, but {len(content) - header} bytes follow"
         )
     if expected == 0:
-        raise MlrunError(f"{path} holds no elements")
+        raise MlrunError(f"{path} has no elements")
     return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape).copy()
 
 
 def _read_bytes(path: Path, header: int) -> bytes:
-    """Header and elements; of a gzip file no more than it announces and a byte, to notice more."""
+    """Read header and elements; unpack at most one byte more than the header announces."""
     try:
         content = path.read_bytes()
         if content[:2] != b"\x1f\x8b":
@@ -176,7 +178,7 @@ def _read_bytes(path: Path, header: int) -> bytes:
 
 
 def _pieces(file: gzip.GzipFile, most: int) -> Iterator[bytes]:
-    """What the file holds, up to `most` bytes, a megabyte at a time: a header may announce all."""
+    """Yield up to `most` bytes in chunks of 1 MB; a damaged header may announce any size."""
     while piece := file.read(min(most, 2**20)):
         most -= len(piece)
         yield piece
@@ -186,7 +188,9 @@ def _read_pair(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[n
     pixels = read_idx(images, dimensions=3)
     numbers = read_idx(labels, dimensions=1).astype(np.int64)
     if len(pixels) != len(numbers):
-        raise MlrunError(f"{images} holds {len(pixels)} images, {labels} {len(numbers)} labels")
+        raise MlrunError(
+            f"{images} has {len(pixels)} images, but {labels} has {len(numbers)} labels"
+        )
     return pixels, numbers
 
 
@@ -196,7 +200,7 @@ def _rows(images: NDArray[np.uint8], labels: NDArray[np.int64], index: NDArray[n
 
 
 def _fit(images: NDArray[np.uint8]) -> Contract:
-    """Mean and standard deviation of all training pixels, as shares of full brightness."""
+    """Compute mean and standard deviation of all training pixels, scaled to 0..1."""
     counts = np.bincount(images.ravel(), minlength=256)
     levels = np.arange(256) / 255
     mean = float((counts * levels).sum() / counts.sum())
@@ -205,19 +209,19 @@ def _fit(images: NDArray[np.uint8]) -> Contract:
 
 
 def _download(folder: Path) -> None:
-    """Fetch what is missing, checked against known hashes."""
+    """Download missing files and check their hashes."""
     import pooch
 
     for role, stem in STEMS.items():
         name = f"{stem}.gz"
         if (folder / name).is_file() or (folder / stem).is_file():
             continue
-        log.info("fetching %s%s", URL, name)
+        log.info("downloading %s%s", URL, name)
         try:
             pooch.retrieve(URL + name, known_hash=f"sha256:{HASHES[role]}", fname=name, path=folder)
-        except (OSError, ValueError) as error:  # no network, or another file than expected
+        except (OSError, ValueError) as error:  # no network, or a wrong hash
             names = ", ".join(f"{stem}.gz" for stem in STEMS.values())
             raise MlrunError(
-                f"cannot fetch {URL}{name} ({type(error).__name__}); "
+                f"cannot download {URL}{name} ({type(error).__name__}); "
                 f"put these files from {URL} into {folder}: {names}"
             ) from error

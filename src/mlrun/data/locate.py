@@ -1,4 +1,4 @@
-"""Find a task's files, or say which are missing; fall back to the sample where that is allowed."""
+"""Find the files of a task, or report missing ones; decide whether to use sample data."""
 
 import logging
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ from mlrun.errors import MlrunError, did_you_mean
 
 log = logging.getLogger(__name__)
 
-DEFAULT_DATA = Path("data")  # paths.data when nobody says otherwise
+DEFAULT_DATA = Path("data")  # the default of paths.data
 DATA_SUFFIXES = {".csv", ".gz", ".parquet", ".pq", ".tsv", ".txt", ".zip"}
 
 
 def wants_sample(folder: Path, sample: str | None) -> bool:
-    """Whether the default data folder holds no files, so that the stand-in `sample` is used.
+    """Whether to use the sample data `sample`, because the default data folder has no files.
 
-    A folder the user named is never replaced by a stand-in.
+    Sample data never replaces a folder that the user named.
     """
     if sample is None or folder != DEFAULT_DATA / sample:
         return False
@@ -27,15 +27,15 @@ def _holds_data(file: Path) -> bool:
 
 
 def find(folder: Path, names: str | Sequence[str | None] | None, *, key: str) -> Path | None:
-    """The first of `names` that exists in `folder`; None where none is needed.
+    """Return the first of `names` that exists in `folder`; None if the file is optional.
 
     Args:
-        folder: where relative names are looked for.
-        names: a name, or several of which one must be there unless the last is null.
-        key: the setting they come from, for the message.
+        folder: the folder for relative names.
+        names: one name, or alternatives; with null among them the file is optional.
+        key: the setting with the names, for messages.
 
     Raises:
-        MlrunError: a file that is needed is not there.
+        MlrunError: a required file is missing.
     """
     wanted = [names] if isinstance(names, str) else [None] if names is None else list(names)
     candidates = [folder / name for name in wanted if name is not None]
@@ -45,7 +45,7 @@ def find(folder: Path, names: str | Sequence[str | None] | None, *, key: str) ->
     if None in wanted and key != "data.train":
         return None
     if not candidates:
-        raise MlrunError(f"{key} names no file")
+        raise MlrunError(f"{key}: no file name given")
     raise MlrunError(_not_found(candidates, key))
 
 
@@ -57,7 +57,7 @@ def _not_found(candidates: Sequence[Path], key: str) -> str:
     if not folder.is_dir():
         return f"no folder {folder} with {first.name}; see {key}, data.dir and MLRUN_DATA"
     there = sorted(p.name for p in folder.iterdir() if p.is_file())
-    found = f"found there: {', '.join(there[:6])}" if there else "there are no files there"
+    found = f"found: {', '.join(there[:6])}" if there else "the folder has no files"
     listed = " or ".join(path.name for path in candidates)
     hint = did_you_mean(first.name, there)
     return f"no file {listed} in {folder.resolve()} ({found}); see {key}.{hint}"

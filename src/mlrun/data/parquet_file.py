@@ -1,4 +1,4 @@
-"""Parquet files as the tables that CSV files give: numbers, flags and texts; needs pyarrow."""
+"""Read Parquet files as tables like those of CSV files: numbers, flags, texts; needs pyarrow."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,11 +16,11 @@ T = TypeVar("T")
 
 
 def read(path: Path, look: Callable[["ParquetFile"], T]) -> T:
-    """What `look` makes of a file that is open as long as it looks.
+    """Open the file, call `look` with it and return its result.
 
     Raises:
-        MlrunError: no pyarrow, no such file, no Parquet file, or one that holds more than a value a
-            row and column.
+        MlrunError: pyarrow is not installed, the file does not exist or is not a Parquet file, or
+            a column has nested or binary values.
     """
     try:
         from pyarrow import ArrowException, types
@@ -32,7 +32,7 @@ def read(path: Path, look: Callable[["ParquetFile"], T]) -> T:
             for field in file.schema_arrow:
                 if types.is_nested(field.type) or types.is_binary(field.type):
                     held = f"{field.type} values, not numbers or texts"
-                    raise MlrunError(f"{path}, column '{field.name}' holds {held}")
+                    raise MlrunError(f"{path}, column '{field.name}' contains {held}")
             return look(file)
     except ArrowException as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
@@ -42,7 +42,7 @@ def read(path: Path, look: Callable[["ParquetFile"], T]) -> T:
 
 
 def names_of(file: "ParquetFile") -> list[str]:
-    """The columns', in order."""
+    """Return the column names in order."""
     return [str(name) for name in file.schema_arrow.names]
 
 
@@ -54,23 +54,23 @@ def pieces(
     *,
     rows: int,
 ) -> Iterator[pd.DataFrame]:
-    """So many rows at a time.
+    """Yield the table in chunks.
 
     Args:
-        file: open.
-        header: what all its columns are to be called.
-        names: the columns that are wanted.
-        texts: those of them that are kept as the texts they are.
-        rows: of a piece.
+        file: the open file.
+        header: names for all columns.
+        names: the columns to read.
+        texts: the columns to read as text.
+        rows: number of rows per chunk.
     """
     for batch in file.iter_batches(batch_size=rows):
-        # Without what pandas wrote beside the data: an index is a column like any other.
+        # Ignore pandas metadata: an index is a column like any other.
         table = batch.to_pandas(ignore_metadata=True).set_axis([*header], axis=1)
         yield pd.DataFrame({name: _plain(table[name], name in texts) for name in names})
 
 
 def _plain(column: "pd.Series", is_text: bool) -> "pd.Series":
-    """Numbers and flags as they are, all else (dates, decimals, categories) as text."""
+    """Keep numbers and flags; convert everything else (dates, decimals, categories) to text."""
     numeric = pd.api.types.is_numeric_dtype(column.dtype)  # bool counts as a number too
     if numeric and not is_text:
         return column
@@ -80,5 +80,5 @@ def _plain(column: "pd.Series", is_text: bool) -> "pd.Series":
 
 
 def _as_whole(value: float) -> str:
-    """An identifier that is a float only because some are missing."""
+    """Write an identifier, which is a float only because some are missing, as an integer."""
     return str(int(value)) if value == value and float(value).is_integer() else str(value)

@@ -1,8 +1,8 @@
-"""Preprocessing: fitted on the training rows with scikit-learn, then frozen into plain numbers.
+"""Preprocessing: fitted on the training rows, then stored as plain numbers.
 
-What is fitted is a *contract*, a dict of plain values that JSON can hold: which columns a file
-must have, what stands in for missing values, and how each feature is made of a column. A contract
-rebuilds the `nn.Module` that turns raw rows into features, so nothing is ever pickled.
+The result of fitting is a *contract*, a dict of plain JSON values: the columns that a file must
+have, the replacements for missing values, and how each feature is computed from a column. It
+rebuilds the `nn.Module` that turns raw rows into features, so no pickle is needed.
 """
 
 import logging
@@ -25,16 +25,16 @@ from mlrun.errors import MlrunError, did_you_mean
 
 log = logging.getLogger(__name__)
 
-MOST_IN_MEMORY = 2**24  # numbers of a table; a larger one's columns are not copied together
-UNKNOWN = "(unknown)"  # the bucket for categories that training never saw
+MOST_IN_MEMORY = 2**24  # numbers in a table; columns of a larger one are not copied into one array
+UNKNOWN = "(unknown)"  # the bucket for categories unknown to training
 Contract = dict[str, Any]
 
 
 class TablePreprocess(nn.Module):
-    """Raw rows (n, columns) float64 in, features (n, features) float32 out.
+    """Turns raw rows (n, columns) float64 into features (n, features) float32.
 
     A feature is either a scaled number, `(column - center) / scale`, or the indicator of one
-    level of a categorical column. Categories come as their number in the contract's list.
+    level of a categorical column. Inputs encode a category as its index in the contract's list.
     """
 
     source: Tensor
@@ -56,7 +56,7 @@ class TablePreprocess(nn.Module):
         self.register_buffer("fill", torch.tensor(fill, dtype=torch.float64))
 
     def forward(self, rows: Tensor) -> Tensor:
-        """(n, columns) → (n, features)."""
+        """Compute (n, columns) → (n, features)."""
         filled = torch.where(rows.isnan(), self.fill, rows)[:, self.source]
         scaled = (filled - self.center) / self.scale
         if self.only_numbers:
@@ -65,20 +65,20 @@ class TablePreprocess(nn.Module):
 
 
 class ImagePreprocess(nn.Module):
-    """Bytes (n, channels, height, width) in, standardised float32 images out."""
+    """Turns bytes (n, channels, height, width) into standardised float32 images."""
 
     def __init__(self, mean: float, std: float):
         super().__init__()
         self.mean, self.std = mean, std
 
     def forward(self, images: Tensor) -> Tensor:
-        """Grey levels 0..255 → (level / 255 - mean) / std."""
+        """Compute (level / 255 - mean) / std for grey levels 0..255."""
         return (images.float() / 255 - self.mean) / self.std
 
 
 @dataclass(frozen=True)
 class Grey:
-    """The contract of images: all pixels are standardised alike."""
+    """The contract for images: the same standardisation for all pixels."""
 
     input: str
     mean: float
@@ -87,29 +87,29 @@ class Grey:
 
 @dataclass(frozen=True)
 class Column:
-    """A contract's entry for a column that a file must have."""
+    """An entry of a contract: a column that a file must have."""
 
     name: str
-    categories: tuple[str, ...] | None  # None: numbers
-    fill: float | None  # what stands in for a missing value; None: missing is an error
+    categories: tuple[str, ...] | None  # None: a numeric column
+    fill: float | None  # replacement for a missing value; None: a missing value is an error
 
 
 @dataclass(frozen=True)
 class Feature:
-    """A contract's entry for a feature made of a column."""
+    """An entry of a contract: a feature computed from a column."""
 
     name: str
     column: int
-    level: float | None  # the category it indicates; None: a scaled number
+    level: float | None  # the index of the category it indicates; None: a scaled number
     center: float
     scale: float
 
 
 def build_preprocess(contract: Contract) -> nn.Module:
-    """The module a contract describes.
+    """Build the module that a contract describes.
 
     Raises:
-        MlrunError: it is not what fitting gives.
+        MlrunError: the contract is damaged.
     """
     source = "the preprocessing contract"
     if not isinstance(contract, Mapping):
@@ -119,15 +119,17 @@ def build_preprocess(contract: Contract) -> nn.Module:
         return ImagePreprocess(fitted.mean, fitted.std)
     lists = [contract.get(key) for key in ("columns", "features", "unused")]
     if contract.get("input") != "table" or not all(isinstance(entry, list) for entry in lists):
-        raise MlrunError(f"{source} is damaged: columns, features and unused are wanted")
+        raise MlrunError(
+            f"{source} is damaged: it must have the lists columns, features and unused"
+        )
     if not all(isinstance(name, str) for name in contract["unused"]):
-        raise MlrunError(f"{source} is damaged: unused holds more than names")
+        raise MlrunError(f"{source} is damaged: unused must contain only names")
     for column in contract["columns"]:
         from_plain(Column, column, source=source)
     features = [from_plain(Feature, feature, source=source) for feature in contract["features"]]
     count = len(contract["columns"])
     if not features or not all(0 <= feature.column < count for feature in features):
-        raise MlrunError(f"{source} is damaged: a feature of a column that is not there")
+        raise MlrunError(f"{source} is damaged: a feature refers to a column that does not exist")
     return TablePreprocess(contract["columns"], contract["features"])
 
 
@@ -148,19 +150,19 @@ def fit_table(
     scale: str,
     missing: str | float,
 ) -> Contract:
-    """Fit on the training rows: one entry per column, one or more features of each.
+    """Fit a contract on the training rows: one entry and one or more features per column.
 
     Args:
         table: feature columns only.
         rows: the training rows.
-        path: the file they come from, for messages.
-        categorical: which columns hold categories.
+        path: the file of the rows, for messages.
+        categorical: the columns with categories.
         encode: onehot | ordinal.
         scale: standard | minmax | none.
-        missing: error | mean | median | the number that stands in.
+        missing: error | mean | median | a number to fill in.
 
     Raises:
-        MlrunError: a number column holds text, or a value is missing where that is an error.
+        MlrunError: a numeric column has text, or a value is missing and that is an error.
     """
     columns: list[dict[str, Any]] = []
     features: list[dict[str, Any]] = []
@@ -180,7 +182,7 @@ def fit_table(
 
 
 def _natural(text: str) -> tuple[bool, float, str]:
-    """Sort numbers by value and before words."""
+    """Sort key: numbers by value, then words."""
     try:
         return False, float(text), text
     except ValueError:
@@ -210,7 +212,9 @@ def _fit_number(
     if not (
         np.isfinite([center, spread, fill or 0.0]).all() and largest < np.finfo(np.float32).max
     ):
-        raise MlrunError(f"{path}: column '{column.name}' holds numbers too large to compute with")
+        raise MlrunError(
+            f"{path}: column '{column.name}' has numbers that are too large for float32"
+        )
     return (
         {"name": str(column.name), "categories": None, "fill": fill},
         {"center": center, "scale": spread},
@@ -223,10 +227,10 @@ def _refuse_missing(
     at = first_missing(values)
     if at is not None and not allowed:
         count = int(np.isnan(values).sum())
-        more = f" (and {count - 1} more of this column)" if count > 1 else ""
+        more = f" (and {count - 1} more in this column)" if count > 1 else ""
         raise MlrunError(
             f"{place(column, at, path)}: the value is missing{more}; fill it in, or train with "
-            "data.missing=mean (or median, or a number; texts become a category of their own)"
+            "data.missing=mean (or median, or a number; missing texts become a separate category)"
         )
 
 
@@ -236,12 +240,12 @@ def _fill_value(values: NDArray[np.float64], name: str, missing: str | float) ->
     if isinstance(missing, int | float):
         return float(missing)
     if np.isnan(values).all():
-        raise MlrunError(f"column '{name}' is empty in every training row: data.drop=[{name}]")
+        raise MlrunError(f"column '{name}' is empty in every training row; set data.drop=[{name}]")
     return float(np.nanmean(values) if missing == "mean" else np.nanmedian(values))
 
 
 def _center_and_scale(values: NDArray[np.float64], scale: str) -> tuple[float, float]:
-    """As scikit-learn's scalers fit them, whose import takes longer than a small run."""
+    """Compute the same as scikit-learn's scalers, whose import takes longer than a small run."""
     if scale == "none":
         return 0.0, 1.0
     if scale == "minmax":
@@ -249,7 +253,7 @@ def _center_and_scale(values: NDArray[np.float64], scale: str) -> tuple[float, f
     center, count = values.mean(), len(values)
     deviations = values - center
     variance = (np.square(deviations).sum() - deviations.sum() ** 2 / count) / count
-    rounding = count * np.finfo(np.float64).eps  # a constant column's variance is no more than this
+    rounding = count * np.finfo(np.float64).eps  # upper bound for the variance of a constant column
     constant = variance <= rounding * variance + (rounding * center) ** 2
     return float(center), 1.0 if constant else float(np.sqrt(variance))
 
@@ -257,10 +261,10 @@ def _center_and_scale(values: NDArray[np.float64], scale: str) -> tuple[float, f
 def check_table(
     table: pd.DataFrame, *, path: Path, categorical: Sequence[str], missing: str | float
 ) -> None:
-    """Refuse text among numbers, and missing values where they are an error, in file order.
+    """Check for text among numbers, and for missing values if they are errors.
 
     Raises:
-        MlrunError: with the first such place.
+        MlrunError: naming the first such place.
     """
     allowed = missing != "error"
     for name in table.columns:
@@ -273,21 +277,19 @@ def check_table(
 
 
 def _category_advice(name: str) -> str:
-    return f"; if it is a category: data.categorical=['{name}']"
+    return f"; if the column is categorical, set data.categorical=['{name}']"
 
 
 # --- applying a contract to a file ----------------------------------------------------------
 
 
 def tell_surplus(table: pd.DataFrame, contract: Contract, path: Path) -> None:
-    """Say which columns of a new file the training file did not have; they are not used."""
+    """Warn about columns of a new file that are unknown to training; they are ignored."""
     known = {*contract["unused"], *(column["name"] for column in contract["columns"])}
     surplus = [str(name) for name in table.columns if name not in known]
     if surplus:
         listed = ", ".join(f"'{name}'" for name in surplus[:5]) + (" …" if surplus[5:] else "")
-        log.warning(
-            "%s: %d column(s) unknown in training, not used: %s", path, len(surplus), listed
-        )
+        log.warning("%s: ignoring %d column(s) unknown to training: %s", path, len(surplus), listed)
 
 
 def raw_rows(
@@ -298,13 +300,13 @@ def raw_rows(
     allow_unknown: bool = True,
     memory_budget: float = math.inf,
 ) -> Tensor | Columns:
-    """The table's columns by name, in the contract's order, as (n, columns) float64.
+    """Return the columns of the contract, in its order, as (n, columns) float64.
 
-    A large table's stay where they are; see `Columns` for `memory_budget`, in bytes.
+    The columns of a large table are not copied; see `Columns` for `memory_budget`, in bytes.
 
     Raises:
-        MlrunError: a column is missing, holds text where numbers are due, lacks a value, or holds a
-            category that training never saw and that is not allowed.
+        MlrunError: a column is missing, or has text instead of numbers, a missing value, or a
+            category that is unknown to training and not allowed.
     """
     names = [column["name"] for column in contract["columns"]]
     absent = [name for name in names if name not in table.columns]
@@ -312,7 +314,8 @@ def raw_rows(
         listed = ", ".join(f"'{name}'" for name in absent[:5]) + (" …" if absent[5:] else "")
         hint = did_you_mean(absent[0], [str(c) for c in table.columns if c not in names])
         raise MlrunError(
-            f"{path}: {len(absent)} of the model's {len(names)} columns missing: {listed}.{hint}"
+            f"{path}: {len(absent)} of the model's {len(names)} columns are missing: "
+            f"{listed}.{hint}"
         )
     parts = [
         _raw_column(table[column["name"]], column, path, allow_unknown)
@@ -336,7 +339,7 @@ def _raw_column(
 
 
 def _codes(values: pd.Series, levels: Sequence[str]) -> NDArray[np.float64]:
-    """Each category as its number in the contract's list; those not in it as one more."""
+    """Encode each category as its index in `levels`, and unknown ones as len(levels)."""
     code = {level: float(number) for number, level in enumerate(levels)}
     unknown = float(len(levels))
     return np.array([np.nan if v is None else code.get(v, unknown) for v in as_text(values)])
@@ -347,10 +350,10 @@ def _tell_unknown(
 ) -> None:
     first = str(values.iloc[at[0]])
     more = f" (and {len(at) - 1} more rows)" if len(at) > 1 else ""
-    what = f"{place(values, int(at[0]), path)}: training never saw '{first}'{more}"
+    what = f"{place(values, int(at[0]), path)}: category '{first}' is unknown to training{more}"
     if allowed:
-        log.info("%s: taken as %s", what, UNKNOWN)
+        log.info("%s; treated as %s", what, UNKNOWN)
         return
     listed = ", ".join(levels[:6]) + (" …" if levels[6:] else "")
     hint = did_you_mean(first, levels)
-    raise MlrunError(f"{what}, but {listed}; --allow-unknown takes it as {UNKNOWN}.{hint}")
+    raise MlrunError(f"{what}; known: {listed}; --allow-unknown maps it to {UNKNOWN}.{hint}")

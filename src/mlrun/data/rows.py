@@ -1,4 +1,4 @@
-"""Rows of data before preprocessing: in memory, or column by column in a mapped file."""
+"""Rows of data before preprocessing: in memory, or as columns in a memory-mapped file."""
 
 import mmap
 import os
@@ -14,15 +14,15 @@ from torch import Tensor
 
 from mlrun.system.cache import cache_folder
 
-AT_ONCE = 8_192  # rows of a large table that are preprocessed together
+AT_ONCE = 8_192  # rows of a large table to preprocess at once
 
 
 class Columns:
-    """(n, columns) float64 that stay where they are, column by column, until rows are asked for.
+    """A table (n, columns) float64, stored by column; rows are copied only on access.
 
     Args:
-        parts: (n,) numbers of each column; views of mapped files cost no memory.
-        memory_budget: bytes that preprocessed rows may take; beyond it they are mapped, too.
+        parts: (n,) numbers of each column; views of memory-mapped files use no memory.
+        memory_budget: maximum bytes for preprocessed rows in memory; larger ones are memory-mapped.
     """
 
     def __init__(self, parts: Sequence[NDArray[np.float64]], *, memory_budget: float) -> None:
@@ -36,26 +36,26 @@ class Columns:
         return torch.from_numpy(np.stack([part[rows] for part in self._parts], axis=1))
 
     def empty(self, *shape: int) -> Tensor:
-        """Room for preprocessed rows: memory, or a passing file."""
+        """Return an empty array for preprocessed rows: in memory or in a temporary file."""
         size = 4 * int(np.prod(shape))
         if size <= self._budget:
             return torch.empty(*shape)
-        # In the cache, because /tmp may be memory; what is mapped outlives the file.
+        # In the cache folder, because /tmp may be in memory; the mapping outlives the file name.
         with tempfile.TemporaryFile(dir=cache_folder("rows")) as file:
             reserve(file, size)
             return torch.from_numpy(np.memmap(file, dtype=np.float32, mode="r+", shape=shape))
 
     def let_go(self) -> None:
-        """What was read of a mapped file need not stay in memory."""
-        for part in self._parts:  # of the same file, or computed
+        """Release the memory of pages that were read from a memory-mapped file."""
+        for part in self._parts:  # views of the same file, or computed arrays
             let_go(part)
 
 
 def reserve(file: IO[bytes], size: int) -> None:
-    """Make the file so large, all of it: a page for which the disk has no room kills the process.
+    """Allocate `size` bytes on disk: writing a mapped page on a full disk kills the process.
 
     Raises:
-        OSError: no room.
+        OSError: the disk is full.
     """
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
@@ -64,7 +64,7 @@ def reserve(file: IO[bytes], size: int) -> None:
 
 
 def let_go(values: NDArray[Any]) -> None:
-    """Give the pages of a mapped file back; what is asked for again is read again."""
+    """Release the pages of a memory-mapped file; the next access reads them again."""
     owner: Any = values
     while owner is not None and not isinstance(owner, mmap.mmap):
         owner = getattr(owner, "base", None)
@@ -74,12 +74,12 @@ def let_go(values: NDArray[Any]) -> None:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows as read, before preprocessing."""
+    """Rows as read from the files, before preprocessing."""
 
     source: Tensor | Columns  # (N, columns) float64 or (N, channels, height, width) uint8
     targets: Tensor | None  # (n, 1) float32 in the target's unit, or (n,) int64 class numbers
-    names: Sequence[Any]  # of all rows of the source
-    index: Tensor | None = None  # (n,) which rows of the source; None: all
+    names: Sequence[Any]  # one per row of the source
+    index: Tensor | None = None  # (n,) row numbers in the source; None: all rows
     _prepared: dict[Any, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -87,37 +87,37 @@ class Rows:
 
     @property
     def ids(self) -> list[Any]:
-        """What names each row in pred.csv."""
+        """The id of each row in pred.csv."""
         if self.index is None:
             return list(self.names)
         return [self.names[place] for place in self.index.tolist()]
 
     @property
     def inputs(self) -> Tensor:
-        """(n, columns) or (n, channels, height, width): the numbers themselves."""
+        """The raw numbers: (n, columns) or (n, channels, height, width)."""
         if self.index is None and isinstance(self.source, Tensor):
             return self.source
         return self.source[self._places()]
 
     def take(self, index: Sequence[int] | NDArray[np.int64]) -> "Rows":
-        """The rows of these numbers, in this order; the source is shared."""
+        """Return the rows with these numbers, in this order; the source is shared."""
         places = torch.as_tensor(index, dtype=torch.int64)
         targets = None if self.targets is None else self.targets[places]
         within = places if self.index is None else self.index[places]
         return Rows(self.source, targets, self.names, within)
 
     def prepared(self, preprocess: Callable[[Tensor], Tensor]) -> Tensor:
-        """The rows after preprocessing, float32; once for all who ask with the same one."""
+        """Return the rows after preprocessing, float32; computed once per `preprocess`."""
         if preprocess not in self._prepared:
             self._prepared[preprocess] = self._prepare(preprocess)
         return self._prepared[preprocess]
 
     def _prepare(self, preprocess: Callable[[Tensor], Tensor]) -> Tensor:
-        """Of a large table a piece at a time."""
+        """Preprocess the rows; a large table in chunks."""
         if isinstance(self.source, Tensor):
             return preprocess(self.inputs)
         places = self._places()
-        order = places.argsort()  # as they stand in the file, so that each page is read once
+        order = places.argsort()  # in file order, so that each page is read once
         shape = preprocess(self.source[places[:1]]).shape[1:]
         prepared = self.source.empty(len(self), *shape)
         for piece in torch.split(order, AT_ONCE):

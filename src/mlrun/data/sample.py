@@ -1,9 +1,9 @@
-"""Stand-ins for the three tasks' files, so that everything runs without files and network.
+"""Sample data for the three tasks, so that everything runs without files and network.
 
-covid and phone_price are drawn at random with the real files' column names, types and ranges and
-a signal that can be learnt; mnist is scikit-learn's real 8x8 handwritten digits, enlarged to
-28x28. They are written as files, so that the whole real path from file to training is walked.
-Scores on them say nothing about the real data.
+covid and phone_price are random, with the column names, types and ranges of the real files and a
+learnable signal; mnist uses scikit-learn's real 8x8 handwritten digits, enlarged to 28x28. The data
+is written to files, so that runs use the same code as with real files. Scores on it say nothing
+about the real data.
 """
 
 import functools
@@ -103,9 +103,9 @@ PHONE = (
 
 
 def write_sample(name: str) -> Path:
-    """Write the stand-in's files anew to data/sample/<name> and return that folder."""
+    """Write the sample files to data/sample/<name> and return that folder."""
     if name not in _SAMPLES:
-        raise MlrunError(f"data.sample={name}: one of {', '.join(_SAMPLES)} or null")
+        raise MlrunError(f"data.sample={name}: must be one of {', '.join(_SAMPLES)} or null")
     folder = FOLDER / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def write_sample(name: str) -> Path:
     return folder
 
 
-@functools.cache  # the runs of a sweep ask again and again
+@functools.cache  # the jobs of a sweep need it repeatedly
 def _contents(name: str) -> dict[str, bytes]:
     return _SAMPLES[name]()
 
@@ -130,12 +130,12 @@ def _covid() -> dict[str, bytes]:
 
 
 def _survey(rows: int, *, seed: int) -> pd.DataFrame:
-    """Five days in a state: infections wander, and symptoms and tests follow them."""
+    """Five days in a state: a random walk of infections drives symptoms and positive tests."""
     random = np.random.default_rng(seed)
     state = random.integers(len(STATES), size=rows)
     table: dict[str, NDArray[np.generic]] = {"id": np.arange(rows)}
     table |= {name: (state == number).astype(int) for number, name in enumerate(STATES)}
-    level = random.gamma(4.0, 2.5, size=rows)  # per cent of tests positive on the first day
+    level = random.gamma(4.0, 2.5, size=rows)  # percent of positive tests on the first day
     habits = {name: random.normal(size=rows) for name, *_ in SURVEY}
     for day in range(5):
         suffix = f".{day}" if day else ""
@@ -158,7 +158,7 @@ def _phone_price() -> dict[str, bytes]:
 
 
 def _phones(rows: int, *, seed: int) -> pd.DataFrame:
-    """Phones with independent features; memory, battery and pixels make the price."""
+    """Phones with independent features; memory, battery and pixels determine the price."""
     random = np.random.default_rng(seed)
     table = pd.DataFrame(
         {
@@ -181,7 +181,7 @@ def _csv(table: pd.DataFrame) -> bytes:
 
 
 def _mnist() -> dict[str, bytes]:
-    """UCI's optical digits as scikit-learn ships them (1,797), four fifths of them to train on."""
+    """The 1,797 optical digits in scikit-learn (from UCI); four fifths are for training."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -197,7 +197,7 @@ def _mnist() -> dict[str, bytes]:
 
 
 def _enlarge(images: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, 8, 8) levels 0..16 → (n, 28, 28) levels 0..255: three times as large, a rim of two."""
+    """Scale (n, 8, 8) levels 0..16 by 3 and pad by 2 to (n, 28, 28) levels 0..255."""
     large = np.kron(images, np.ones((1, 3, 3))) * 255 / 16
     return np.pad(large, ((0, 0), (2, 2), (2, 2)))
 

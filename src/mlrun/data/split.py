@@ -1,4 +1,4 @@
-"""Which rows train and which validate: seeded, and saved with the run."""
+"""Split rows into training and validation rows; seeded, and saved with the run."""
 
 import logging
 import warnings
@@ -33,10 +33,10 @@ METHODS = (
 
 @dataclass(frozen=True)
 class Split:
-    """`data.split`: the method and its numbers, checked.
+    """The checked settings `data.split`.
 
     Raises:
-        MlrunError: an unknown method or a number out of range.
+        MlrunError: the method is unknown or a number is out of range.
     """
 
     method: str
@@ -48,26 +48,28 @@ class Split:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Split":
-        """From the mapping that stands in the configuration."""
+        """Build from the mapping in the configuration."""
         check_arguments("data.split", cls, settings)
         return cls(**settings)
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             hint = did_you_mean(str(self.method), METHODS)
-            raise MlrunError(f"data.split.method={self.method}: one of {', '.join(METHODS)}.{hint}")
+            raise MlrunError(
+                f"data.split.method={self.method}: must be one of {', '.join(METHODS)}.{hint}"
+            )
         if not 0 < self.ratio < 1:
-            raise MlrunError(f"data.split.ratio={self.ratio}: must lie between 0 and 1")
+            raise MlrunError(f"data.split.ratio={self.ratio}: must be between 0 and 1")
         if self.folds < 2 or not 0 <= self.fold < self.folds:
             raise MlrunError(
                 f"data.split.fold={self.fold}, folds={self.folds}: "
-                "at least 2 folds, counted from 0, are wanted"
+                "needs at least 2 folds, and a fold from 0 to folds - 1"
             )
         if not 0 <= self.seed < 2**32:
             raise MlrunError(f"data.split.seed={self.seed}: must be between 0 and {2**32 - 1}")
         if self.method in ("group", "group_kfold") and self.column is None:
             raise MlrunError(
-                f"data.split.method={self.method}: name the column with data.split.column=…"
+                f"data.split.method={self.method}: set the column with data.split.column=…"
             )
 
 
@@ -75,7 +77,7 @@ def recorded_split(split: Any, count: int) -> tuple[RowNumbers, RowNumbers]:
     """The row numbers in a run's split.json, once they are known to be rows of the data.
 
     Raises:
-        MlrunError: anything else.
+        MlrunError: they are not valid row numbers of the data.
     """
     parts: list[Any] = [
         split.get(name) if isinstance(split, Mapping) else None for name in ("train", "valid")
@@ -84,9 +86,9 @@ def recorded_split(split: Any, count: int) -> tuple[RowNumbers, RowNumbers]:
         plain = isinstance(part, list) and 0 < len(part) <= count
         plain = plain and all(type(number) is int for number in part)
         if not plain or len({*part}) != len(part) or min(part) < 0 or max(part) >= count:
-            raise MlrunError(f"split.json is damaged: row numbers from 0 to {count - 1} are wanted")
+            raise MlrunError(f"split.json is damaged: row numbers must be from 0 to {count - 1}")
     if {*parts[0]} & {*parts[1]}:
-        raise MlrunError("split.json is damaged: a row both trains and validates")
+        raise MlrunError("split.json is damaged: a row is in both parts")
     return np.array(parts[0]), np.array(parts[1])
 
 
@@ -96,17 +98,19 @@ def split_rows(
     """Row numbers for training and validation; both sides have at least one row.
 
     Args:
-        split: what `data.split` says.
+        split: the settings `data.split`.
         targets: (n,) class numbers or values, for stratification.
         kind: regression or classification.
         column: (n,) values of `data.split.column`.
 
     Raises:
-        MlrunError: the rows cannot be split that way.
+        MlrunError: the method cannot split these rows.
     """
     count = len(targets)
     if count < 2:
-        raise MlrunError(f"{count} row to train on: at least 2 are needed, one of them to validate")
+        raise MlrunError(
+            f"{count} row for training: at least 2 are needed, one of them for validation"
+        )
     method = split.method
     if method == "auto":
         method = _automatic(targets, kind, split.ratio)
@@ -116,7 +120,7 @@ def split_rows(
         _check_classes(method, targets, kind)
     try:
         train, valid = _METHODS[method](split, targets, column)
-    except ValueError as error:  # scikit-learn's own words: too few groups, more folds than rows …
+    except ValueError as error:  # from scikit-learn: too few groups, more folds than rows …
         raise MlrunError(f"data.split.method={method}: {str(error)[:300]}") from error
     return np.asarray(train, dtype=np.int64), np.asarray(valid, dtype=np.int64)
 
@@ -126,7 +130,7 @@ def _check_classes(method: str, targets: NDArray[Any], kind: str) -> None:
         raise MlrunError(f"data.split.method={method} needs classes; try data.split.method=holdout")
     if method == "stratified" and np.unique(targets, return_counts=True)[1].min() < 2:
         raise MlrunError(
-            "data.split.method=stratified: a class has 1 row, 2 are needed; "
+            "data.split.method=stratified: a class has only 1 row, but needs 2; "
             "try data.split.method=holdout"
         )
 
@@ -139,17 +143,17 @@ def _automatic(targets: NDArray[Any], kind: str, ratio: float) -> str:
     each_side_has_every_class = min(held, len(targets) - held) >= len(counts)
     if counts.min() >= 2 and each_side_has_every_class:
         return "stratified"
-    log.info("too few rows of a class to stratify the split: plain hold-out")
+    log.info("a class has too few rows for a stratified split; using a plain hold-out")
     return "holdout"
 
 
 def _held_out(count: int, ratio: float) -> int:
-    """Rows to validate on: rounded up as scikit-learn does, at least one left on either side."""
+    """Return the number of validation rows, rounded up as in scikit-learn; both parts get a row."""
     return min(max(1, int(np.ceil(count * ratio))), count - 1)
 
 
 def _holdout(split: Split, targets: NDArray[Any], column: None) -> tuple[RowNumbers, RowNumbers]:
-    """The rows scikit-learn's train_test_split gives, without its import."""
+    """Return the rows of scikit-learn's train_test_split, without importing it."""
     held = _held_out(len(targets), split.ratio)
     order = np.random.RandomState(split.seed).permutation(len(targets))
     return order[held:], order[:held]
@@ -168,7 +172,7 @@ def _stratified(split: Split, targets: NDArray[Any], column: None) -> tuple[RowN
 def _random_split(
     split: Split, targets: NDArray[Any], column: None
 ) -> tuple[RowNumbers, RowNumbers]:
-    """The course notebooks' way: torch's random_split with a seeded generator."""
+    """Split as the course notebooks do: torch's random_split with a seeded generator."""
     held = min(max(1, int(split.ratio * len(targets))), len(targets) - 1)
     generator = torch.Generator().manual_seed(split.seed)
     lengths = [len(targets) - held, held]
@@ -190,7 +194,9 @@ def _stratified_kfold(
 
     folds = StratifiedKFold(split.folds, shuffle=True, random_state=split.seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a class with fewer rows than folds: some folds lack it
+        warnings.simplefilter(
+            "ignore"
+        )  # a class with fewer rows than folds is missing in some folds
         return list(folds.split(targets, targets))[split.fold]  # type: ignore[no-any-return]
 
 
@@ -215,7 +221,7 @@ def _group_kfold(
 def _time(
     split: Split, targets: NDArray[Any], column: NDArray[Any] | None
 ) -> tuple[RowNumbers, RowNumbers]:
-    """The last rows validate; in the column's order, else in the file's."""
+    """Validate on the last rows, in the order of the column or of the file."""
     order = np.arange(len(targets)) if column is None else np.argsort(column, kind="stable")
     held = _held_out(len(targets), split.ratio)
     return order[:-held], order[-held:]

@@ -1,8 +1,8 @@
-"""Large tables: read in pieces, kept as memory-mapped columns, parsed once.
+"""Cache for large tables: read in chunks, parsed once, stored as memory-mapped columns.
 
-The cache is addressed by content: the file's SHA-256 and all settings that change what is read. It
-is written under another name, synced and renamed, so that it is there whole or not at all. Numbers
-are kept as float64, texts as numbers of a list of texts.
+The key of an entry is the file's SHA-256 plus all settings that change how the file is read. An
+entry is written under another name, synced and renamed, so it is either complete or absent. Numbers
+are stored as float64, texts as indices into a list of texts.
 """
 
 import hashlib
@@ -25,48 +25,48 @@ from mlrun.system.provenance import sha256
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1  # of the cache; what another one wrote is not read
+FORMAT = 1  # of the cache; entries of another format are ignored
 ROWS_AT_ONCE = 50_000
-MOST_TABLES = 8  # in the cache; those not used for longest go
-LARGEST_WHOLE = 2.0**53  # beyond it float64 does not hold every whole number
+MOST_TABLES = 8  # in the cache; the least recently used ones are deleted
+LARGEST_WHOLE = 2.0**53  # beyond it float64 cannot represent every integer
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What is known of a file before its values are read, and how they are."""
+    """The columns and row count of a file, and the function that reads its values."""
 
     names: Sequence[str]
     rows: int
-    texts: Sequence[str]  # columns kept as the text they are
-    # Rows in order, for these columns, of which those are text.
+    texts: Sequence[str]  # columns to keep as text
+    # Yields the rows in order; arguments: the columns, and which of them are text.
     pieces: Callable[[Sequence[str], Sequence[str]], Iterator[pd.DataFrame]]
 
 
 @dataclass
 class CachedColumn:
-    """What a column has turned out to hold so far."""
+    """The contents of a column so far."""
 
-    kinds: set[str]  # of its pieces: number, flag, text
-    codes: dict[str, int]  # text → its number
+    kinds: set[str]  # of its chunks: number, flag, text
+    codes: dict[str, int]  # text → index
 
 
 class NotPlain(Exception):
-    """A file that is better read whole."""
+    """The file must be read as a whole."""
 
 
 def read_big(
     path: Path, layout: Callable[[], Layout], *, settings: Sequence[Any]
 ) -> pd.DataFrame | None:
-    """The table, its numbers mapped from the cache; None where there is no cache to be had.
+    """Return the table with numbers memory-mapped from the cache; None if there is no cache.
 
     Args:
         path: the file.
-        layout: looks through the file, whose rows all have as many values.
-        settings: all that changes how it is read.
+        layout: inspects the file and checks that all rows have the same number of values.
+        settings: everything that changes how the file is read.
 
     Raises:
-        pandas.errors.ParserError: it cannot be read as CSV.
-        NotPlain: or whatever else `layout` raises.
+        pandas.errors.ParserError: the file is not valid CSV.
+        NotPlain: raised by `layout`, like any other of its exceptions.
     """
     tables = cache_folder("tables")
     if tables is None:
@@ -79,8 +79,8 @@ def read_big(
             _forget_old(tables)
         os.utime(folder)
         return _open(folder)
-    except OSError as error:  # a full disk, for one
-        log.info("%s is not kept in the cache: %s", path, error.strerror)
+    except OSError as error:  # e.g. a full disk
+        log.info("cannot cache %s: %s", path, error.strerror)
         return None
 
 
@@ -126,7 +126,7 @@ def _fill(layout: Layout, folder: Path) -> dict[str, CachedColumn]:
         for row, name in enumerate(layout.names):
             values[row, start : start + len(piece)] = _as_floats(piece[name], columns[name])
         let_go(values)
-    # A column that held numbers in one piece and texts in another is text, read as it stands.
+    # A column with numbers in one chunk and texts in another is text: read it again as text.
     mixed = [name for name, column in columns.items() if len(column.kinds) > 1]
     for name in mixed:
         columns[name] = CachedColumn(set(), {})
@@ -139,7 +139,7 @@ def _fill(layout: Layout, folder: Path) -> dict[str, CachedColumn]:
 
 
 def _numbered(pieces: Iterable[pd.DataFrame]) -> Iterator[tuple[int, pd.DataFrame]]:
-    """Each with the number of its first row."""
+    """Yield each chunk with the number of its first row."""
     start = 0
     for piece in pieces:
         yield start, piece
@@ -155,7 +155,7 @@ def csv_pieces(
     separator: str,
     decimal: str,
 ) -> Iterator[pd.DataFrame]:
-    """Some columns of a CSV file whose columns are called as `header` says."""
+    """Yield some columns of a CSV file in chunks; `header` has the names of all columns."""
     with path.open(encoding="utf-8-sig") as file:
         skip_header(file)
         yield from pd.read_csv(
@@ -174,13 +174,13 @@ def csv_pieces(
 
 
 def skip_header(file: TextIO) -> None:
-    """Read on to the line behind the header."""
+    """Read up to the end of the header line."""
     while not file.readline().strip("\n "):
         pass
 
 
 def _as_floats(piece: pd.Series, column: CachedColumn) -> NDArray[np.float64]:
-    """Numbers as they are, flags as 0 and 1, texts as their numbers in the column's list."""
+    """Convert to numbers: flags to 0 and 1, texts to their index in the column's list."""
     if pd.api.types.is_bool_dtype(piece.dtype):
         column.kinds.add("flag")
         return piece.to_numpy(dtype=np.float64)
@@ -188,7 +188,7 @@ def _as_floats(piece: pd.Series, column: CachedColumn) -> NDArray[np.float64]:
         numbers = piece.to_numpy(dtype=np.float64, na_value=np.nan)
         whole = pd.api.types.is_integer_dtype(piece.dtype)
         exact = not whole or bool((np.abs(numbers) <= LARGEST_WHOLE).all())
-        if not piece.isna().all():  # a piece without any value is of whatever kind the others are
+        if not piece.isna().all():  # a chunk without values does not determine the kind
             column.kinds.update({"number"} if exact else {"number", "too large"})
         return numbers
     column.kinds.add("text")

@@ -1,4 +1,4 @@
-"""Tables: one class serves covid, phone_price and any CSV of a user's own, from YAML alone."""
+"""Tables: one class for covid, phone_price and any CSV of a user, configured in YAML."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -43,10 +43,10 @@ SELECT_BY = ("f_test", "mutual_info", "correlation")
 
 @dataclass(frozen=True)
 class Tabular:
-    """What conf/data/csv.yaml says, checked; `load` reads the files.
+    """The checked settings of conf/data/csv.yaml; `load` reads the files.
 
     Raises:
-        MlrunError: a setting is not one of those it can be.
+        MlrunError: a setting has an invalid value.
     """
 
     dir: str
@@ -68,7 +68,7 @@ class Tabular:
     memory_budget: float
     sample: str | None
     split: Mapping[str, Any]
-    needs: ClassVar = ("train",)  # the roles of files it cannot do without
+    needs: ClassVar = ("train",)  # roles of the required files
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -76,7 +76,7 @@ class Tabular:
         if isinstance(self.missing, str):
             _one_of("data.missing", self.missing, MISSING, "a number")
         elif not math.isfinite(self.missing):
-            raise MlrunError(f"data.missing={self.missing}: a finite number is wanted")
+            raise MlrunError(f"data.missing={self.missing}: must be a finite number")
         if not self.memory_budget > 0:
             raise MlrunError(f"data.memory_budget={self.memory_budget}: must be more than 0")
         if isinstance(self.categorical, str):
@@ -97,13 +97,13 @@ class Tabular:
         """Read, check, split and fit.
 
         Args:
-            files: role ("train", "test") → file; found as `dir`, `train`, `test` say if not given.
-            split: row numbers of an earlier run; drawn as `data.split` says if not given.
-            contract: the preprocessing of an earlier run; fitted if not given.
-            sample: whether `files` are the stand-in; found out where no files are given.
+            files: role ("train", "test") → file; default: found by `dir`, `train` and `test`.
+            split: row numbers of an earlier run; default: a new split by `data.split`.
+            contract: the preprocessing of an earlier run; default: fitted on the training rows.
+            sample: whether `files` are sample data; ignored without `files`.
 
         Raises:
-            MlrunError: a file is missing or malformed, or cannot be trained on.
+            MlrunError: a file is missing, malformed or unusable for training.
         """
         method = Split.of(self.split)
         if files is None:
@@ -149,11 +149,11 @@ class Tabular:
     def read_file(
         self, path: Path, contract: Contract, spec: Spec, *, allow_unknown: bool = False
     ) -> Rows:
-        """A file's rows for a trained model; with targets where the file has them.
+        """Read the rows of a file for a trained model; with targets, if the file has them.
 
         Raises:
-            MlrunError: the file does not have what the model needs; without `allow_unknown` also
-                for a category that training never saw.
+            MlrunError: the file does not fit the model; without `allow_unknown`, also if a
+                category is unknown to training.
         """
         table = self._table(path)
         tell_surplus(table, contract, path)
@@ -168,7 +168,7 @@ class Tabular:
         *,
         allow_unknown: bool = True,
     ) -> Rows:
-        """A table's rows for a trained model: columns by name, in the contract's order."""
+        """Return the rows of a table for a trained model, with the columns of the contract."""
         targets = None
         if spec.target in table.columns and table[spec.target].notna().any():
             targets = _as_tensor(roles.target_values(table[spec.target], spec.classes, path))
@@ -177,7 +177,7 @@ class Tabular:
         inputs = raw_rows(table, contract, path, allow_unknown=allow_unknown, memory_budget=budget)
         return Rows(inputs, targets, ids)
 
-    # The steps of load, in its order.
+    # The steps of load, in order.
 
     def _find(self, sample: bool) -> dict[str, Path]:
         folder = write_sample(str(self.sample)) if sample else Path(self.dir)
@@ -235,7 +235,7 @@ class Tabular:
         categorical, names = roles.categorical_columns(table[columns], self.categorical, path)
         columns = [column for column in columns if column not in names]
         if not columns:
-            raise MlrunError(f"{path}: no column is left to learn '{target}' from")
+            raise MlrunError(f"{path}: no feature column is left to predict '{target}'")
         check_table(table[columns], path=path, categorical=categorical, missing=self.missing)
         contract = fit_table(
             table[columns],
@@ -275,7 +275,7 @@ class Tabular:
 
 
 def _one_of(key: str, value: Any, choices: Sequence[str], *others: str) -> None:
-    """Refuse a word that is none of `choices`; `others` are what else may stand there."""
+    """Raise MlrunError if `value` is not one of `choices`; `others` describe further values."""
     if value not in choices:
         hint = did_you_mean(str(value), choices)
         raise MlrunError(f"{key}={value}: must be {' or '.join([*choices, *others])}.{hint}")
@@ -283,14 +283,14 @@ def _one_of(key: str, value: Any, choices: Sequence[str], *others: str) -> None:
 
 def _check_top(features: Mapping[str, Any]) -> None:
     if set(features) != {"top", "by"} or type(features["top"]) is not int:
-        raise MlrunError("data.features: {top: 24, by: f_test} is how the best few are asked for")
+        raise MlrunError("data.features: write a selection as {top: 24, by: f_test}")
     if features["top"] < 1:
         raise MlrunError(f"data.features.top={features['top']}: must be at least 1")
     _one_of("data.features.by", features["by"], SELECT_BY)
 
 
 def _as_tensor(values: NDArray[Any]) -> Tensor:
-    """(n,) int64 class numbers as they are; values as (n, 1) float32, as the models' outputs."""
+    """Convert class numbers to (n,) int64, and values to (n, 1) float32 like model outputs."""
     if np.issubdtype(values.dtype, np.integer):
         return torch.from_numpy(values)
     return torch.tensor(values, dtype=torch.float32).unsqueeze(1)

@@ -1,1 +1,1 @@
-"""The networks: `Model(in_shape, out_features, *, architecture…)`, raw outputs, no softmax."""
+"""The networks: `Model(in_shape, out_features, *, architecture…)`; outputs are raw, no softmax."""

@@ -1,4 +1,4 @@
-"""A small convolutional network, after LeNet-5 with today's layers."""
+"""A small convolutional network: LeNet-5 with modern layers."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ class CNN(nn.Sequential):
     """Per entry of `channels`: convolution, norm, activation, 2x2 max-pooling; then an MLP head.
 
     Raises:
-        MlrunError: the inputs are no images, or too small for so many poolings.
+        MlrunError: the inputs are not images, or are too small for the number of poolings.
     """
 
     def __init__(
@@ -73,16 +73,16 @@ def _block(
 def _check_images(in_shape: tuple[int, ...], channels: Sequence[int]) -> None:
     if len(in_shape) != 3:
         raise MlrunError(
-            "model=cnn needs images (channels, height, width); this task's inputs have shape "
+            "model=cnn needs images (channels, height, width); the inputs of this task have shape "
             f"{tuple(in_shape)}. Try model=mlp."
         )
     if min(in_shape[1:]) >> len(channels) < 1:
         raise MlrunError(
-            f"model.channels={list(channels)}: {len(channels)} poolings leave nothing of images of "
+            f"model.channels={list(channels)}: {len(channels)} poolings are too many for images of "
             f"{in_shape[1]} x {in_shape[2]} pixels"
         )
 
 
 def _check_kernel(size: int) -> None:
     if size < 1 or size % 2 == 0:
-        raise MlrunError(f"model.kernel_size={size}: an odd whole number is wanted")
+        raise MlrunError(f"model.kernel_size={size}: must be an odd integer")

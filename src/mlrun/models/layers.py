@@ -1,4 +1,4 @@
-"""Activations and initialisations, by the names people type."""
+"""Activations and initialisations by name, and checks of architecture settings."""
 
 from collections.abc import Callable, Collection, Sequence
 
@@ -35,26 +35,26 @@ NORMS = ("none", "batch")
 
 
 def build_activation(name: str) -> nn.Module:
-    """A fresh activation module.
+    """Return a new activation module.
 
     Raises:
-        MlrunError: no activation of that name.
+        MlrunError: there is no activation with that name.
     """
     check("activation", name, ACTIVATIONS)
     return ACTIVATIONS[name]()
 
 
 def check(name: str, value: str, choices: Collection[str]) -> None:
-    """Refuse a value of `model.<name>` that is not one of `choices`."""
+    """Raise MlrunError if `model.<name>` is not one of `choices`."""
     if value not in choices:
         hint = did_you_mean(str(value), choices)
-        raise MlrunError(f"model.{name}={value}: one of {', '.join(choices)}.{hint}")
+        raise MlrunError(f"model.{name}={value}: must be one of {', '.join(choices)}.{hint}")
 
 
 def initialise(model: nn.Module, name: str) -> None:
-    """Fill the weights of every linear and convolution layer; their biases become zero.
+    """Initialise the weights of every linear and convolution layer; set their biases to zero.
 
-    `default` leaves torch's own, Kaiming uniform with a = sqrt(5).
+    `default` keeps torch's initialisation, Kaiming uniform with a = sqrt(5).
     """
     if name == "default":
         return
@@ -69,7 +69,7 @@ def initialise(model: nn.Module, name: str) -> None:
 def hidden_layer(
     inputs: int, outputs: int, *, activation: str, norm: str, dropout: float
 ) -> list[nn.Module]:
-    """Linear, batch norm if asked for, activation, dropout if any."""
+    """Return linear layer, optional batch norm, activation and optional dropout."""
     layers: list[nn.Module] = [nn.Linear(inputs, outputs)]
     if norm == "batch":
         layers.append(nn.BatchNorm1d(outputs))
@@ -80,12 +80,12 @@ def hidden_layer(
 
 
 def check_sizes(name: str, sizes: Sequence[int]) -> None:
-    """Refuse a layer without units."""
+    """Raise MlrunError if a layer has no units."""
     if any(size < 1 for size in sizes):
-        raise MlrunError(f"model.{name}={list(sizes)}: whole numbers above 0 are wanted")
+        raise MlrunError(f"model.{name}={list(sizes)}: sizes must be integers above 0")
 
 
 def check_dropout(dropout: float) -> None:
-    """Refuse a share outside [0, 1)."""
+    """Raise MlrunError if `dropout` is outside [0, 1)."""
     if not 0 <= dropout < 1:
         raise MlrunError(f"model.dropout={dropout}: must be at least 0 and below 1")

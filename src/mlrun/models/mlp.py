@@ -1,4 +1,4 @@
-"""The multilayer perceptron."""
+"""Multilayer perceptron."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class MLP(nn.Sequential):
     """Per hidden size: linear, norm, activation, dropout; then (n, out_features) raw outputs.
 
     Raises:
-        MlrunError: a size below 1, a dropout outside [0, 1), an unknown name.
+        MlrunError: a size is below 1, dropout is outside [0, 1), or a name is unknown.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a network consists of, seen by passing one row through it."""
+"""Find the layers of a network by passing one row through it."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: its class, the shape it gives for a row, its size and its work."""
+    """One layer: class, output shape for a row, number of parameters and multiply-adds."""
 
     name: str
     shape: tuple[int, ...]
@@ -17,7 +17,7 @@ class Layer:
 
 
 def layers_of(model: nn.Module, row: Tensor) -> list[Layer]:
-    """The layers in the order `row`, of shape (1, *in_shape), passes them."""
+    """Return the layers in execution order; `row` has shape (1, *in_shape)."""
     layers: list[Layer] = []
 
     def note(layer: nn.Module, _: object, output: Tensor) -> None:

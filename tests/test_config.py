@@ -92,7 +92,7 @@ def test_mlrun_data_moves_every_task(monkeypatch):
         ("trainer.clip_value=1e308", r"trainer\.clip_value=1e\+308: must be more than 0, at most"),
         ("~scheduler", "scheduler is not set"),
         ("trainer.l1=-1", r"trainer\.l1=-1\.0: must be 0 or more"),
-        ("trainer.mode=up", r"trainer\.mode=up: not one of auto, min, max"),
+        ("trainer.mode=up", r"trainer\.mode=up: must be one of auto, min, max"),
         ("trainer.precision=bf61", r"Did you mean 'bf16'\?"),
         ("seed=-1", r"seed=-1: must be between"),
         ("checkpoint.every_seconds=-1", r"checkpoint\.every_seconds"),

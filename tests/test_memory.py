@@ -49,11 +49,11 @@ def advice(fits: int, error: Exception) -> str:
 @faults.out_of_memory
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
 def test_the_batch_size_that_fits_is_found_by_trying(error):
-    assert "trainer.batch_size=8 fits (with trainer.accumulate=8 each step" in advice(10, error)
+    assert "trainer.batch_size=8 fits (with trainer.accumulate=8, each step" in advice(10, error)
 
 
 def test_where_no_row_fits_the_model_is_too_large():
-    assert "one row does not fit either" in advice(0, MemoryError())
+    assert "a batch of one row does not fit either" in advice(0, MemoryError())
 
 
 def test_other_errors_pass():

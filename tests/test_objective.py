@@ -78,7 +78,7 @@ def test_a_loss_for_the_other_kind_of_task_is_refused_with_advice(target, spec, 
 
 def test_a_loss_that_does_not_average_is_refused():
     node = {"_target_": "torch.nn.MSELoss", "reduction": "sum"}
-    with pytest.raises(MlrunError, match="only mean"):
+    with pytest.raises(MlrunError, match="must be mean"):
         build_objective({"loss": node}, REGRESSION)
 
 

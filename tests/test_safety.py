@@ -222,11 +222,13 @@ OWN = (
 @pytest.mark.usefixtures("nets")
 def test_own_classes_need_allow_on_the_command_line_of_every_command(mlrun):
     refused = mlrun(*OWN, *SMOKE)
-    assert_refused(refused, "model._target_=nets.Wide: refused", "your own: allow=[nets.Wide]")
+    assert_refused(
+        refused, "model._target_=nets.Wide: refused", "for your own class: allow=[nets.Wide]"
+    )
     assert "nets" not in sys.modules
     run = str(mlrun(*OWN, *SMOKE, "allow=[nets.*]").run)
     for verb in ("evaluate", "predict", "rerun"):
-        assert_refused(mlrun(verb, run), "your own: allow=[nets.Wide]")
+        assert_refused(mlrun(verb, run), "for your own class: allow=[nets.Wide]")
         assert mlrun(verb, run, "allow=nets.Wide").code == 0
     assert "allow=[nets.*]" in json.loads(Path(run, "run.json").read_text())["command"]
 
@@ -235,10 +237,10 @@ def test_own_classes_need_allow_on_the_command_line_of_every_command(mlrun):
 @pytest.mark.parametrize(
     ("target", "allow", "message"),
     [
-        ("nets.NotAModel", "nets.*", "no such class to build there"),
-        ("nets.Other", "nets.*", "no such class to build there"),
+        ("nets.NotAModel", "nets.*", "there is no such class for this group"),
+        ("nets.Other", "nets.*", "there is no such class for this group"),
         ("nots.Wide", "nots.*", "allow: cannot import nots"),
-        ("nets.Wide", "*", "allow=[*]: my_module.MyClass or my_module.* is wanted"),
+        ("nets.Wide", "*", "allow=[*]: must be my_module.MyClass or my_module.*"),
         ("os.system", "os.*", "refused"),
     ],
 )
@@ -264,7 +266,7 @@ def test_a_recorded_value_looks_nothing_up(mlrun, run, command, attack, monkeypa
     monkeypatch.setenv("MY_TOKEN", "hunter2-hunter2")
     poison(run, lambda config: config["data"].update(prediction=attack))
     answer = mlrun(*command)
-    assert_refused(answer, "data.prediction", "looks nothing up")
+    assert_refused(answer, "data.prediction", "must not contain references")
     assert "hunter2" not in answer.out + answer.err
 
 

@@ -225,8 +225,8 @@ def test_a_setting_out_of_range_is_named(settings, words):
     ("settings", "words"),
     [
         ({"ratoi": 0.2}, r"unknown key 'data\.split\.ratoi'.*Did you mean 'ratio'\?"),
-        ({"ratio": "few"}, r"data\.split\.ratio=few: a number is wanted"),
-        ({"seed": None}, r"data\.split\.seed=None: a whole number is wanted"),
+        ({"ratio": "few"}, r"data\.split\.ratio=few: must be a number"),
+        ({"seed": None}, r"data\.split\.seed=None: must be an integer"),
     ],
 )
 def test_a_setting_of_another_name_or_type_is_named(settings, words):

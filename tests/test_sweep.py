@@ -537,7 +537,7 @@ def test_the_front_is_told_with_the_means_over_the_seeds(mlrun):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("sweep.objectives=[valid/mse]",), "two or more different ones, or null"),
+        (("sweep.objectives=[valid/mse]",), "must be two or more different scores, or null"),
         (("sweep.objectives=[valid/mse,paramters]",), "Did you mean 'parameters'?"),
         (("sweep.objectives=[valid/mse,parameters]", "sweep.halving=2"), "no sweep.objectives"),
         (

@@ -550,7 +550,7 @@ def test_a_split_that_cannot_be_is_named():
 
 
 def test_a_training_file_nobody_named_is_asked_for():
-    with pytest.raises(MlrunError, match=r"data\.train is not set: say data\.train=…"):
+    with pytest.raises(MlrunError, match=r"data\.train is not set: use data\.train=…"):
         data_of("csv")
 
 

@@ -1,10 +1,10 @@
-"""Which classes a configuration may build: default-deny, by group, on the resolved class.
+"""The allow-list of classes that a configuration may build, by group.
 
-A configuration may come from a stranger, and `_target_` is code execution by design. A name
-passes only if it spells `module.Class` with one of the modules below, and what it resolves to is a
-class of the group's kind. Nothing else is imported, so a name cannot run code by being looked up.
+A configuration may come from a stranger, and `_target_` is code execution by design. A name is
+allowed only if it has the form `module.Class` with one of the modules below, and if it resolves to
+a subclass of the group's base class. Nothing else is imported, so looking up a name runs no code.
 
-The user's own classes pass when the command line, and nothing else, names them: `allow=[nets.*]`.
+Only the command line can allow the user's own classes: `allow=[nets.*]`.
 """
 
 import importlib
@@ -26,7 +26,7 @@ _NAME = re.compile(r"(?P<module>[a-z_.]+)\.(?P<name>[A-Z]\w*)")
 
 @dataclass(frozen=True)
 class Allowed:
-    """Where a group's classes may come from, and what they must descend from."""
+    """The modules of a group's classes, and their required base class."""
 
     modules: tuple[str, ...]
     base: str
@@ -44,25 +44,25 @@ ALLOWED = {
 
 
 def check_targets(config: Mapping[str, Any]) -> None:
-    """Refuse what no group of the configuration may name, before anything is built.
+    """Check all classes in the configuration before anything is built.
 
     Raises:
-        MlrunError: with the first such place.
+        MlrunError: a class is not allowed.
     """
     for group in [name for name in ALLOWED if name in config]:
         node = config[group]
         choices = [node]
         if group == "loss" and isinstance(node, Mapping) and "_target_" not in node:
-            choices = [*node.values()]  # loss=auto holds one for each kind of task
+            choices = [*node.values()]  # loss=auto has one per kind of task
         for choice in choices:
             resolve(group, choice)
 
 
 def resolve(group: str, node: Any) -> type:
-    """The class `node` builds, once it is known to be allowed and the only one in the node.
+    """Return the class that `node` builds, if it is allowed and the only one in the node.
 
     Raises:
-        MlrunError: what was refused and what is accepted there.
+        MlrunError: naming the refused class and the allowed modules.
     """
     if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
         raise MlrunError(f"{group}: nothing to build; choose one with {group}=… (mlrun ls {group})")
@@ -73,7 +73,7 @@ def resolve(group: str, node: Any) -> type:
 
 
 def _special_keys(value: Any) -> Sequence[str]:
-    """Hydra's own keys (`_target_`, `_args_` …) at any depth."""
+    """Return Hydra's special keys (`_target_`, `_args_` …) at any depth."""
     if isinstance(value, Mapping):
         own = [str(key) for key in value if re.fullmatch(r"_\w+_", str(key))]
         return [*own, *(key for entry in value.values() for key in _special_keys(entry))]
@@ -88,8 +88,8 @@ def _class(group: str, target: str) -> type:
     own = match is not None and _is_own(target)
     if match is None or not (own or match["module"] in allowed.modules):
         raise MlrunError(
-            f"{group}._target_={target}: refused; only classes of "
-            f"{' or '.join(allowed.modules)} may stand there{_advice(target)}"
+            f"{group}._target_={target}: refused; only classes in "
+            f"{' or '.join(allowed.modules)} are allowed{_advice(target)}"
         )
     module = _imported(match["module"], own=own)
     found = getattr(module, match["name"], None)
@@ -97,9 +97,11 @@ def _class(group: str, target: str) -> type:
     base = getattr(importlib.import_module(base_module), base_name)
     if not (isinstance(found, type) and issubclass(found, base)):
         hint = did_you_mean(match["name"], dir(module))
-        raise MlrunError(f"{group}._target_={target}: no such class to build there.{hint}")
+        raise MlrunError(f"{group}._target_={target}: there is no such class for this group.{hint}")
     if not own and not found.__module__.startswith(match["module"].split(".")[0] + "."):
-        raise MlrunError(f"{group}._target_={target}: refused; it is {found.__module__}'s")
+        raise MlrunError(
+            f"{group}._target_={target}: refused; the class belongs to {found.__module__}"
+        )
     return found
 
 
@@ -110,17 +112,17 @@ _own: ContextVar[tuple[str, ...]] = ContextVar("patterns of allow=[…]", defaul
 
 @contextmanager
 def allowing(patterns: Sequence[str]) -> Iterator[None]:
-    """Let configurations in this block name classes that the patterns cover.
+    """Allow classes that match the patterns, for configurations in this block.
 
     Args:
         patterns: `my_package.nets.Wide` or `my_package.*`.
 
     Raises:
-        MlrunError: a pattern that is not bound to a module.
+        MlrunError: a pattern does not start with a module.
     """
     for pattern in patterns:
         if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.([A-Za-z_]\w*|\*)", pattern):
-            raise MlrunError(f"allow=[{pattern}]: my_module.MyClass or my_module.* is wanted")
+            raise MlrunError(f"allow=[{pattern}]: must be my_module.MyClass or my_module.*")
     token = _own.set((*_own.get(), *patterns))
     try:
         yield
@@ -129,18 +131,18 @@ def allowing(patterns: Sequence[str]) -> Iterator[None]:
 
 
 def allowed_now() -> tuple[str, ...]:
-    """The patterns in force."""
+    """Return the current patterns."""
     return _own.get()
 
 
 def allow_words(patterns: Sequence[str]) -> list[str]:
-    """The command-line words that would bring these patterns into force."""
+    """Return the command-line words that set these patterns."""
     return [f"allow=[{','.join(patterns)}]"] if patterns else []
 
 
 def _advice(target: Any) -> str:
-    """How to allow it, where it could be a class of the user's."""
-    return f"; your own: allow=[{target}]" if _NAME.fullmatch(str(target)) else ""
+    """Return a hint for allowing `target`, if it could be a user's class."""
+    return f"; for your own class: allow=[{target}]" if _NAME.fullmatch(str(target)) else ""
 
 
 def _is_own(target: str) -> bool:
@@ -160,7 +162,7 @@ def _imported(module: str, *, own: bool) -> ModuleType:
 
 # --- Hydra's own configuration ---
 
-# What makes Hydra, or Python's logging, import and call what a configuration names.
+# Keys that make Hydra, or Python's logging, import and call something from a configuration.
 _CALLS = ("_target_", "()", "class", "factory", "custom_search_space")
 _HYDRAS_OWN = re.compile(
     r"hydra\._internal\.core_plugins\.\w+\.Basic(Launcher|Sweeper)"
@@ -168,22 +170,22 @@ _HYDRAS_OWN = re.compile(
     r"|hydra_plugins\.hydra_(joblib|submitit|ray|rq)_launcher\.\w+\.\w+"
     r"|hydra_plugins\.hydra_(optuna|ax|nevergrad)_sweeper\.\w+\.\w+"
     r"|optuna\.samplers\.[A-Z]\w+"
-    r"|logging\.(Stream|Null)Handler|colorlog\.ColoredFormatter"  # no file: mlrun has its own log
+    r"|logging\.(Stream|Null)Handler|colorlog\.ColoredFormatter"  # no file handlers
 )
 _STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
-# Hydra builds these: a reference could put in what is not seen here, but not one within `hydra`.
+# Hydra builds these. A reference could insert unchecked values, except one within `hydra`.
 _BUILT = ("callbacks", "launcher", "sweeper", "job_logging", "hydra_logging")
 _REFERENCES_WITHIN = re.compile(r"([^$]|\$\{hydra\.[\w.]+\})*")
 
 
 def check_hydra(node: Any) -> None:
-    """Refuse callbacks, loggers and plugins in Hydra's configuration that are not known.
+    """Check that Hydra's configuration has only known callbacks, loggers and plugins.
 
     Args:
         node: the `hydra` node as plain values, unresolved.
 
     Raises:
-        MlrunError: what was refused.
+        MlrunError: naming the refused setting.
     """
     _refuse_calls(node, "hydra")
     for name in _BUILT:
@@ -199,7 +201,7 @@ def _refuse_references(value: Any, name: str) -> None:
         for key, entry in value.items() if isinstance(value, Mapping) else enumerate(value):
             _refuse_references(entry, f"{name}.{key}")
     elif isinstance(value, str) and not _REFERENCES_WITHIN.fullmatch(value):
-        raise MlrunError(f"{name}={value}: refused; only references to hydra.… may stand there")
+        raise MlrunError(f"{name}={value}: refused; only references to hydra.… are allowed")
 
 
 def _refuse_calls(value: Any, name: str) -> None:
@@ -209,7 +211,7 @@ def _refuse_calls(value: Any, name: str) -> None:
                 raise MlrunError(f"{name}.{key}={entry}: refused{_advice(entry)}")
             _refuse_calls(entry, f"{name}.{key}")
     elif str(value).startswith(("ext://", "cfg://")) and value not in _STREAMS:
-        raise MlrunError(f"{name}={value}: refused; {' or '.join(_STREAMS)}")
+        raise MlrunError(f"{name}={value}: refused; must be {' or '.join(_STREAMS)}")
 
 
 def _known(target: Any) -> bool:

@@ -1,6 +1,6 @@
-"""From a node of the configuration to an object: the one call of what a configuration names.
+"""Build objects from nodes of the configuration; no other code calls the classes named there.
 
-Hydra's instantiate would do the same after milliseconds; the keys it adds are refused anyway.
+Hydra's instantiate would do the same more slowly; its extra keys are not allowed anyway.
 """
 
 import inspect
@@ -14,32 +14,32 @@ from mlrun.config.values import NOT_SET
 from mlrun.errors import MlrunError
 
 T = TypeVar("T")
-PARTIAL = ("optimizer", "scheduler")  # built once their first argument, the weights, is there
+PARTIAL = ("optimizer", "scheduler")  # built later, when their first argument, the weights, exists
 
 
 def build(group: str, values: Mapping[str, Any], **runtime: Any) -> Any:
-    """Build `values[group]`; with `_partial_` a callable that waits for its first argument.
+    """Build `values[group]`; with `_partial_`, return a callable that takes the first argument.
 
     Args:
         group: data | model | loss | optimizer | scheduler.
-        values: the whole configuration's.
-        runtime: arguments known only now (shapes, steps per epoch); YAML leaves them out or `???`.
+        values: the values of the whole configuration.
+        runtime: arguments known only now (shapes, steps per epoch); absent or `???` in YAML.
 
     Raises:
-        MlrunError: a class that is not allowed, a key its constructor does not take, a value it
-            refuses.
+        MlrunError: the class is not allowed, a key is unknown to its constructor, or the
+            constructor rejects a value.
     """
     return build_node(group, plain(values.get(group)), **runtime)
 
 
 def build_node(group: str, node: Mapping[str, Any], **runtime: Any) -> Any:
-    """Build a node that is already plain; see `build`."""
+    """Build a node of plain values; see `build`."""
     kind = resolve(group, node)
     if node.get("_partial_", False) is not (group in PARTIAL):
-        wanted = "true" if group in PARTIAL else "left out"
+        wanted = "true" if group in PARTIAL else "absent"
         raise MlrunError(f"{group}._partial_={node.get('_partial_')}: must be {wanted}")
     settings = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
-    # What a partial object waits for comes later, by position: the optimizer's parameters.
+    # A partial object gets its first argument later: the optimizer's parameters.
     awaited = list(inspect.signature(kind).parameters)[:1] if node.get("_partial_") else []
     check_arguments(group, kind, settings, given=[*runtime, *awaited])
     make = _translated(group, partial(kind, **settings, **runtime))
@@ -47,14 +47,14 @@ def build_node(group: str, node: Mapping[str, Any], **runtime: Any) -> Any:
 
 
 def plain(node: Any) -> dict[str, Any]:
-    """A node's values; keys that are still ??? are left out."""
+    """Return the values of a node without keys that are still ???."""
     if not isinstance(node, Mapping):
         return {}
     return {str(key): value for key, value in node.items() if value != NOT_SET}
 
 
 def _translated(group: str, make: Callable[..., T]) -> Callable[..., T]:
-    """The callable, with its constructor's refusals told as the user's mistake they are."""
+    """Wrap a constructor so that its errors become user errors."""
 
     def call(*arguments: Any) -> T:
         try:

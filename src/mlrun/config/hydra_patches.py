@@ -1,6 +1,6 @@
-"""The only file that touches what Hydra, OmegaConf and PyYAML keep to themselves.
+"""The only file that uses private names of Hydra, OmegaConf and PyYAML.
 
-Written against hydra-core 1.3.8 and omegaconf 2.3.1, the newest that pyproject.toml allows.
+Written for hydra-core 1.3.8 and omegaconf 2.3.1, the newest versions that pyproject.toml allows.
 tests/test_hydra_patches.py has a canary for each of these names.
 """
 
@@ -23,15 +23,16 @@ ConfigLoader = ConfigLoaderImpl
 
 @contextmanager
 def patched(check: Callable[[Any], None], *, may_set_mode: bool) -> Iterator[None]:
-    """Change three things of Hydra for this block; all is as before afterwards.
+    """Patch Hydra in three places for this block, and restore everything afterwards.
 
-    Hydra builds loggers, callbacks and plugins as soon as it has composed: `check` looks at the
-    plain `hydra` node before. It composes everything once more to read hydra.mode, which only
-    users set. OmegaConf reads YAML with yaml.SafeLoader, which exists in C, too.
+    - Hydra builds loggers, callbacks and plugins right after composing; `check` inspects the plain
+      `hydra` node before that.
+    - Hydra composes everything again to read hydra.mode, which only users set.
+    - OmegaConf reads YAML with yaml.SafeLoader; the C version is faster.
 
     Args:
-        check: called with the composed `hydra` node, unresolved; raises to refuse it.
-        may_set_mode: whether the user's words or files could say hydra.mode.
+        check: called with the composed, unresolved `hydra` node; raises to reject it.
+        may_set_mode: whether the user's arguments or files could set hydra.mode.
     """
 
     class Checked(ConfigLoaderImpl):
@@ -58,7 +59,7 @@ def patched(check: Callable[[Any], None], *, may_set_mode: bool) -> Iterator[Non
 
 @contextmanager
 def typed(arguments: Sequence[str]) -> Iterator[None]:
-    """Let Hydra see these command-line words, which it takes from sys.argv."""
+    """Put these command-line words into sys.argv, where Hydra reads them."""
     before, sys.argv = sys.argv, ["mlrun", *arguments]
     try:
         yield
@@ -67,20 +68,20 @@ def typed(arguments: Sequence[str]) -> Iterator[None]:
 
 
 def known_flags() -> list[str]:
-    """The options that Hydra's command line has, e.g. --multirun."""
+    """Return the options of Hydra's command line, e.g. --multirun."""
     return [flag for action in get_args_parser()._actions for flag in action.option_strings]
 
 
 def apply_overrides(overrides: Sequence[Override], config: DictConfig) -> None:
-    """Set values in a configuration as Hydra does, with its checks and its errors."""
+    """Set values in a configuration with Hydra's own checks and errors."""
     ConfigLoaderImpl._apply_overrides_to_config(list(overrides), config)
 
 
 def overrides_dirname(overrides: Sequence[Override], told: Mapping[str, Any]) -> str:
-    """What Hydra makes of `${hydra.job.override_dirname}`.
+    """Return the value of `${hydra.job.override_dirname}`.
 
     Args:
-        overrides: of the job.
+        overrides: the overrides of the job.
         told: the node hydra.job.config.override_dirname.
     """
     separators = {"kv_sep": told["kv_sep"], "item_sep": told["item_sep"]}
@@ -89,12 +90,12 @@ def overrides_dirname(overrides: Sequence[Override], told: Mapping[str, Any]) ->
 
 
 def returned(job: JobReturn) -> Any:
-    """What a job returned, or its exception; asking `return_value` would raise that."""
+    """Return the result of a job, or its exception, which `return_value` would raise."""
     return job._return_value
 
 
 def to_yaml(value: Any) -> str:
-    """Plain values as OmegaConf.to_yaml writes them, in a fraction of the time."""
+    """Return plain values as YAML, like OmegaConf.to_yaml but much faster."""
     return str(
         yaml.dump(
             value, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False
@@ -103,7 +104,7 @@ def to_yaml(value: Any) -> str:
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """Puts in quotes what would be read as something else than a text."""
+    """Quotes texts that YAML would read as another type."""
 
 
 _Dumper.add_representer(str, OmegaConfDumper.str_representer)

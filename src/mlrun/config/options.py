@@ -1,4 +1,4 @@
-"""What there is to choose from: the options of each group, with the first line of their files."""
+"""List the options of each group with their descriptions."""
 
 from pathlib import Path
 
@@ -17,19 +17,19 @@ GROUPS = (
     "hparams",
 )
 _package = Path(__file__).resolve().parents[1]
-# Inside the wheel conf/ lies in the package; in a checkout at the top of the repository.
+# The wheel has conf/ inside the package; a checkout has it at the top of the repository.
 _PLACES = (_package / "conf", _package.parents[1] / "conf")
 CONF = next(folder for folder in _PLACES if (folder / "config.yaml").is_file())
 
 
 def own_conf() -> Path | None:
-    """The user's own configuration folder, ./conf, unless that is ours."""
+    """Return the user's configuration folder, ./conf, unless it is mlrun's own."""
     folder = Path.cwd() / "conf"
     return folder if folder.is_dir() and folder.resolve() != CONF.resolve() else None
 
 
 def options(group: str) -> dict[str, str]:
-    """Option → what it is, from our conf/ and then the user's; ours wins as it does in Hydra."""
+    """Return option → description, from mlrun's conf/ and ./conf; mlrun's wins, as in Hydra."""
     found: dict[str, str] = {}
     for folder in (CONF, own_conf()):
         files = sorted((folder / group).glob("*.yaml")) if folder else []
@@ -45,10 +45,10 @@ def _first_comment(file: Path) -> str:
 
 
 def listing(group: str | None) -> str:
-    """The options of one group, or of all.
+    """Return the text of `mlrun ls` for one group or for all groups.
 
     Raises:
-        MlrunError: no such group.
+        MlrunError: the group does not exist.
     """
     if group is None:
         return "\n\n".join(f"{name}=\n{_lines(name)}" for name in GROUPS if options(name))

@@ -1,7 +1,7 @@
-"""A run's configuration on its way into the run folder, and out of it.
+"""Record a configuration in the run folder, and read it back.
 
-What is recorded are plain values, every reference resolved, so that opening a run evaluates and
-looks up nothing, whoever wrote it. Secrets and texts from the environment are left out.
+The recorded values are plain, with resolved references, so that opening a run folder evaluates and
+looks up nothing, whoever wrote it. Secrets and texts from the environment are not recorded.
 """
 
 import json
@@ -17,21 +17,23 @@ from mlrun.config.values import Composed, composed
 from mlrun.errors import MlrunError
 from mlrun.system.secrets import HIDDEN, is_secret, redact, secrets
 
-_LOOKUP = re.compile(r"\$\{[^{}]*:")  # ${oc.env:…}: all but references like ${trainer.epochs}
+_LOOKUP = re.compile(
+    r"\$\{[^{}]*:"
+)  # ${oc.env:…} and the like, but not references such as ${trainer.epochs}
 _STAND_IN = "\0"
-# Where the machine that trained had its files: the data is found by its record instead.
+# Paths on the machine that trained; run.json records the data files separately.
 _PLACES = ("paths.", "data.dir", "data.train", "data.test")
 
 
 def for_the_record(config: Composed) -> dict[str, Any]:
-    """The configuration's values without secrets; one that is ??? stays so."""
+    """Return the values of the configuration without secrets; ??? stays ???."""
     references = {key: text for key, text in _leaves(config.raw) if "${" in str(text)}
     looked_up = _looked_up(json.dumps(references), config.raw)
     return _recordable(config.values, looked_up, "", secrets())  # type: ignore[no-any-return]
 
 
 def with_references(config: Composed) -> dict[str, Any]:
-    """`for_the_record`, but what refers to another setting goes on doing so."""
+    """Return the values of `for_the_record`, but keep references to other settings."""
     marked = OmegaConf.create(for_the_record(config))
     for key, text in _leaves(config.raw):
         if isinstance(text, str) and "${" in text and not _LOOKUP.search(text):
@@ -40,12 +42,12 @@ def with_references(config: Composed) -> dict[str, Any]:
 
 
 def check_lookups(config: Composed) -> None:
-    """Refuse texts from the environment where they would be written down.
+    """Check that no text from the environment would be recorded.
 
-    Numbers may come from there, places (`paths`, `data.dir` …) and what has a secret's name.
+    Numbers, paths (`paths`, `data.dir` …) and secrets may come from the environment.
 
     Raises:
-        MlrunError: with the setting.
+        MlrunError: naming the setting.
     """
     values = dict(_leaves(config.values))
     for key, text in _leaves(config.raw):
@@ -53,77 +55,81 @@ def check_lookups(config: Composed) -> None:
         if known or not isinstance(text, str) or not _LOOKUP.search(text):
             continue
         if isinstance(values.get(key), str):
-            raise MlrunError(f"{key}={text}: a text from outside is not recorded: write it out")
+            raise MlrunError(
+                f"{key}={text}: texts from the environment are not recorded; write the text itself"
+            )
 
 
 def places(config: Composed) -> dict[str, str]:
-    """Where the data is, as it was asked for: the keys that refer to other places."""
+    """Return the path settings that contain references, unresolved."""
     found = _leaves(config.raw)
     return {k: v for k, v in found if k.startswith(_PLACES) and "${" in str(v)}
 
 
 def put_in_place(values: dict[str, Any], places: Mapping[str, str], folder: str) -> dict[str, Any]:
-    """Recorded values with their places as they are now.
+    """Return recorded values with current paths.
 
     Args:
-        values: as `for_the_record` gave them.
-        places: of the same configuration.
-        folder: where data is; what `paths.data` said if that was written out.
+        values: the result of `for_the_record`.
+        places: the result of `places` for the same configuration.
+        folder: the data folder, used if `paths.data` was not recorded.
 
     Raises:
-        MlrunError: a place that came from elsewhere.
+        MlrunError: a path came from the environment.
     """
     folder = folder if values["paths"]["data"] == HIDDEN else values["paths"]["data"]
     config = OmegaConf.create(values)
     for key, text in places.items():
         place = folder if key == "paths.data" else text.replace("${paths.data}", folder)
         if "${" in place and key.startswith("data."):
-            raise MlrunError(f"{key}={text}: came from outside and is not recorded")
+            raise MlrunError(f"{key}={text}: came from the environment and is not recorded")
         OmegaConf.update(config, key, place)
     return OmegaConf.to_container(config)  # type: ignore[return-value]
 
 
 def left_out(values: Mapping[str, Any]) -> list[str]:
-    """The keys without whose values a recorded configuration cannot be built again."""
+    """Return the keys whose missing values prevent rebuilding a recorded configuration."""
     return [k for k, v in _leaves(values) if v == HIDDEN and not k.startswith(_PLACES)]
 
 
 def from_the_record(values: Any, source: Path, *, references: bool = False) -> Composed:
-    """The configuration that a run folder holds, once it is known to be plain values.
+    """Return the configuration from a run folder, after checking that its values are plain.
 
-    Hydra's own settings are dropped: they are for the process that trained.
+    It drops Hydra's own settings: they belong to the process that trained.
 
     Args:
-        values: as they were recorded.
-        source: where, for messages.
-        references: whether a value may refer to another one of the same configuration.
+        values: the recorded values.
+        source: the file, for messages.
+        references: whether values may refer to other values of the same configuration.
 
     Raises:
-        MlrunError: something else, a reference, a setting that was left out, a class that may not
-            be built.
+        MlrunError: a value is not plain, is a reference or was not recorded, or a class is not
+            allowed.
     """
     if not isinstance(values, Mapping):
-        raise MlrunError(f"{source} holds no configuration")
+        raise MlrunError(f"{source} has no configuration")
     try:
         for key, value in _leaves(values):
             _refuse(key, value, source, references=references)
         if missing := left_out(values):
             raise MlrunError(
                 f"{source}: {missing[0]} was a secret or came from the environment and is not "
-                "recorded: the run cannot be opened"
+                "recorded, so the run cannot be opened"
             )
         check_targets(values)
         return composed(OmegaConf.create({k: v for k, v in values.items() if k != "hydra"}))
     except (RecursionError, ValueError) as error:
-        raise MlrunError(f"{source} holds no configuration: {error}") from None
+        raise MlrunError(f"{source} has no configuration: {error}") from None
 
 
 def _refuse(key: str, value: Any, source: Path, *, references: bool) -> None:
     if not isinstance(value, str | int | float | bool | None):
-        raise MlrunError(f"{source}: {key} is a {type(value).__name__}, no plain value")
+        raise MlrunError(f"{source}: {key} is a {type(value).__name__}, not a plain value")
     looks_up = isinstance(value, str) and (_LOOKUP.search(value) if references else "${" in value)
     if looks_up:
-        raise MlrunError(f"{source}: {key}={value}: refused; a recorded value looks nothing up")
+        raise MlrunError(
+            f"{source}: {key}={value}: refused; recorded values must not contain references"
+        )
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -135,14 +141,14 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-_found: dict[str, frozenset[str]] = {}  # which keys come from a lookup follows from these alone
+_found: dict[str, frozenset[str]] = {}  # cache: the result depends only on the references
 
 
 def _looked_up(references: str, raw: Any) -> frozenset[str]:
-    """The keys whose texts come from a lookup, themselves or through what they refer to.
+    """Return the keys whose texts come from a lookup, directly or through references.
 
     Args:
-        references: the keys that refer to something, with their texts.
+        references: the keys with references, and their texts.
         raw: the configuration, unresolved.
     """
     if references not in _found:

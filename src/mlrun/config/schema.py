@@ -1,4 +1,4 @@
-"""The fixed parts of the configuration, typed: what may stand there and in which range.
+"""The fixed parts of the configuration: types and ranges.
 
 The other groups (data, model, loss, optimizer, scheduler) are checked against the signature of
 the class they name, in `build.py`. Nothing in here imports torch or pandas. The dataclasses are
@@ -21,7 +21,7 @@ from mlrun.errors import MlrunError, did_you_mean
 
 @dataclass
 class Trainer:
-    """How long, in what portions and on what terms; conf/trainer/default.yaml says what each is."""
+    """Settings of the training loop; conf/trainer/default.yaml explains them."""
 
     epochs: int = MISSING
     batch_size: int = MISSING
@@ -48,7 +48,7 @@ class Trainer:
 
 @dataclass
 class Paths:
-    """Where data is read and runs are written."""
+    """Folders for data and runs."""
 
     data: str = MISSING
     outputs: str = MISSING
@@ -56,14 +56,14 @@ class Paths:
 
 @dataclass
 class Checkpoint:
-    """How often the state of a run goes to disk."""
+    """Settings for checkpoints."""
 
     every_seconds: float = MISSING
 
 
 @dataclass
 class Sweep:
-    """How the jobs of a sweep are carried out."""
+    """Settings for sweeps."""
 
     fail_fast: bool = MISSING
     halving: int | None = MISSING
@@ -88,7 +88,7 @@ class Settings:
 
 @dataclass
 class Schema(Settings):
-    """What `conf/config.yaml` is composed onto: the fixed parts and one open node per group."""
+    """The base of `conf/config.yaml`: the fixed parts and one untyped node per group."""
 
     data: Any = MISSING
     model: Any = MISSING
@@ -100,7 +100,7 @@ class Schema(Settings):
 BUILT_GROUPS = ("data", "model", "loss", "optimizer", "scheduler")
 _AT_LEAST_ONE = ("epochs", "batch_size", "patience", "eval_every", "accumulate", "limit_batches")
 _POSITIVE = ("clip_norm", "max_minutes", "member_memory")
-_FLOAT32_MAX = (2 - 2**-23) * 2.0**127  # torch refuses to clip at more, and only while training
+_FLOAT32_MAX = (2 - 2**-23) * 2.0**127  # torch rejects larger clip values, but only during training
 _NOT_NEGATIVE = ("min_delta", "l1", "l2")
 _CHOICES = {
     "mode": ("auto", "min", "max"),
@@ -110,28 +110,28 @@ _CHOICES = {
 
 
 def register() -> None:
-    """Give Hydra the schema; may be called again."""
+    """Register the schema in Hydra; repeated calls are allowed."""
     ConfigStore.instance().store(name="schema", node=Schema)
 
 
 def settings_of(values: Mapping[str, Any]) -> Settings:
-    """The fixed parts as dataclasses, every key known, typed and in range.
+    """Return the fixed parts as dataclasses, with checked keys, types and ranges.
 
     Args:
-        values: the whole configuration's.
+        values: the values of the whole configuration.
 
     Raises:
-        MlrunError: an unknown key (also one forced in with `+`), a wrong type or range.
+        MlrunError: a key is unknown (even if added with `+`), or a type or range is wrong.
     """
     names = {f.name for f in fields(Settings)}
     unknown = [str(key) for key in values if key not in names and key not in BUILT_GROUPS]
     if unknown:
         hint = did_you_mean(unknown[0], names)
         if unknown[0] == "allow":
-            hint = " What may be built is said on the command line: allow=[my_package.MyClass]"
+            hint = " Allow your own classes on the command line: allow=[my_package.MyClass]"
         raise MlrunError(f"unknown key '{unknown[0]}'.{hint}")
     if absent := [n for n in (*sorted(names), *BUILT_GROUPS) if values.get(n, NOT_SET) == NOT_SET]:
-        raise MlrunError(f"{absent[0]} is not set: say {absent[0]}=…")
+        raise MlrunError(f"{absent[0]} is not set: use {absent[0]}=…")
     try:
         fixed = {name: values[name] for name in names}
         seed = fixed["seed"] if type(fixed["seed"]) is int else None
@@ -147,9 +147,9 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
     return settings
 
 
-@cache  # most jobs of a sweep differ in something else
+@cache  # most jobs of a sweep differ only in other settings
 def _typed(fixed: str) -> Settings:
-    """As the dataclasses want it; shared, so not to be changed."""
+    """Convert to dataclasses; the result is shared, so do not change it."""
     values = json.loads(fixed)
     settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Settings), values))
     assert isinstance(settings, Settings)
@@ -174,7 +174,7 @@ def _check_ranges(settings: Settings) -> None:
         value = getattr(trainer, name)
         if value not in choices:
             hint = did_you_mean(value, choices)
-            raise MlrunError(f"trainer.{name}={value}: not one of {', '.join(choices)}.{hint}")
+            raise MlrunError(f"trainer.{name}={value}: must be one of {', '.join(choices)}.{hint}")
     if not 0 <= settings.seed < 2**32 - (settings.seeds or 1):
         raise MlrunError(f"seed={settings.seed}: must be between 0 and {2**32 - 2}")
     for name, least in (("seeds", 1), ("folds", 2)):
@@ -184,7 +184,9 @@ def _check_ranges(settings: Settings) -> None:
         raise MlrunError(f"sweep.halving={settings.sweep.halving}: must be at least 2, or null")
     objectives = settings.sweep.objectives
     if objectives is not None and len({*objectives}) < max(2, len(objectives)):
-        raise MlrunError(f"sweep.objectives={objectives}: two or more different ones, or null")
+        raise MlrunError(
+            f"sweep.objectives={objectives}: must be two or more different scores, or null"
+        )
     if settings.checkpoint.every_seconds < 0:
         raise MlrunError("checkpoint.every_seconds: must be 0 or more")
 

@@ -1,4 +1,4 @@
-"""Settings and recorded values against a signature: known names, fitting types, nothing missing."""
+"""Check settings and recorded values against a signature: names, types, missing values."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from mlrun.errors import MlrunError, did_you_mean
 T = TypeVar("T")
 Parameter = inspect.Parameter
 WORDS = {
-    int: "a whole number",
+    int: "an integer",
     float: "a number",
     str: "text",
     bool: "true or false",
@@ -25,16 +25,16 @@ WORDS = {
 def check_arguments(
     prefix: str, kind: type, settings: Mapping[str, Any], *, given: Sequence[str] = ()
 ) -> None:
-    """Refuse settings that `kind(**settings)` would not take.
+    """Check that `kind(**settings)` is a valid call.
 
     Args:
-        prefix: where the settings stand in the configuration, for the message.
-        kind: the class; its annotations, or else its defaults, tell the types.
+        prefix: the key of the settings in the configuration, for messages.
+        kind: the class; its annotations or defaults determine the types.
         settings: from the configuration.
-        given: arguments that the program itself will pass.
+        given: arguments that the program itself passes.
 
     Raises:
-        MlrunError: an unknown key, a value of another type, a key that is not set.
+        MlrunError: a key is unknown or not set, or a value has the wrong type.
     """
     parameters = inspect.signature(kind).parameters
     takes_any = any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values())
@@ -43,41 +43,43 @@ def check_arguments(
             continue
         if key not in parameters:
             hint = did_you_mean(key, parameters)
-            raise MlrunError(f"unknown key '{prefix}.{key}' ({kind.__name__} has none).{hint}")
+            raise MlrunError(
+                f"unknown key '{prefix}.{key}' ({kind.__name__} has no such setting).{hint}"
+            )
         wanted = _wanted(parameters[key])
         if not _fits(value, wanted):
-            raise MlrunError(f"{prefix}.{key}={value}: {_words(wanted)} is wanted")
+            raise MlrunError(f"{prefix}.{key}={value}: must be {_words(wanted)}")
     for key, parameter in parameters.items():
         variadic = parameter.kind in (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
         needed = parameter.default is Parameter.empty and not variadic
         if needed and key not in settings and key not in given:
-            raise MlrunError(f"{prefix}.{key} is not set: say {prefix}.{key}=…")
+            raise MlrunError(f"{prefix}.{key} is not set: use {prefix}.{key}=…")
 
 
 def from_plain(kind: type[T], values: Any, *, source: str) -> T:
-    """The dataclass `kind` with recorded values, none missing, none surplus, each of its type.
+    """Build the dataclass `kind` from recorded values, and check their names and types.
 
     Raises:
-        MlrunError: with the field that does not fit.
+        MlrunError: naming the wrong field.
     """
     assert is_dataclass(kind)
     wanted = {field.name: field.type for field in fields(kind)}
     if not isinstance(values, Mapping) or {*values} != {*wanted}:
-        raise MlrunError(f"{source} is damaged: {', '.join(wanted)} are wanted")
+        raise MlrunError(f"{source} is damaged: it must have {', '.join(wanted)}")
     # JSON has no tuples.
     tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     for name, annotation in wanted.items():
         if not _fits(tuples[name], annotation):
-            raise MlrunError(f"{source} is damaged: {name} is not as it should be")
+            raise MlrunError(f"{source} is damaged: {name} has an invalid value")
     return kind(**tuples)
 
 
 def _wanted(parameter: Parameter) -> Any:
-    """The annotation; in torch, whose numbers may be tensors too, a number where one is default."""
+    """Return the annotation; float if the default is a number (torch also accepts tensors)."""
     default = parameter.default
     if isinstance(default, int | float) and not isinstance(default, bool):
         return float
-    spelled = {"int": int, "float": float, "bool": bool}  # where annotations are kept as text
+    spelled = {"int": int, "float": float, "bool": bool}  # annotations may be stored as text
     return spelled.get(str(parameter.annotation), parameter.annotation)
 
 

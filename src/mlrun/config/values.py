@@ -1,4 +1,4 @@
-"""A configuration as plain values: what Hydra composed and what comes of its references."""
+"""A configuration as plain values, with references and with resolved references."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,19 +15,19 @@ NOT_SET = "???"
 
 @dataclass(frozen=True)
 class Composed:
-    """A whole configuration, without the `hydra` node; not to be changed."""
+    """A whole configuration without the `hydra` node; do not change its values."""
 
-    raw: Mapping[str, Any]  # as it was asked for, with references to other values
-    values: Mapping[str, Any]  # the same, every reference resolved
+    raw: Mapping[str, Any]  # as composed, with references to other values
+    values: Mapping[str, Any]  # the same values with resolved references
 
     def changed(self, changes: Mapping[str, Any]) -> "Composed":
-        """The same with other values at some keys, and at those that refer to them.
+        """Return a copy with other values at some keys, and at keys that refer to them.
 
         Args:
-            changes: by keys like `trainer.epochs`.
+            changes: key (e.g. `trainer.epochs`) → value.
 
         Raises:
-            MlrunError: as `composed`.
+            MlrunError: like `composed`.
         """
         config = OmegaConf.create(dict(self.raw))
         for key, value in changes.items():
@@ -35,7 +35,7 @@ class Composed:
         return composed(config)
 
     def seeded(self, seeds: Iterable[int]) -> Iterator["Composed"]:
-        """The same for each seed, as `changed` gives it, in half the time."""
+        """Yield a copy for each seed, as `changed` does, in half the time."""
         config = OmegaConf.create(dict(self.raw))
         for seed in seeds:
             OmegaConf.update(config, "seed", seed)
@@ -43,7 +43,7 @@ class Composed:
 
     @property
     def but_for_the_seed(self) -> str:
-        """A key: configurations share it if they differ in nothing but the value of `seed`.
+        """A key that is equal for configurations that differ only in the value of `seed`.
 
         It compares composed values, because a reference to the seed has many spellings
         (`${seed}`, `${oc.select:seed}`, `${...seed}`, `${rates.${seed}}`).
@@ -52,10 +52,10 @@ class Composed:
 
 
 def composed(config: DictConfig) -> Composed:
-    """What Hydra, or OmegaConf, made.
+    """Convert a composed configuration.
 
     Raises:
-        MlrunError: a reference to what is not there.
+        MlrunError: a reference leads nowhere.
     """
     try:
         raw: Any = OmegaConf.to_container(config)

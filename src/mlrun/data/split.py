@@ -74,7 +74,7 @@ class Split:
 
 
 def recorded_split(split: Any, count: int) -> tuple[RowNumbers, RowNumbers]:
-    """The row numbers in a run's split.json, once they are known to be rows of the data.
+    """Return the row numbers from a run's split.json.
 
     Raises:
         MlrunError: they are not valid row numbers of the data.
@@ -95,7 +95,7 @@ def recorded_split(split: Any, count: int) -> tuple[RowNumbers, RowNumbers]:
 def split_rows(
     split: Split, targets: NDArray[Any], *, kind: str, column: NDArray[Any] | None = None
 ) -> tuple[RowNumbers, RowNumbers]:
-    """Row numbers for training and validation; both sides have at least one row.
+    """Return the row numbers for training and validation; both have at least one row.
 
     Args:
         split: the settings `data.split`.

@@ -1,1 +1,1 @@
-"""What mlrun asks of the machine: files, signals, processes, devices, secrets."""
+"""The interface to the machine: files, signals, processes, devices, secrets."""

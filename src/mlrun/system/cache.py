@@ -1,4 +1,4 @@
-"""The user's cache: compiled kernels and parsed tables. Everything in it can be deleted."""
+"""The user's cache folder: compiled kernels and parsed tables. You can delete all of it."""
 
 import os
 import stat
@@ -8,9 +8,9 @@ import platformdirs
 
 
 def cache_folder(name: str) -> Path | None:
-    """A folder of the cache that only this user can write to; None where there is none.
+    """Return a cache folder that only this user can write to, or None.
 
-    What lies in it is trusted, so no one else may have put it there.
+    mlrun trusts the files in it, so nobody else may be able to write there.
     """
     folder = platformdirs.user_cache_path("mlrun") / name
     try:
@@ -22,7 +22,7 @@ def cache_folder(name: str) -> Path | None:
 
 
 def is_private(path: Path) -> bool:
-    """Whether nobody else could have written there."""
+    """Whether only this user can write to `path`."""
     status = path.lstat()
     others_write = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     own = not hasattr(os, "getuid") or status.st_uid == os.getuid()

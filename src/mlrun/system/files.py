@@ -1,4 +1,4 @@
-"""Files written whole or not at all, JSON and CSV texts, and what damaged files lead to."""
+"""Atomic writes, JSON and CSV texts, and errors for damaged files."""
 
 import csv
 import io
@@ -16,18 +16,18 @@ from mlrun.system.secrets import redact, secrets
 def write_atomically(
     path: Path, content: bytes, *, keep: Path | None = None, durable: bool = True
 ) -> None:
-    """Put `content` at `path` so that it is there whole or not at all.
+    """Write `content` to `path` atomically: the file is either complete or unchanged.
 
     Args:
         path: the file.
-        content: all of it.
-        keep: where to the file that stood there before is moved.
-        durable: also if the power is cut; the disk is waited for.
+        content: the complete content.
+        keep: the path to move the previous file to.
+        durable: wait for the disk, so that the file also survives a power failure.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
     try:
-        with temporary.open("xb") as file:  # x: never through a link that waits there
+        with temporary.open("xb") as file:  # x: do not follow an existing link
             file.write(content)
             file.flush()
             if durable:
@@ -53,10 +53,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value a JSON file holds.
+    """Return the value of a JSON file.
 
     Raises:
-        MlrunError: there is none.
+        MlrunError: the file is unreadable or not valid JSON.
     """
     try:
         return json.loads(read_text(path))
@@ -65,10 +65,10 @@ def read_json(path: Path) -> Any:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file.
+    """Return the text of a file.
 
     Raises:
-        MlrunError: there is none.
+        MlrunError: the file is unreadable or not UTF-8.
     """
     try:
         return path.read_text(encoding="utf-8")
@@ -79,12 +79,12 @@ def read_text(path: Path) -> str:
 
 
 def as_json(value: Any) -> bytes:
-    """Readable JSON; numbers that are not finite become null, and no secret is in it."""
+    """Return readable JSON without secrets; NaN and infinite numbers become null."""
     return (json.dumps(_writable(value, secrets()), indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def as_line(value: Any) -> bytes:
-    """`as_json` on one line."""
+    """Return the JSON of `as_json` on one line."""
     return (json.dumps(_writable(value, secrets()), ensure_ascii=False) + "\n").encode()
 
 
@@ -101,7 +101,7 @@ def _writable(value: Any, hidden: Sequence[str]) -> Any:
 
 
 def csv_rows(rows: Iterable[Sequence[Any]]) -> str:
-    """Rows as CSV text, one line each."""
+    """Return rows as CSV text, one line per row."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
@@ -109,7 +109,7 @@ def csv_rows(rows: Iterable[Sequence[Any]]) -> str:
 
 @contextmanager
 def blamed_on(path: Path) -> Iterator[None]:
-    """Whatever goes wrong while a file's content is put together, the file is why.
+    """Report every exception of this block as damage of the file.
 
     Raises:
         MlrunError: instead of any other exception.
@@ -119,10 +119,10 @@ def blamed_on(path: Path) -> Iterator[None]:
     except MlrunError as error:
         raise MlrunError(f"{path}: {error}") from error
     except Exception as error:
-        # Python's words for a value of a wrong kind would tell nobody anything; torch's do.
+        # Python's messages about wrong types do not help a user; torch's do.
         told = str(error) if isinstance(error, RuntimeError | ValueError) else ""
         reason = (
-            told.splitlines()[0][:200] if told else f"not a whole model ({type(error).__name__})"
+            told.splitlines()[0][:200] if told else f"not a complete model ({type(error).__name__})"
         )
         reason = f"it has no {error}" if isinstance(error, KeyError) else reason
         raise MlrunError(f"{path} is damaged: {reason}") from error

@@ -1,6 +1,6 @@
-"""Python's garbage collector: paused while a command starts, because imports make no garbage.
+"""Pause Python's garbage collector while a command starts, because imports create no garbage.
 
-Only the command line pauses it; in a notebook the collector is the caller's.
+Only the command line pauses it; in a notebook the collector belongs to the caller.
 """
 
 import gc
@@ -9,14 +9,14 @@ _paused = False
 
 
 def pause_collection() -> None:
-    """Collect no garbage until `resume_collection`; torch's import takes a quarter less time."""
+    """Pause until `resume_collection`; this makes the import of torch a quarter faster."""
     global _paused
     _paused = True
     gc.disable()
 
 
 def resume_collection() -> None:
-    """Collect garbage again if the command line paused that; what is imported stays for good."""
+    """Resume if paused; objects from imports are never collected."""
     global _paused
     if _paused:
         _paused = False

@@ -1,4 +1,4 @@
-"""What a run was made of: versions, commit, data files."""
+"""The provenance of a run: versions, commit, data files."""
 
 import functools
 import hashlib
@@ -16,13 +16,13 @@ PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "hydra-core", "omegaconf
 
 
 def made_of(files: Mapping[str, Path]) -> dict[str, Any]:
-    """What run.json says of this: data, versions, git."""
+    """Return the provenance entries of run.json: data, versions, git."""
     return {"data": data_files(files), "versions": versions(), "git": git_state()}
 
 
-@functools.cache  # of what is installed
+@functools.cache  # installed packages do not change
 def versions() -> dict[str, str]:
-    """Of mlrun, Python and what computes."""
+    """Return the versions of mlrun, Python and the numerical packages."""
     found = {"mlrun": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -33,7 +33,7 @@ def versions() -> dict[str, str]:
 
 
 def git_state() -> dict[str, Any] | None:
-    """The commit of the repository the run was started in, and whether files differ from it."""
+    """Return the commit of the repository in the current folder, and whether files differ."""
     try:
         commit = _git("rev-parse", "HEAD")
         return {"commit": commit, "dirty": _dirty()}
@@ -42,9 +42,9 @@ def git_state() -> dict[str, Any] | None:
 
 
 def _dirty() -> bool | None:
-    """None where the repository's own configuration names programs that git would run to tell.
+    """Whether files differ; None if the repository's configuration would make git run programs.
 
-    The folder may be a stranger's; https://git-scm.com/docs/git-config lists such settings.
+    The repository may be from a stranger; https://git-scm.com/docs/git-config lists such settings.
     """
     own = _git("config", "--local", "--includes", "--name-only", "--list").lower().splitlines()
     if any(name.startswith(("filter.", "core.fsmonitor", "core.hookspath")) for name in own):
@@ -61,7 +61,7 @@ def _git(*arguments: str) -> str:
 
 @dataclass(frozen=True)
 class DataFile:
-    """What run.json says of a file the run was made from."""
+    """The entry of run.json for a data file."""
 
     role: str  # train, test, train_images …
     path: str
@@ -70,7 +70,7 @@ class DataFile:
 
 
 def data_files(files: Mapping[str, Path]) -> list[dict[str, Any]]:
-    """Role, place, SHA-256 and size of each file."""
+    """Return role, path, SHA-256 and size of each file."""
     return [
         asdict(DataFile(role, str(path.resolve()), sha256(path), path.stat().st_size))
         for role, path in files.items()
@@ -78,7 +78,7 @@ def data_files(files: Mapping[str, Path]) -> list[dict[str, Any]]:
 
 
 def sha256(path: Path) -> str:
-    """The file's SHA-256, in hexadecimal; computed once for a file that stays as it is."""
+    """Return the SHA-256 of a file in hexadecimal; cached while the file does not change."""
     status = path.stat()
     return _sha256(path.resolve(), status.st_ino, status.st_size, status.st_mtime_ns)
 

@@ -1,4 +1,4 @@
-"""Seeds: of torch's generators, and numbers that follow from counters."""
+"""Seeds for torch's generators, and random numbers from counters."""
 
 import os
 
@@ -8,29 +8,29 @@ _64_BITS = 2**64 - 1
 
 
 def seed_everything(seed: int, device: torch.device, *, deterministic: bool) -> None:
-    """Seed torch's generators; with `deterministic`, refuse operations that differ run by run.
+    """Seed torch's generators; with `deterministic`, forbid nondeterministic operations.
 
-    A CPU's do not differ, and asking torch for it takes a second and a half of imports.
+    CPU operations are deterministic anyway, and requesting it would import for 1.5 seconds.
     """
     reseed(seed, device)
     if device.type != "cpu":
-        if deterministic:  # read by cuBLAS when it starts
+        if deterministic:  # cuBLAS reads this when it starts
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = False
 
 
 def reseed(seed: int, device: torch.device) -> None:
-    """Seed torch's generators of the CPU and the device; torch.manual_seed takes far longer."""
+    """Seed the generators of the CPU and the device; torch.manual_seed is much slower."""
     torch.default_generator.manual_seed(seed)
     if device.type != "cpu":
         getattr(torch, device.type).manual_seed(seed)
 
 
 def counter_seed(*counters: int) -> int:
-    """63 bits that follow from the counters, as seed and epoch: any epoch can be repeated alone.
+    """Hash counters, e.g. seed and epoch, to 63 bits, so that any epoch is repeatable by itself.
 
-    SplitMix64's mixing after each (Steele, Lea and Flood, OOPSLA 2014).
+    It applies the mixing of SplitMix64 after each counter (Steele, Lea and Flood, OOPSLA 2014).
     """
     mixed = 0
     for counter in counters:

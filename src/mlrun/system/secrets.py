@@ -1,4 +1,4 @@
-"""What must not be written down: passwords, tokens and keys, by their names."""
+"""Hide secrets (passwords, tokens, keys), recognised by their names."""
 
 import os
 import re
@@ -6,24 +6,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 HIDDEN = "(not recorded)"
-# A word of a name says so, or its end: `api_key`, `apiKeys`, `PGPASSWORD`; not `tokenizer`.
+# A word of the name, or its ending, decides: `api_key`, `apiKeys`, `PGPASSWORD`; not `tokenizer`.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _NAMES = {"key", "pwd", "apikey", "accesskey", "authkey", "privatekey", "secretkey", "sshkey"}
 _ENDINGS = ("token", "secret", "password", "passwd", "passphrase", "credential", "credentials")
 _NAMED = re.compile(r"([\w-]+):")
-# What follows `my_token: ` within a text; numbers are no secrets.
+# The value after `my_token: ` within a text; numbers are not secrets.
 _VALUE = r"(?!-?[\d.]+\b|null|true|false)[^\s,}]+"
-SHORTEST = 8  # of a secret in the environment: `KEYMAP=us` must not blacken every "us"
+SHORTEST = 8  # minimum length of an environment secret: `KEYMAP=us` must not hide every "us"
 
 
 def is_secret(name: str) -> bool:
-    """Whether a setting or variable of that name holds one."""
+    """Whether a setting or variable with this name contains a secret."""
     words = [word.lower().removesuffix("s") for word in _WORD.findall(name)]
     return any(word in _NAMES or word.endswith(_ENDINGS) for word in words)
 
 
 def hide(value: Any, name: str = "") -> Any:
-    """Nested plain values with every text hidden that a secret name leads to."""
+    """Return nested plain values; texts under a secret name are hidden."""
     if isinstance(value, Mapping):
         return {key: hide(entry, f"{name}.{key}") for key, entry in value.items()}
     if isinstance(value, list):
@@ -32,7 +32,7 @@ def hide(value: Any, name: str = "") -> Any:
 
 
 def hide_in_words(words: Sequence[str]) -> list[str]:
-    """Command-line words with the secrets in KEY=VALUE and KEY={name: VALUE} hidden."""
+    """Return command-line words with hidden secrets in KEY=VALUE and KEY={name: VALUE}."""
     hidden = secrets()
     return [_hide_in_word(word, hidden) for word in words]
 
@@ -45,7 +45,7 @@ def _hide_in_word(word: str, hidden: Sequence[str]) -> str:
 
 
 def hide_in_text(text: str, hidden: Sequence[str] | None = None) -> str:
-    """YAML, or a part of it, with the texts hidden that a secret name leads to; see `redact`."""
+    """Return YAML text with hidden texts under secret names; also calls `redact`."""
     names = {name for name in _NAMED.findall(text) if is_secret(name)}
     for name in names:
         text = re.sub(rf"(?<![\w-])({re.escape(name)}: *){_VALUE}", rf"\g<1>{HIDDEN}", text)
@@ -53,12 +53,12 @@ def hide_in_text(text: str, hidden: Sequence[str] | None = None) -> str:
 
 
 def secrets() -> list[str]:
-    """The values of those environment variables that hold secrets."""
+    """Return the values of environment variables with secret names."""
     return [v for name, v in os.environ.items() if len(v) >= SHORTEST and is_secret(name)]
 
 
 def redact(text: str, hidden: Sequence[str] | None = None) -> str:
-    """Text without the secrets; those of the environment if they are not given."""
+    """Return the text without the secrets; default: the secrets in the environment."""
     for value in secrets() if hidden is None else hidden:
         text = text.replace(value, HIDDEN)
     return text

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the step, then stop."""
+"""Handle Ctrl-C and SIGTERM: finish the step, then stop."""
 
 import multiprocessing
 import signal
@@ -14,23 +14,23 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(Exception):
-    """The user, or the system, asked the run to stop; exit code 128 + signal."""
+    """A signal stopped the run; exit code 128 + signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"interrupted by {signal.Signals(number).name}")
         self.exit_code = 128 + number
-        self.folder: Path | None = None  # of the run, once known
+        self.folder: Path | None = None  # the run folder, once known
 
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], None]]:
-    """Yield a function that raises `Interrupted` once a signal has come; a second one kills."""
+    """Yield a function that raises `Interrupted` after a signal; a second signal kills."""
     received: list[int] = []
     of_several = processes.size() > 1 or multiprocessing.parent_process() is not None
 
     def note(number: int, _: FrameType | None) -> None:
         received.append(number)
-        if not of_several:  # who started this process sends the signal again, and kills later
+        if not of_several:  # the parent process repeats the signal and kills later
             restore()
 
     def stop_if_asked() -> None:
@@ -41,7 +41,7 @@ def interruptible() -> Iterator[Callable[[], None]]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    # Only the main thread may set handlers; elsewhere signals stay with whoever owns them.
+    # Only the main thread may set handlers; in other threads the handlers stay unchanged.
     in_main_thread = threading.current_thread() is threading.main_thread()
     before = {n: signal.getsignal(n) for n in SIGNALS} if in_main_thread else {}
     for number in before:

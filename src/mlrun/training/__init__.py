@@ -1,1 +1,1 @@
-"""Training on tensors: no path and no configuration file is known here."""
+"""Training on tensors; this package knows no paths and no configuration files."""

@@ -1,4 +1,4 @@
-"""Which rows make a batch: a function of (seed, epoch) alone, so any epoch can be repeated."""
+"""The rows of each batch: a function of (seed, epoch) only, so any epoch is repeatable."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from mlrun.system.random import counter_seed
 
 
 def batch_sizes(count: int, batch_size: int) -> list[int]:
-    """How many rows each batch has; a last batch of one row joins the one before it.
+    """Return the number of rows per batch; a last batch of one row joins the previous one.
 
     Batch norm has no variance over a single row, and a step on one row is mostly noise.
     """
@@ -21,13 +21,13 @@ def batch_sizes(count: int, batch_size: int) -> list[int]:
 
 
 def row_order(count: int, *, seed: int, epoch: int, shuffle: bool) -> Tensor:
-    """(count,) int64 on the CPU: the rows of an epoch in the order they are trained on.
+    """Return the training order of an epoch: (count,) int64 row numbers on the CPU.
 
     Args:
-        count: rows to draw from.
-        seed: of the run.
-        epoch: from 1; each has its own order.
-        shuffle: false gives the rows in their own order.
+        count: number of rows.
+        seed: the seed of the run.
+        epoch: from 1; each epoch has its own order.
+        shuffle: if false, return the rows in file order.
     """
     if not shuffle:
         return torch.arange(count)

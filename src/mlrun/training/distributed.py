@@ -1,8 +1,8 @@
-"""One model trained by several processes (`torchrun`): each computes its share of every batch.
+"""Train one model in a process group (`torchrun`): each process computes a share of every batch.
 
-Gradients are added up before a step is taken, so that every process takes the step that one alone
-would have taken; rows, dropout and the statistics of batch norm are those of the whole batch. All
-hold the same numbers at any time, and only the first one writes them down.
+The gradients are summed before each step, so every process takes the same step as a single process
+would; row order, dropout and batch norm statistics are those of the whole batch. All processes have
+the same numbers at any time, and only rank 0 writes files.
 """
 
 import itertools
@@ -24,24 +24,24 @@ from mlrun.system.device import choose_device
 from mlrun.system.signals import Interrupted
 
 CPU = torch.device("cpu")
-STEPS_BETWEEN = 20  # asking the others whether to stop makes a GPU wait
+STEPS_BETWEEN = 20  # asking the other processes whether to stop makes a GPU wait
 Outputs = Callable[[nn.Module, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes of a run, as one of them sees them; without torchrun it is alone."""
+    """A process's view of the process group; size 1 without torchrun."""
 
     rank: int = 0
     size: int = 1
-    device: torch.device = CPU  # where what they exchange must be
+    device: torch.device = CPU  # device of the tensors that processes exchange
 
     def share(self, rows: int) -> slice:
-        """This process's part of so many rows; the parts in order are all of them."""
+        """Return this process's slice of `rows` rows; the slices in rank order cover all rows."""
         return slice(rows * self.rank // self.size, rows * (self.rank + 1) // self.size)
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
-        """Replace float32 tensors by their sums over all processes."""
+        """Replace float32 tensors with their sums over all processes."""
         whole = torch.cat([tensor.flatten() for tensor in tensors]).to(self.device)
         dist.all_reduce(whole)
         parts = torch.split(whole, [tensor.numel() for tensor in tensors])
@@ -49,7 +49,7 @@ class ProcessGroup:
             tensor.copy_(part.view_as(tensor))
 
     def outputs(self, outputs_of: Outputs) -> Outputs:
-        """What a model says of rows, each row asked for by one process and known to all."""
+        """Share the computation of outputs; every process gets the outputs of all rows."""
 
         def together(model: nn.Module, inputs: Tensor) -> Tensor:
             mine = self.share(len(inputs))
@@ -62,7 +62,7 @@ class ProcessGroup:
         return together if self.size > 1 else outputs_of
 
     def stop(self, stop: Callable[[], None]) -> Callable[[], None]:
-        """A function that raises in all processes at the same step, once `stop` does in one."""
+        """Return a function that raises in all processes at one step if `stop` raises in any."""
         steps = itertools.count(1)
 
         def stop_together() -> None:
@@ -72,7 +72,7 @@ class ProcessGroup:
         return stop_together if self.size > 1 else stop
 
     def clock(self) -> float:
-        """Seconds, the same in all processes."""
+        """Return the time in seconds, equal in all processes."""
         now = time.perf_counter()
         return self._largest(now) if self.size > 1 else now
 
@@ -83,7 +83,7 @@ class ProcessGroup:
 
     @contextmanager
     def first_before_others(self) -> Iterator[None]:
-        """The first process goes through this block before the others do (it may make files)."""
+        """Let rank 0 run this block before the other processes do (it may create files)."""
         if self.rank:
             dist.barrier()
         yield
@@ -91,13 +91,13 @@ class ProcessGroup:
             dist.barrier()
 
     def take_places(self, model: nn.Module, first: int) -> None:
-        """Dropout masks are those of the rows from this one on, counted in the epoch's order."""
+        """Set the dropout masks to those of the rows from `first` on, in the order of the epoch."""
         for layer in model.modules() if self.size > 1 else ():
             if isinstance(layer, Dropout):
                 layer.counters[2] = first
 
     def share_statistics(self, model: nn.Module) -> None:
-        """Batch norm by the mean and variance of the whole batch."""
+        """Make batch norm use mean and variance of the whole batch."""
         for layer in model.modules() if self.size > 1 else ():
             if isinstance(layer, nn.modules.batchnorm._BatchNorm):
                 layer.forward = partial(_normed, layer)  # type: ignore[method-assign]
@@ -108,19 +108,19 @@ _joined: list[ProcessGroup] = []
 
 
 def process_group() -> ProcessGroup:
-    """That of this process, if it has joined one."""
+    """Return the process group of this process, or ALONE."""
     return _joined[-1] if _joined else ALONE
 
 
 @contextmanager
 def joined(device: str) -> Iterator[ProcessGroup]:
-    """Meet the other processes that torchrun started, if there are any.
+    """Join the process group of torchrun, if there is one.
 
     Args:
-        device: as `choose_device` takes it.
+        device: a name for `choose_device`.
 
     Raises:
-        MlrunError: no such device; another process left.
+        MlrunError: the device does not exist, or another process ended.
     """
     if processes.size() == 1:
         yield ALONE
@@ -138,22 +138,22 @@ def joined(device: str) -> Iterator[ProcessGroup]:
 
 @contextmanager
 def lost_process_explained() -> Iterator[None]:
-    """What torch says of a connection to another process that is gone, in the user's words.
+    """Turn torch's errors about a lost connection into a message for users.
 
     Raises:
-        MlrunError: instead.
+        MlrunError: another process ended.
     """
     try:
         yield
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
-        gone = "another process of this run ended: it says why, or it was killed"
+        gone = "another process of this run ended; see its error message, or it was killed"
         raise MlrunError(gone) from error
 
 
 def _met(place: torch.device) -> ProcessGroup:
-    """The team, once all are there; on GPUs they exchange what they know directly."""
+    """Wait for all processes and return the group; GPUs communicate directly."""
     if place.type == "cuda":
         torch.cuda.set_device(place)
         dist.init_process_group("nccl")
@@ -163,7 +163,7 @@ def _met(place: torch.device) -> ProcessGroup:
 
 
 def _asked(stop: Callable[[], None]) -> float:
-    """The signal's number, if one has come."""
+    """Return the number of a received signal, or 0."""
     try:
         stop()
     except Interrupted as error:
@@ -171,11 +171,11 @@ def _asked(stop: Callable[[], None]) -> float:
     return 0
 
 
-# --- batch norm; torch's SyncBatchNorm does without CPUs ---
+# --- batch norm; torch's SyncBatchNorm does not support CPUs ---
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over all processes, to each of which all gradients flow back."""
+    """The sum over all processes; the backward pass sums the gradients."""
 
     @staticmethod
     def forward(_: Any, part: Tensor) -> Tensor:
@@ -191,7 +191,7 @@ class _Sum(torch.autograd.Function):
 
 
 def _normed(layer: nn.modules.batchnorm._BatchNorm, inputs: Tensor) -> Tensor:
-    """What the layer would say of these rows among those of the other processes."""
+    """Compute batch norm with the statistics over the rows of all processes."""
     if not layer.training:
         return type(layer).forward(layer, inputs)
     rows = inputs.float().movedim(1, -1)
@@ -214,7 +214,7 @@ def _summed(part: Tensor) -> Tensor:
 
 
 def _follow(layer: nn.modules.batchnorm._BatchNorm, mean: Tensor, variance: Tensor) -> None:
-    """Move the running statistics, as torch does."""
+    """Update the running statistics as torch does."""
     assert layer.num_batches_tracked is not None
     layer.num_batches_tracked += 1
     step = layer.momentum if layer.momentum is not None else 1 / layer.num_batches_tracked.item()

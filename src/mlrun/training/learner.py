@@ -1,4 +1,4 @@
-"""Model, loss, optimizer and scheduler: built so that they fit the data and each other."""
+"""Build model, loss, optimizer and scheduler for the data, and choose the engine."""
 
 import logging
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 def build_learner(
     values: Mapping[str, Any], settings: Settings, dataset: Dataset, device: torch.device
 ) -> tuple[Learner, Engine]:
-    """Model, loss, optimizer and scheduler, fitting the data and each other, and their engine."""
+    """Build model, loss, optimizer and scheduler for the data; choose their engine."""
     spec, trainer = dataset.spec, settings.trainer
     objective = build_objective(values, spec)
     check_scores("trainer.monitor", [trainer.monitor], spec)
@@ -44,5 +44,5 @@ def build_learner(
     if engine.name == "autograd":
         rehearse_step(optimizer)
     if reason and trainer.engine == "auto" and device.type == "cpu":
-        log.info("not trained by the native engine: %s", reason)
+        log.info("the native engine was not used: %s", reason)
     return learner, engine

@@ -1,4 +1,4 @@
-"""The training loop: epochs, validation, the best one, when to stop; the engine does the rest."""
+"""The training loop: epochs, validation, best epoch, early stopping; the engine takes the steps."""
 
 import math
 import time
@@ -18,7 +18,7 @@ from mlrun.training.schedule import advance_epoch, validates
 from mlrun.training.types import Features, Member, Outputs, Progress, diverged
 
 EpochRow = dict[str, Any]  # one line of metrics.csv
-Epochs = Iterator[list[tuple[Member, EpochRow | Diverged]]]  # of each member still in training
+Epochs = Iterator[list[tuple[Member, EpochRow | Diverged]]]  # for each member still in training
 
 
 @dataclass(frozen=True)
@@ -37,19 +37,19 @@ def fit(
     stop: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Epochs:
-    """Train until each member's epochs are done, its patience is over, or it diverged.
+    """Train until each member has done its epochs, stops early, reaches its time limit or diverges.
 
     Args:
-        members: trained in place, all of them through an epoch before the next one begins; their
-            progress says where to go on from, and is updated before each yield.
-        engine: takes the steps.
-        outputs: what a model says of the rows to validate on.
-        stop: called after every step or few; raises to end the training there.
-        clock: of seconds.
+        members: trained in place, all through one epoch before the next one begins; training
+            continues from their progress, which is updated before each yield.
+        engine: takes the optimizer steps.
+        outputs: computes a model's outputs for the validation rows.
+        stop: called after every few steps; raises to stop the training there.
+        clock: returns seconds.
 
     Yields:
-        For each member that is still in training: its row of scores of the epoch, or the error if
-        its loss or gradient is not finite; its weights are then those before that step.
+        For each member still in training, its row of scores for the epoch. If its loss or gradient
+        is not finite, the error instead; its weights are then those before that step.
     """
     begun = clock()
     judges = {m: judge(m.learner.objective, m.valid.targets) for m in members}
@@ -81,7 +81,7 @@ def _end_epoch(
     lr: float,
     epoch: Epoch | Diverged,
 ) -> EpochRow | Diverged:
-    """Validate, note whether it is the best epoch, move the schedule on."""
+    """Validate, update the best epoch, and advance the scheduler."""
     learner, trainer, progress = member.learner, member.trainer, member.progress
     if isinstance(epoch, Diverged):
         return epoch
@@ -110,29 +110,29 @@ def _over(member: Member, seconds: float) -> bool:
 
 
 def member_waits(member: Member) -> bool:
-    """Whether it is to stop here, and to go on another time."""
+    """Whether the member pauses after this epoch."""
     return member.until is not None and member.progress.epoch >= member.until
 
 
 def encoded(objective: Objective, features: Features) -> Features:
-    """The rows with targets as the loss takes them, on the device."""
+    """Return the rows with targets encoded for the loss, on the device."""
     targets = objective.encode(features.targets).to(features.inputs.device)
     return Features(features.inputs, targets)
 
 
 def score_outputs(objective: Objective, outputs: Tensor, targets: Tensor) -> Scores:
-    """Loss and metrics over all rows at once: true means, whatever the batch size.
+    """Compute loss and metrics over all rows at once: true means, for any batch size.
 
     Args:
-        objective: of the model.
-        outputs: (n, out_features), what the model said.
-        targets: as the files have them, on the CPU.
+        objective: the objective of the model.
+        outputs: (n, out_features), the outputs of the model.
+        targets: not encoded, on the CPU.
     """
     return judge(objective, targets)(outputs)
 
 
 def judge(objective: Objective, targets: Tensor) -> Callable[[Tensor], Scores]:
-    """`evaluate` for outputs of the same rows, again and again."""
+    """Return a function that computes `score_outputs` repeatedly for the same rows."""
     metrics, encoded = scorer(objective.spec, targets), objective.encode(targets)
 
     def judged(outputs: Tensor) -> Scores:
@@ -144,13 +144,13 @@ def judge(objective: Objective, targets: Tensor) -> Callable[[Tensor], Scores]:
 
 
 def finished(progress: Progress, trainer: Trainer) -> bool:
-    """Whether the epochs are done or patience is over."""
+    """Whether all epochs are done or early stopping applies."""
     out_of_patience = trainer.patience is not None and progress.stale >= trainer.patience
     return progress.epoch >= trainer.epochs or out_of_patience
 
 
 def _keep_score(progress: Progress, row: EpochRow, trainer: Trainer) -> None:
-    """Note whether this epoch is the best one."""
+    """Update the best epoch."""
     score = row[trainer.monitor]
     sign = -1 if higher_is_better(trainer.monitor, trainer.mode) else 1
     better = sign * score < sign * progress.best_score - trainer.min_delta
@@ -160,5 +160,5 @@ def _keep_score(progress: Progress, row: EpochRow, trainer: Trainer) -> None:
 
 
 def _lr(optimizer: Optimizer) -> float:
-    """The rate of the next step."""
+    """Return the learning rate of the next step."""
     return float(optimizer.param_groups[0]["lr"])

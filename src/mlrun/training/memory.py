@@ -1,4 +1,4 @@
-"""Out of memory while training: say which batch size would have fitted."""
+"""Out of memory during training: find the batch size that fits."""
 
 import traceback
 from collections.abc import Iterator
@@ -11,22 +11,22 @@ from mlrun.errors import MlrunError
 from mlrun.training.engines.autograd import gradients
 from mlrun.training.types import Features, Learner
 
-# How torch's allocators say it; only CUDA's has an exception class of its own.
+# Messages of torch's allocators; only CUDA's has its own exception class.
 WORDS = ("out of memory", "not enough memory", "can't allocate memory")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed, on whatever device."""
+    """Whether an allocation failed, on any device."""
     known = isinstance(error, torch.OutOfMemoryError | MemoryError)
     return known or any(words in str(error) for words in WORDS)
 
 
 @contextmanager
 def out_of_memory_explained(learner: Learner, train: Features, trainer: Trainer) -> Iterator[None]:
-    """Turn a failed allocation into advice, found by trying; the learner is spent afterwards.
+    """Turn a failed allocation into advice, found by trying; the learner is unusable afterwards.
 
     Raises:
-        MlrunError: the block ran out of memory; with the batch size that fits.
+        MlrunError: the block ran out of memory; the message names the batch size that fits.
     """
     try:
         yield
@@ -34,20 +34,24 @@ def out_of_memory_explained(learner: Learner, train: Features, trainer: Trainer)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        traceback.clear_frames(error.__traceback__)  # they hold on to what filled the memory
+        traceback.clear_frames(
+            error.__traceback__
+        )  # they keep the tensors alive that filled the memory
     fitting = fitting_batch_size(learner, train, trainer)
     place = f"out of memory on {train.inputs.device} with trainer.batch_size={trainer.batch_size}"
     if fitting is None:
-        raise MlrunError(f"{place}, and one row does not fit either: choose a smaller model")
+        raise MlrunError(
+            f"{place}, and a batch of one row does not fit either; choose a smaller model"
+        )
     accumulate = -(-trainer.batch_size // fitting) * trainer.accumulate
     raise MlrunError(
-        f"{place}: trainer.batch_size={fitting} fits (with trainer.accumulate={accumulate} each "
-        "step sees as many rows as before)"
+        f"{place}: trainer.batch_size={fitting} fits (with trainer.accumulate={accumulate}, each "
+        "step uses as many rows as before)"
     )
 
 
 def fitting_batch_size(learner: Learner, train: Features, trainer: Trainer) -> int | None:
-    """The batch size, halved until a real step passes; None if not even one row does."""
+    """Halve the batch size until a training step fits; None if even one row does not fit."""
     size = min(trainer.batch_size, len(train.inputs)) // 2
     while size and not _fits(learner, train, trainer, size):
         size //= 2

@@ -1,4 +1,4 @@
-"""Scores of predictions, on all rows at once; scikit-learn's would take longer than an epoch."""
+"""Metrics over all rows at once; scikit-learn's would take longer than an epoch."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -18,23 +18,23 @@ NAMES = {
     REGRESSION: ("mse", "rmse", "mae", "r2"),
     "classification": ("accuracy", "macro_f1"),
 }
-SIZE = "parameters"  # no score, but something to be small
+SIZE = "parameters"  # not a score, but an objective to minimise
 HIGHER_IS_BETTER = {"r2", "accuracy", "macro_f1"}
 
 
 def scores(spec: Spec, targets: Tensor, predictions: Tensor) -> dict[str, float]:
-    """The task's metrics, as scikit-learn defines them.
+    """Return the metrics of the task, as scikit-learn defines them.
 
     Args:
-        spec: tells regression from classification.
+        spec: determines regression or classification.
         targets: (n, 1) values or (n,) class numbers, n at least 1.
-        predictions: of the same shape.
+        predictions: same shape as targets.
     """
     return scorer(spec, targets)(predictions)
 
 
 def scorer(spec: Spec, targets: Tensor) -> Callable[[Tensor], dict[str, float]]:
-    """`scores` for predictions of the same rows, again and again."""
+    """Return a function that computes `scores` repeatedly for the same rows."""
     truth = targets.numpy().ravel()
     if spec.kind == REGRESSION:
         return partial(_regression, truth.astype(np.float64), float(truth.var(dtype=np.float64)))
@@ -60,7 +60,7 @@ def _regression(truth: Numbers, variance: float, predictions: Tensor) -> dict[st
 
 
 def class_accuracy(spec: Spec, targets: Tensor, predictions: Tensor) -> dict[str, float]:
-    """Of each class's rows, the share that was recognised; classes without rows are left out."""
+    """Return the recall of each class, without classes that have no rows."""
     hits, rows, _ = _counts(spec, targets.numpy(), predictions.numpy())
     return {
         spec.classes[number]: float(hits[number] / rows[number]) for number in np.flatnonzero(rows)
@@ -68,7 +68,7 @@ def class_accuracy(spec: Spec, targets: Tensor, predictions: Tensor) -> dict[str
 
 
 def _counts(spec: Spec, truth: Classes, guess: Classes) -> tuple[Classes, Classes, Classes]:
-    """Of each class: the rows that were recognised, the rows, the predictions."""
+    """Return per class: number of correct predictions, rows, predictions."""
     count = len(spec.classes)
     of = (truth[truth == guess], truth, guess)
     hits, rows, guesses = (np.bincount(numbers, minlength=count) for numbers in of)
@@ -76,35 +76,37 @@ def _counts(spec: Spec, truth: Classes, guess: Classes) -> tuple[Classes, Classe
 
 
 def higher_is_better(monitor: str, mode: str) -> bool:
-    """Whether the monitored score is to rise: as `mode` says, or known by the metric."""
+    """Whether a higher score is better, by `mode` or by the metric."""
     return mode == "max" or (mode == "auto" and monitor.removeprefix("valid/") in HIGHER_IS_BETTER)
 
 
 def check_objectives(names: Sequence[str]) -> None:
-    """Refuse objectives that no kind of task has.
+    """Check that some kind of task has these objectives.
 
     Raises:
-        MlrunError: with those there are.
+        MlrunError: naming the valid objectives.
     """
     scores = dict.fromkeys(name for names in NAMES.values() for name in names)
     known = [*(f"valid/{name}" for name in ("loss", *scores)), SIZE]
     for name in names:
         if name not in known:
             hint = did_you_mean(name, known)
-            raise MlrunError(f"sweep.objectives: no '{name}'; there are {', '.join(known)}.{hint}")
+            raise MlrunError(
+                f"sweep.objectives: unknown '{name}'; valid: {', '.join(known)}.{hint}"
+            )
 
 
 def check_scores(key: str, names: Sequence[str], spec: Spec, *others: str) -> None:
-    """Refuse what this kind of task does not score.
+    """Check that this kind of task has these scores.
 
     Args:
-        key: the setting.
-        names: what it asks for.
-        spec: of the task.
-        others: what may be asked for besides scores.
+        key: the setting, for messages.
+        names: its scores.
+        spec: the spec of the task.
+        others: further valid names.
 
     Raises:
-        MlrunError: with what there is.
+        MlrunError: naming the valid scores.
     """
     known = [*(f"valid/{name}" for name in ("loss", *NAMES[spec.kind])), *others]
     for name in names:
@@ -114,6 +116,6 @@ def check_scores(key: str, names: Sequence[str], spec: Spec, *others: str) -> No
 
 
 def shown(values: Mapping[str, Any]) -> str:
-    """Scores as one line of text, e.g. `loss 0.1234  accuracy 0.9876`."""
+    """Format scores as one line, e.g. `loss 0.1234  accuracy 0.9876`."""
     digits = {name: 4 if abs(value) < 1000 else 1 for name, value in values.items()}
     return "  ".join(f"{name} {value:.{digits[name]}f}" for name, value in values.items())

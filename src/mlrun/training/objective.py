@@ -1,4 +1,4 @@
-"""What a loss asks of the network and how its outputs read as predictions."""
+"""The loss, its targets, and the conversion of outputs into predictions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ SUGGESTED = {REGRESSION: "mse, mae, smooth_l1 or huber", "classification": "cros
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss, and the two translations it needs: targets in, predictions out."""
+    """The loss, with the encoding of targets and the decoding of outputs."""
 
     loss: nn.Module
     spec: Spec
 
     @property
     def out_features(self) -> int:
-        """How many outputs the network has: one logit is enough for two classes under BCE."""
+        """Number of outputs of the network; BCE needs only one for two classes."""
         return 1 if self._single_logit else self.spec.out_features
 
     @property
@@ -35,16 +35,16 @@ class Objective:
         return isinstance(self.loss, nn.BCEWithLogitsLoss) and self.spec.out_features == 2
 
     def complete(self, model: nn.Module) -> nn.Module:
-        """The network with the output layer the loss wants: log-softmax for NLL, else none."""
+        """Add the output layer that the loss needs: log-softmax for NLL, otherwise none."""
         if isinstance(self.loss, nn.NLLLoss):
             return nn.Sequential(model, nn.LogSoftmax(dim=1))
         return model
 
     def encode(self, targets: Tensor) -> Tensor:
-        """Targets as the loss takes them.
+        """Encode targets for the loss.
 
-        (n, 1) values, standardised as the spec says; (n,) class numbers; for BCE (n, 1) or
-        (n, classes) zeros and ones.
+        Returns (n, 1) values, standardised by the spec; or (n,) class numbers; or, for BCE, (n, 1)
+        or (n, classes) zeros and ones.
         """
         if self.spec.kind == REGRESSION:
             return (targets - self.spec.target_center) / self.spec.target_scale
@@ -55,7 +55,7 @@ class Objective:
         return nn.functional.one_hot(targets, self.spec.out_features).float()
 
     def decode(self, outputs: Tensor) -> Tensor:
-        """Outputs as predictions: (n, 1) values in the target's unit, or (n,) class numbers."""
+        """Decode outputs: (n, 1) values in the target's unit, or (n,) class numbers."""
         if self.spec.kind == REGRESSION:
             return outputs * self.spec.target_scale + self.spec.target_center
         if self._single_logit:
@@ -63,46 +63,45 @@ class Objective:
         return outputs.argmax(dim=1)
 
     def probabilities(self, outputs: Tensor) -> Tensor:
-        """(n, classes) float64, each row summing to 1.
+        """Return probabilities: (n, classes) float64, each row sums to 1.
 
-        One-against-the-rest logits are scaled to that sum, as scikit-learn's OneVsRestClassifier
-        does.
+        One-vs-rest probabilities are scaled to this sum, as in scikit-learn's OneVsRestClassifier.
 
         Raises:
-            MlrunError: there are no classes.
+            MlrunError: the task is a regression.
         """
         if self.spec.kind == REGRESSION:
-            raise MlrunError(f"'{self.spec.target}' is a number: there are no probabilities of it")
+            raise MlrunError(f"'{self.spec.target}' is a number, so it has no probabilities")
         exact = outputs.double()
         if not isinstance(self.loss, nn.BCEWithLogitsLoss):
-            return exact.softmax(dim=1)  # of log-softmax outputs it is the exponential
+            return exact.softmax(dim=1)  # for log-softmax outputs this is the exponential
         if self._single_logit:
             return torch.cat([1 - exact.sigmoid(), exact.sigmoid()], dim=1)
         return nn.functional.normalize(exact.sigmoid(), p=1.0, dim=1)
 
 
 def build_objective(values: Mapping[str, Any], spec: Spec) -> Objective:
-    """The configured loss, checked against the kind of task the data turned out to be.
+    """Build the configured loss and check that it fits the kind of task.
 
     Raises:
-        MlrunError: a loss for the other kind of task.
+        MlrunError: the loss is for the other kind of task.
     """
     node: Mapping[str, Any] = plain(values.get("loss"))
-    if spec.kind in node:  # loss=auto holds one loss for each kind
+    if spec.kind in node:  # loss=auto has one loss per kind
         node = node[spec.kind]
     loss = build_node("loss", node)
     if not isinstance(loss, LOSSES[spec.kind]):
         raise MlrunError(
-            f"{type(loss).__name__} does not fit a {spec.kind} task (target '{spec.target}'): "
-            f"choose loss={SUGGESTED[spec.kind]}"
+            f"{type(loss).__name__} does not fit a {spec.kind} task (target '{spec.target}'); "
+            f"use loss={SUGGESTED[spec.kind]}"
         )
     if loss.reduction != "mean":
-        raise MlrunError(f"loss.reduction={loss.reduction}: only mean, the default, is supported")
+        raise MlrunError(f"loss.reduction={loss.reduction}: must be mean, the default")
     return Objective(loss, spec)
 
 
 def penalty(model: nn.Module, *, l1: float, l2: float) -> Tensor:
-    """l1 * sum |w| + l2 * sum w² over matrices and filters; biases and norms are free."""
+    """Return l1 * sum |w| + l2 * sum w² over weights, without biases and norm layers."""
     weights = [parameter for parameter in model.parameters() if parameter.dim() > 1]
     total = sum(l1 * w.abs().sum() + l2 * w.square().sum() for w in weights)
     return torch.as_tensor(total)

@@ -1,4 +1,4 @@
-"""What torch refuses only while training, found out before a folder is made."""
+"""Find errors that torch raises only during training, before the run folder is created."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,10 +20,10 @@ def rehearse(
     make_optimizer: Callable[..., Optimizer],
     make_scheduler: Callable[..., LRScheduler],
 ) -> None:
-    """What torch refuses only while training shows up here, on dummies.
+    """Try loss, optimizer and scheduler on dummy data.
 
     Raises:
-        MlrunError: with torch's reason.
+        MlrunError: with torch's message.
     """
     rows = 2
     with _refused_as("loss"):
@@ -40,10 +40,10 @@ def rehearse(
 
 
 def rehearse_step(make_optimizer: Callable[..., Optimizer]) -> None:
-    """One step of torch's optimizer on a dummy weight; the kernel's refuse nothing.
+    """Try a step of torch's optimizer on a dummy weight; the kernel's optimizers never fail.
 
     Raises:
-        MlrunError: with torch's reason.
+        MlrunError: with torch's message.
     """
     optimizer = _dummy(make_optimizer)
     with _refused_as("optimizer or scheduler"):
@@ -51,10 +51,10 @@ def rehearse_step(make_optimizer: Callable[..., Optimizer]) -> None:
 
 
 def _dummy(make_optimizer: Callable[..., Optimizer]) -> Optimizer:
-    """The optimizer of a single weight.
+    """Build the optimizer for a single weight.
 
-    torch's optimizers import its compiler, which takes longer than a small run, only to be left
-    out of what it traces (torch/_compile.py). Nothing is traced here: tell them it is done.
+    torch's optimizers import its compiler, which takes longer than a small run, only to exclude
+    themselves from tracing (torch/_compile.py). Nothing is traced here, so skip that import.
     """
     for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
         method = getattr(getattr(Optimizer, name), "__wrapped__", None)
@@ -67,7 +67,7 @@ def _dummy(make_optimizer: Callable[..., Optimizer]) -> Optimizer:
 
 @contextmanager
 def _refused_as(what: str) -> Iterator[None]:
-    """torch's refusals as the user's mistakes they are."""
+    """Turn torch's errors into user errors."""
     try:
         yield
     except (RuntimeError, TypeError, ValueError, ArithmeticError) as error:
@@ -75,7 +75,7 @@ def _refused_as(what: str) -> Iterator[None]:
 
 
 def one_step(scheduler: LRScheduler) -> None:
-    """Move a schedule on, just to see that it moves."""
+    """Step a scheduler once, to see whether it works."""
     if isinstance(scheduler, ReduceLROnPlateau):
         scheduler.step(0.0)
     else:
@@ -83,10 +83,10 @@ def one_step(scheduler: LRScheduler) -> None:
 
 
 def check_batch_norm(model: nn.Module, rows: int, batch_size: int) -> None:
-    """Refuse batch norm over batches of one row, which have no variance."""
+    """Raise MlrunError for batch norm with batches of one row, which have no variance."""
     normed = any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in model.modules())
     if normed and min(batch_sizes(rows, batch_size)) == 1:
         raise MlrunError(
             f"model.norm=batch needs batches of at least 2 rows (trainer.batch_size={batch_size}, "
-            f"{rows} training rows): model.norm=none"
+            f"{rows} training rows); set model.norm=none"
         )

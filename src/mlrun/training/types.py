@@ -1,4 +1,4 @@
-"""What is trained, on what, and how far it has come."""
+"""Data types of training: rows, learner, progress, member."""
 
 import math
 from collections.abc import Callable
@@ -20,12 +20,12 @@ class Features:
     """Rows ready for the model."""
 
     inputs: Tensor  # (n, *in_shape) float32 on the device
-    targets: Tensor  # as the files have them: (n, 1) float32 or (n,) int64, on the CPU
+    targets: Tensor  # not encoded: (n, 1) float32 or (n,) int64, on the CPU
 
 
 @dataclass(frozen=True)
 class Learner:
-    """What training changes: the model and what moves it."""
+    """The objects that training changes: model, optimizer, scheduler."""
 
     model: nn.Module
     objective: Objective
@@ -35,36 +35,36 @@ class Learner:
 
 @dataclass
 class Progress:
-    """How far a run has come; plain values that a checkpoint can hold."""
+    """The progress of a run; plain values for the checkpoint."""
 
     epoch: int = 0
     step: int = 0
     best_epoch: int = 0
-    best_score: float = math.nan  # the monitored score, as it reads
-    stale: int = 0  # epochs since the best
-    seconds: float = 0.0  # spent in the epochs so far, those before a resumption included
+    best_score: float = math.nan  # the monitored score
+    stale: int = 0  # epochs since the best epoch
+    seconds: float = 0.0  # total for all epochs, including those before a resume
 
     @property
     def improved(self) -> bool:
-        """Whether the epoch just done is the best so far."""
+        """Whether the last epoch is the best so far."""
         return self.best_epoch == self.epoch
 
 
-@dataclass(frozen=True, eq=False)  # each is one of a kind, and a key
+@dataclass(frozen=True, eq=False)  # compared by identity, used as a key
 class Member:
-    """One network in training: alone, or one of several that are trained together."""
+    """One network in training: a single run, or one of several trained together."""
 
     learner: Learner
-    train: Features  # targets as the loss takes them, on the device
+    train: Features  # targets encoded for the loss, on the device
     valid: Features
     trainer: Trainer
-    seed: int  # with the epoch's number it fixes order and dropout
+    seed: int  # determines row order and dropout, together with the epoch
     progress: Progress
-    until: int | None = None  # the epoch to stop after, to go on another time
+    until: int | None = None  # pause after this epoch
 
 
 def diverged(what: str, value: float, progress: Progress) -> Diverged:
-    """The error of a number that is not finite, with what to try."""
+    """Return the error for a number that is not finite, with advice."""
     return Diverged(
         f"{what} is {value} in epoch {progress.epoch}, after step {progress.step}; try a smaller "
         "optimizer.lr, trainer.clip_norm=1, or data.scale=standard"

@@ -1,1 +1,1 @@
-"""What takes the steps: torch's autograd, a stack of members, or our own kernel."""
+"""The engines that take optimizer steps: autograd, stacked members, the native kernel."""

@@ -1,4 +1,4 @@
-"""The autograd engine: any model, on any device, one optimizer step after another."""
+"""The autograd engine: any model on any device, one optimizer step at a time."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -20,16 +20,16 @@ from mlrun.training.objective import penalty
 from mlrun.training.schedule import advance_step, step_sizes
 from mlrun.training.types import Features, Learner, Member, Progress, diverged
 
-# Rows scored at once, whatever the batch size, the last few filled up with zeros: a matrix product
-# of another size may round differently (and on some processors one row than the next). On a CPU
-# the activations of more images leave the cache (1,024 at once took four times as long as 128).
+# Rows to score at once, for any batch size; the last chunk is padded with zeros. Matrix products of
+# different sizes may round differently (on some processors even from row to row). On a CPU the
+# activations of more images do not fit into the cache (1,024 took four times as long as 128).
 ROWS_AT_ONCE, IMAGES_AT_ONCE = 256, 128
 FUSED = (SGD, Adam, AdamW)
-ANSWERS_AT_ONCE = ("cpu",)  # others compute on while Python goes on; to ask them is to wait
+ANSWERS_AT_ONCE = ("cpu",)  # other devices compute asynchronously; reading a value waits for them
 
 
 class Autograd:
-    """torch's own gradients and optimizers."""
+    """Trains with torch's gradients and optimizers."""
 
     name, trains_together = "autograd", False
 
@@ -38,7 +38,7 @@ class Autograd:
         self._process_group = process_group()
 
     def begin(self, members: Sequence[Member]) -> None:
-        """Choose what computes the members' outputs and takes their steps."""
+        """Prepare the models and optimizers of the members."""
         for member in members:
             model, device = member.learner.model, member.train.inputs.device
             compiles = member.trainer.compile
@@ -49,10 +49,10 @@ class Autograd:
     def train_epoch(
         self, members: Sequence[Member], stop: Callable[[], None]
     ) -> list[Epoch | Diverged]:
-        """One pass over each member's training rows, one member after another.
+        """Train one epoch of each member, one member after another.
 
-        A GPU is asked only once an epoch whether its numbers were finite: if not, the weights are
-        those at the epoch's end.
+        On a GPU, finiteness is checked only once per epoch; after a failure the weights are those
+        at the end of the epoch.
         """
         results: list[Epoch | Diverged] = []
         for member in members:
@@ -67,7 +67,7 @@ class Autograd:
         learner, trainer, progress = member.learner, member.trainer, member.progress
         forward, device = self._forward[member], member.train.inputs.device
         learner.model.train()
-        reseed(counter_seed(member.seed, progress.epoch), device)  # for modules of users' own
+        reseed(counter_seed(member.seed, progress.epoch), device)  # for users' own modules
         begin_epoch(learner.model, member.seed, progress.epoch)
         groups = _batches(member)
         told, first = [], 0
@@ -93,7 +93,7 @@ class Autograd:
 
 
 def _batches(member: Member) -> list[tuple[Tensor, ...]]:
-    """For each optimizer step of an epoch: its batches, as row numbers on the device."""
+    """Return the batches of each optimizer step, as row numbers on the device."""
     rows, trainer = len(member.train.inputs), member.trainer
     epoch, seed = member.progress.epoch, member.seed
     order = row_order(rows, seed=seed, epoch=epoch, shuffle=trainer.shuffle)
@@ -104,36 +104,38 @@ def _batches(member: Member) -> list[tuple[Tensor, ...]]:
 
 
 def fuse(optimizer: Optimizer) -> None:
-    """One operation for all weights, in a third of the time, unless the user wants another way."""
+    """Use the fused optimizer (a third of the time), unless the user chose another variant."""
     for group in optimizer.param_groups if type(optimizer) in FUSED else ():
         if group["fused"] is None and not group["foreach"] and not group["differentiable"]:
             group["fused"] = True
 
 
 def compiled(model: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """The model through torch's compiler; on a GPU its steps are recorded as CUDA graphs."""
+    """Compile the model with torch.compile; on a GPU with CUDA graphs."""
     mode = "reduce-overhead" if device.type == "cuda" else "default"
     return torch.compile(model, mode=mode, dynamic=False)
 
 
 @contextmanager
 def compiler_errors_explained(trainer: Trainer) -> Iterator[None]:
-    """Turn what torch's compiler refuses, while training, into the user's message.
+    """Turn errors of torch.compile during training into user errors.
 
     Raises:
-        MlrunError: the compiler cannot do it, or there is none for what it generates.
+        MlrunError: torch.compile does not support the model, or there is no C++ compiler.
     """
     try:
         yield
     except RuntimeError as error:
         if trainer.compile and type(error).__module__.startswith(("torch._dynamo", "torch._ind")):
             reason = " ".join(str(error).split())[:200]
-            raise MlrunError(f"trainer.compile=true: {reason}; trainer.compile=false") from error
+            raise MlrunError(
+                f"trainer.compile=true: {reason}; set trainer.compile=false"
+            ) from error
         raise
 
 
 def outputs_by_torch(model: nn.Module, inputs: Tensor, precision: str) -> Tensor:
-    """The model's outputs (n, out_features), float32 on the CPU, so many rows at a time."""
+    """Compute the outputs (n, out_features), float32 on the CPU, in chunks of rows."""
     model.eval()
     size = IMAGES_AT_ONCE if inputs.dim() == 4 else ROWS_AT_ONCE
     with torch.inference_mode(), autocast(inputs.device, precision):
@@ -151,19 +153,19 @@ def gradients(
     process_group: ProcessGroup = ALONE,
     first: int = 0,
 ) -> Tensor:
-    """Leave the gradients of a group of batches, as of one large batch, in the model.
+    """Compute the gradients of a group of batches, like one large batch, into the model.
 
     Args:
-        learner: whose gradients.
-        train: the rows.
-        batches: row numbers.
-        trainer: how they are clipped and penalised.
-        forward: computes the model's outputs.
-        team: those who share the work; each ends with the gradients of all rows.
-        first: the place of the first row in the epoch's order.
+        learner: the learner with the model.
+        train: the training rows.
+        batches: row numbers of each batch.
+        trainer: the settings for clipping and penalties.
+        forward: computes the outputs of the model.
+        process_group: shares the work; every process gets the gradients of all rows.
+        first: the position of the first row in the order of the epoch.
 
     Returns:
-        (2,) the sum of the rows' losses, and the norm of all gradients before they were clipped.
+        (2,) the sum of the losses of the rows, and the gradient norm before clipping.
     """
     rows, total = sum(map(len, batches)), torch.zeros((), device=train.inputs.device)
     learner.optimizer.zero_grad()
@@ -175,7 +177,7 @@ def gradients(
             outputs = forward(train.inputs[batch])
         if len(batch):
             loss = learner.objective.loss(outputs.float(), train.targets[batch])
-        else:  # fewer rows than processes: its part is nothing, not the mean of nothing
+        else:  # fewer rows than processes: the loss is 0, not the mean of no rows
             loss = outputs.float().sum()
         (loss if len(batch) == rows else loss * (len(batch) / rows)).backward()
         total += loss.detach() * len(batch)
@@ -197,8 +199,8 @@ def _refuse_infinite(found: Tensor, batches: Sequence[Tensor], progress: Progres
 
 
 def _clip(learner: Learner, trainer: Trainer) -> Tensor:
-    """Clip as the trainer says; the norm of all gradients together, before it was clipped."""
-    # As nn.utils.get_total_norm, which asks each tensor for its device first.
+    """Clip the gradients; return the norm of all gradients before clipping."""
+    # Same as nn.utils.get_total_norm, without its check of every tensor's device.
     weights = [weight for group in learner.optimizer.param_groups for weight in group["params"]]
     if trainer.clip_value is not None:
         nn.utils.clip_grad_value_(weights, trainer.clip_value)
@@ -210,11 +212,11 @@ def _clip(learner: Learner, trainer: Trainer) -> Tensor:
 
 
 def _filled(part: Tensor, size: int) -> Tensor:
-    """With rows of zeros at the end, up to `size` rows."""
+    """Pad with rows of zeros to `size` rows."""
     missing = size - len(part)
     return torch.cat([part, part.new_zeros(missing, *part.shape[1:])]) if missing else part
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """bfloat16 where the trainer asks for it."""
+    """Return an autocast context for bfloat16, enabled by `precision`."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

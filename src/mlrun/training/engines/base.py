@@ -1,9 +1,8 @@
-"""What an engine is: the part that turns rows into gradients, steps and outputs.
+"""The engine interface: an engine turns rows into gradients, steps and outputs.
 
-There are three: `autograd.py` for any model on any device, `stacked.py` for members that differ in
-seed, rows and learning rate only, and `native/` for multilayer perceptrons on the CPU. All train a
-member in place, epoch by epoch, with the same order of rows and the same dropout masks; the loop
-around them is the same.
+There are three engines: `autograd.py` for any model on any device, `stacked.py` for members that
+differ only in seed, rows and learning rate, and `native/` for multilayer perceptrons on the CPU.
+All train members in place, epoch by epoch, with the same row order and the same dropout masks.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,26 +17,26 @@ from mlrun.training.types import Member
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an engine gives back of an epoch."""
+    """The result of an epoch."""
 
-    loss: float  # the mean of the rows', each before its step
-    outputs: Tensor | None = None  # (n, out_features) of the validation rows, if computed already
+    loss: float  # mean loss of the rows, each before its step
+    outputs: Tensor | None = None  # (n, out_features) of the validation rows, if already computed
 
 
 class Engine(Protocol):
-    """What the loop asks for."""
+    """The methods that the training loop calls."""
 
     name: str  # autograd | native | stacked
-    trains_together: bool  # members side by side; else one after another
+    trains_together: bool  # trains members together, otherwise one after another
 
     def begin(self, members: Sequence[Member]) -> None:
-        """Get ready to train; weights and optimizer states are in place."""
+        """Prepare for training; weights and optimizer states are already set."""
 
     def train_epoch(
         self, members: Sequence[Member], stop: Callable[[], None]
     ) -> list[Epoch | Diverged]:
-        """One pass over each member's training rows, as far along as its progress says.
+        """Train one epoch of each member; `progress.epoch` is its number.
 
-        Where a loss or gradient is not finite, the error instead; the weights are then those before
-        that step.
+        Returns the error for a member whose loss or gradient is not finite; its weights are then
+        those before that step.
         """

@@ -1,4 +1,4 @@
-"""Which engine trains a model, and what computes its outputs."""
+"""Choose the engine for a model, and the function that computes its outputs."""
 
 from collections.abc import Callable
 
@@ -17,32 +17,33 @@ from mlrun.training.types import Learner, Outputs
 
 
 def choose_engine(learner: Learner, trainer: Trainer) -> tuple[Engine, str]:
-    """The engine that trains this, and why it is not the native one, if it is not.
+    """Return the engine, and the reason if it is not the native engine.
 
     Raises:
-        MlrunError: `trainer.engine=native`, and it cannot; `trainer.compile`, and there is nothing
-            to compile with.
+        MlrunError: `trainer.engine=native` or `trainer.compile` is impossible here.
     """
     reason = "trainer.engine=autograd"
     if process_group().size > 1:
-        reason = f"{process_group().size} processes share its work"
+        reason = f"{process_group().size} processes train together"
     elif trainer.engine != "autograd":
         reason = _why_not(lambda: training_plan(network_of(learner.model), learner, trainer))
     if not (reason := reason or _why_not(library.load)):
         return Native(), ""
     if trainer.engine == "native":
         raise MlrunError(
-            f"trainer.engine=native: {reason}; trainer.engine=auto takes the other one"
+            f"trainer.engine=native: {reason}; trainer.engine=auto uses the autograd engine"
         )
     if trainer.compile and process_group().size > 1:
-        raise MlrunError("trainer.compile=true: works in one process only; trainer.compile=false")
+        raise MlrunError(
+            "trainer.compile=true: works in one process only; set trainer.compile=false"
+        )
     if trainer.compile and (lacking := _why_not(compiler.command)):
-        raise MlrunError(f"trainer.compile=true: {lacking}; trainer.compile=false")
+        raise MlrunError(f"trainer.compile=true: {lacking}; set trainer.compile=false")
     return Autograd(), reason
 
 
 def choose_outputs(model: nn.Module, trainer: Trainer) -> Outputs:
-    """What computes this model's outputs: the same for a run and for those who open its folder."""
+    """Return the function for the model's outputs, for a run and for its opened folder."""
     plain = trainer.engine != "autograd" and trainer.precision == "32"
     if plain and not _why_not(lambda: network_of(model)) and not _why_not(library.load):
         return outputs_by_kernel
@@ -50,7 +51,7 @@ def choose_outputs(model: nn.Module, trainer: Trainer) -> Outputs:
 
 
 def _why_not(look: Callable[[], object]) -> str:
-    """What keeps the kernel from this; nothing if nothing does."""
+    """Return the reason why the kernel cannot do this, or an empty string."""
     try:
         look()
     except (Unsupported, Unavailable) as error:

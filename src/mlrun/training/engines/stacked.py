@@ -1,8 +1,9 @@
-"""Members that the kernel cannot train, trained as one: every weight a stack, one step for all.
+"""The stacked engine: trains several members at once that the kernel does not support.
 
-torch.func vectorises the model over the stacks, and an optimizer that treats every number alike may
-treat those of all members alike. Each member keeps its own rows, order, dropout and divergence; its
-numbers equal those of its lone run to the rounding of float32.
+Every weight becomes one tensor for all members. torch.func vectorises the model over the members,
+and an elementwise optimizer updates the weights of all members in one step. Each member keeps its
+own rows, order, dropout and divergence; its numbers equal those of its single run up to float32
+rounding.
 """
 
 import copy
@@ -23,45 +24,45 @@ from mlrun.training.engines.base import Epoch
 from mlrun.training.schedule import advance_step, step_sizes, will_step
 from mlrun.training.types import Member, diverged
 
-# These treat every number by itself, and move it by the rate times what the rate has no part in.
+# Elementwise optimizers whose step is the learning rate times a value that does not depend on it.
 ALIKE = (SGD, Adam, AdamW, RMSprop, Adagrad)
 RATES = ("params", "lr", "initial_lr", "max_lr", "min_lr")
-# Measured on two cores: from 4 members on an MLP's steps take half the time, from 64 a third; a
-# convolution's, which one member's work fills a core with already, as long as before.
+# Measured on two cores: the steps of an MLP take half the time from 4 members on, a third from 64
+# on. Convolutions gain nothing, because one member already fills a core.
 FEWEST = 4
 
 
 def why_not(members: Sequence[Member]) -> str:
-    """What keeps these members from being stacked; nothing if nothing does."""
+    """Return the reason why these members cannot be stacked, or an empty string."""
     first = members[0]
     if first.trainer.compile:
-        return "trainer.compile compiles one model"
+        return "trainer.compile compiles only single models"
     modules = list(first.learner.model.modules())
     own_state = [m for m in modules if list(m.buffers(recurse=False)) and type(m) is not Dropout]
     if own_state:
-        return f"{type(own_state[0]).__name__} keeps statistics of its own"
+        return f"{type(own_state[0]).__name__} keeps running statistics"
     on_cpu = first.train.inputs.device.type == "cpu"
     if on_cpu and any(isinstance(module, nn.Conv2d) for module in modules):
-        return "convolutions gain nothing by it on a CPU"
+        return "convolutions on a CPU are not faster when stacked"
     if len(members) < FEWEST:
-        return f"it takes {FEWEST} members to pay"
+        return f"stacking pays off from {FEWEST} members on"
     if len({len(member.train.inputs) for member in members}) > 1:
         return "they train on different numbers of rows"
     if type(first.learner.optimizer) not in ALIKE:
-        return f"{type(first.learner.optimizer).__name__} is not known to treat every number alike"
+        return f"{type(first.learner.optimizer).__name__} is not known to work elementwise"
     if any(_terms(member) != _terms(first) for member in members):
-        return "their optimizers differ in more than the rate"
+        return "their optimizers differ in more than the learning rate"
     return ""
 
 
 def _terms(member: Member) -> dict[str, Any]:
-    """What an optimizer is told for its steps, but for the rate."""
+    """Return the settings of an optimizer without the learning rate."""
     group = member.learner.optimizer.param_groups[0]
     return {name: value for name, value in group.items() if name not in RATES}
 
 
 class Stacked:
-    """An engine for members that differ in seed, rows and learning rate only."""
+    """An engine for members that differ only in seed, rows and learning rate."""
 
     name, trains_together = "stacked", True
 
@@ -69,7 +70,7 @@ class Stacked:
         self._stack: Stack | None = None
 
     def begin(self, members: Sequence[Member]) -> None:
-        """Choose how steps are taken; the first epoch stacks."""
+        """Prepare the optimizers; the first epoch creates the stack."""
         self._stack = None
         for member in members:
             fuse(member.learner.optimizer)
@@ -77,7 +78,7 @@ class Stacked:
     def train_epoch(
         self, members: Sequence[Member], stop: Callable[[], None]
     ) -> list[Epoch | Diverged]:
-        """One pass over each member's rows, all of them in step."""
+        """Train one epoch of all members, step by step together."""
         if self._stack is None or self._stack.members != [*members]:
             self._stack = Stack(members)
         results: dict[Member, Epoch | Diverged] = {}
@@ -100,7 +101,7 @@ class Stacked:
 
 
 class Stack:
-    """The weights and optimizer states of several members, one tensor for all."""
+    """Weights and optimizer states of several members, stacked into one tensor each."""
 
     def __init__(self, members: Sequence[Member]) -> None:
         self.members = list(members)
@@ -112,7 +113,7 @@ class Stack:
         self._optimizer = self._stacked_optimizer()
 
     def _stacked_optimizer(self) -> torch.optim.Optimizer:
-        """The first member's, over the stacks; all members' terms and step counts are alike."""
+        """Build an optimizer for the stacks; settings and step counts are equal in all members."""
         optimizers = [member.learner.optimizer for member in self.members]
         for optimizer in optimizers:
             will_step(optimizer)
@@ -135,7 +136,7 @@ class Stack:
         seen: int,
         totals: dict[Member, float],
     ) -> dict[Member, Diverged] | None:
-        """One optimizer step for all; or who diverged, and then none was taken."""
+        """Take one optimizer step; if members diverged, return them and take no step."""
         first, rows = self.members[0], sum(sizes)
         self._optimizer.zero_grad()
         losses = self._losses(orders, sizes, seen)
@@ -154,7 +155,7 @@ class Stack:
         return None
 
     def _take_step(self, rates: Sequence[float]) -> None:
-        """Each member's by its own rate: a step by the rate 1, and of that the share."""
+        """Step each member with its own rate: step with rate 1, then scale the change."""
         alike = len({*rates}) == 1
         self._optimizer.param_groups[0]["lr"] = rates[0] if alike else 1.0
         before = [] if alike else [weight.detach().clone() for weight in self._weights.values()]
@@ -164,7 +165,7 @@ class Stack:
             weight.detach().copy_(torch.lerp(start, weight.detach(), share))
 
     def _losses(self, orders: dict[Member, Tensor], sizes: Sequence[int], seen: int) -> Tensor:
-        """(members,) the sums of their rows' losses; the gradients are added up on the way."""
+        """Return (members,) sums of the losses of the rows; accumulate the gradients."""
         total, rows = torch.zeros(len(self.members)), sum(sizes)
         masks = _stacked([dict(m.learner.model.named_buffers()) for m in self.members])
         for size in sizes:
@@ -193,7 +194,7 @@ class Stack:
         return torch.stack([l1 * w.abs().sum() + l2 * w.square().sum() for w in matrices]).sum()
 
     def _clip(self, value: float | None, norm: float | None) -> Tensor:
-        """(members,) the norms of their gradients before they were clipped."""
+        """Clip the gradients; return (members,) gradient norms before clipping."""
         gradients = [weight.grad for weight in self._weights.values() if weight.grad is not None]
         if value is not None:
             gradients = [gradient.clamp_(-value, value) for gradient in gradients]
@@ -214,7 +215,7 @@ class Stack:
         return found
 
     def put_back(self) -> None:
-        """Give every member its weights and its optimizer's state."""
+        """Copy weights and optimizer states back into the members."""
         with torch.no_grad():
             for number, member in enumerate(self.members):
                 parameters = dict(member.learner.model.named_parameters())

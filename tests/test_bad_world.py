@@ -90,7 +90,7 @@ def test_a_folder_deleted_while_the_run_trains_is_told(mlrun, monkeypatch):
 
     monkeypatch.setattr(record.Record, "epoch", delete)
     answer = mlrun(*TINY, "hydra.run.dir=run")
-    gone = "error: run is gone: it was deleted or moved while the run wrote to it\n"
+    gone = "error: run was deleted or moved during the run\n"
     assert (answer.code, answer.err) == (2, gone)
     assert not Path("run").exists()
 

@@ -178,7 +178,7 @@ def test_where_all_diverge_the_run_does(mlrun):
     assert run_record("many")["status"] == "diverged"
     answer = mlrun("resume", "many")
     assert answer.code == 2
-    assert "all members diverged; there is nothing to go on with" in answer.err
+    assert "all members diverged, so there is nothing to resume" in answer.err
 
 
 def test_a_member_in_training_elsewhere_is_told(mlrun):

@@ -80,7 +80,7 @@ def test_a_run_moved_elsewhere_needs_no_training_data(mlrun, write_csv, flower_r
     assert "category    color: blue, red" in mlrun("show", moved).out
     for verb in ("evaluate", "predict", "rerun"):
         answer = mlrun(verb, moved)
-        assert (answer.code, "my.csv is gone; --data FOLDER" in answer.err) == (2, True)
+        assert (answer.code, "my.csv is missing; use --data FOLDER" in answer.err) == (2, True)
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "predict", "rerun"])

@@ -256,7 +256,7 @@ def test_a_cosine_that_is_extended_keeps_its_last_rate(mlrun):
         pytest.param("seed=1", "seed cannot change", marks=pytest.mark.slow),
         ("trainer.epochs=0", "trainer.epochs=0: must be at least 1"),
         pytest.param("trainer.epochs=x", "trainer.epochs: Value 'x'", marks=pytest.mark.slow),
-        pytest.param("epochs", "'epochs': KEY=VALUE is wanted", marks=pytest.mark.slow),
+        pytest.param("epochs", "'epochs': must be KEY=VALUE", marks=pytest.mark.slow),
     ],
 )
 def test_a_change_that_cannot_be_honoured_exactly_is_refused(mlrun, crashing, override, message):

@@ -178,7 +178,10 @@ def with_model(*layers: nn.Module) -> list[Member]:
     [
         (lambda: [member(seed) for seed in range(3)], "stacking pays off from 4 members on"),
         (lambda: with_model(nn.BatchNorm1d(3)), "BatchNorm1d keeps running statistics"),
-        (lambda: [member(seed, net=Image) for seed in range(4)], "convolutions on a CPU are not faster"),
+        (
+            lambda: [member(seed, net=Image) for seed in range(4)],
+            "convolutions on a CPU are not faster",
+        ),
         (
             lambda: [*(member(seed) for seed in range(3)), member(3, optimizer="sgd")],
             "differ in more than the learning rate",

@@ -844,6 +844,7 @@ def test_at_every_rung_only_the_best_go_on_to_the_bits_of_their_lone_run(mlrun):
     assert_same_run(Path("lone"), Path("sweep", best["job"]))
     stopped = next(row for row in rows if row["status"] == "stopped")
     assert (Path("sweep") / stopped["job"] / "pred.csv").is_file()
+    assert open_run(f"sweep/{stopped['job']}").record["stopped"] == "halving"
     assert mlrun("resume", f"sweep/{stopped['job']}").code == 0
     assert open_run(f"sweep/{stopped['job']}").record["epochs"] == 18
 

@@ -1,1 +1,1 @@
-"""One run folder: how it is made, and everything done with it afterwards."""
+"""Run folders: create them by training, and use them afterwards."""

@@ -1,4 +1,4 @@
-"""What a run prints and records before its first step."""
+"""Print and record the description of a run before its first step."""
 
 import logging
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def announce(console: Console, job: Job) -> None:
-    """Say what is about to be trained on what."""
+    """Print the model, the data and the device."""
     dataset, spec = job.dataset, job.dataset.spec
     if dataset.sample:
         console.sample_warning(next(iter(dataset.files.values())).parent)
@@ -27,7 +27,7 @@ def announce(console: Console, job: Job) -> None:
         "%s: %s of '%s' (%s) from %s features",
         *(job.settings.task, spec.kind, spec.target, wanted, "x".join(map(str, spec.in_shape))),
     )
-    words = {"train": "to train", "valid": "to validate", "test": "to test"}
+    words = {"train": "for training", "valid": "for validation", "test": "for testing"}
     counts = [f"{len(rows)} {words[part]}" for part, rows in dataset.parts.items()]
     log.info("rows: %s; %d to predict", ", ".join(counts), len(dataset.predict))
     row = torch.zeros(1, *spec.in_shape, device=job.predictor.device)
@@ -49,10 +49,14 @@ def write_beginning(
     command: Sequence[str],
     overrides: Sequence[str],
 ) -> None:
-    """Config, overrides, split and the first run.json."""
+    """Write configuration, overrides, split and the first run.json."""
     write_for_people(run, config, overrides)
     recorded = for_the_record(config)
     for key in left_out(recorded):
-        log.warning("%s is a secret or from the environment: without it nobody opens this run", key)
+        log.warning(
+            "%s is a secret or comes from the environment, so it is not recorded: "
+            "this run cannot be opened again",
+            key,
+        )
     files = made_of(job.dataset.files)
     write_first_record(run, job, config=recorded, command=command, made_of=files)

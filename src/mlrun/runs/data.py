@@ -1,4 +1,4 @@
-"""The data a run was made from: found again by its hash, and refused if it has changed."""
+"""Find the data files of a run again by their hashes."""
 
 import json
 import os
@@ -28,20 +28,19 @@ def load_run_data(
     split_anew: bool = False,
     read: dict[str, Dataset] | None = None,
 ) -> Dataset:
-    """The run's rows, with its preprocessing (fitted anew without contract).
+    """Load the rows of a run with its preprocessing.
 
     Args:
         run: the run.
-        values: its configuration's.
-        contract: its preprocessing.
-        data: a folder to look in; MLRUN_DATA or ./data if not given.
-        exactly: the files must be what they were; else they may have changed.
-        split_anew: as the configuration says, not as the run was split.
-        read: what has been read for runs before this one, used again where split and preprocessing
-            are the same, and added to.
+        values: the values of its configuration.
+        contract: its preprocessing; None: fit it again.
+        data: a folder to search; default: MLRUN_DATA or ./data.
+        exactly: whether the files must be unchanged.
+        split_anew: split as the configuration says, instead of using split.json.
+        read: datasets already loaded, reused for the same split and preprocessing; extended.
 
     Raises:
-        MlrunError: a file is gone or is not what it was.
+        MlrunError: a file is missing or has changed.
     """
     split = None if split_anew else read_json(run.split)
     key = json.dumps([split, contract])
@@ -81,12 +80,12 @@ def _load(
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # a name no file can have
+    except (OSError, ValueError):  # an invalid file name
         return False
 
 
 def _find(file: DataFile, folders: Sequence[Path], *, exactly: bool) -> Path:
-    """Where it was, or in one of the folders; what matters is that the content is the same."""
+    """Find a file with the recorded content at its recorded path or in one of the folders."""
     recorded = Path(file.path)
     names = [recorded.name, f"{recorded.parent.name}/{recorded.name}"]
     places = [recorded, *(folder / name for folder in folders for name in names)]
@@ -95,11 +94,13 @@ def _find(file: DataFile, folders: Sequence[Path], *, exactly: bool) -> Path:
         if place.stat().st_size == file.bytes and sha256(place) == file.sha256:
             return place
     if not there:
-        raise MlrunError(f"the run's data file {recorded} is gone; --data FOLDER says where it is")
+        raise MlrunError(f"the run's data file {recorded} is missing; use --data FOLDER")
     if exactly:
         raise MlrunError(f"the run's data file {there[0]} has changed since the run")
-    # A record may come from a stranger: what it names is read only where the user's own data is.
+    # A record may come from a stranger: read a changed file only from the user's own data folders.
     for place in there:
         if any(place.resolve().is_relative_to(own.resolve()) for own in (Path(), *folders)):
             return place
-    raise MlrunError(f"{there[0]} has changed since the run; --data FOLDER says what to read now")
+    raise MlrunError(
+        f"{there[0]} has changed since the run; use --data FOLDER for the file to read"
+    )

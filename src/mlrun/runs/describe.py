@@ -1,22 +1,23 @@
-"""show: what a run is and what it needs, told by its folder alone."""
+"""show: describe a run and the input it needs, from its folder alone."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlrun.data.dataset import Spec
 from mlrun.runs.ensemble import is_ensemble, member_runs, open_ensemble
+from mlrun.runs.finish import STOP_REASONS
 from mlrun.runs.folder import RunFolder, open_run
 from mlrun.system.files import blamed_on
 from mlrun.training.metrics import shown
 
-MOST = 8  # classes or categories that are written out
+MOST = 8  # number of classes or categories to list
 
 
 def show(folder: str) -> list[tuple[str, str]]:
-    """Lines of (what, text) about a run: how it went, what it learnt, what a new file must have.
+    """Return (name, text) lines about a run: status, task, scores, and columns of a new file.
 
     Raises:
-        MlrunError: no such run, or its folder is damaged.
+        MlrunError: there is no such run, or its folder is damaged.
     """
     run = open_run(folder)
     with blamed_on(run.path / "run.json"):
@@ -26,7 +27,7 @@ def show(folder: str) -> list[tuple[str, str]]:
         lines += _contract(predictor.contract, predictor.spec)
         lines.append(("new rows", f"mlrun predict {run.path} --input FILE"))
     if run.entry("status", str) != "done":
-        lines.append(("go on", f"mlrun resume {run.path}"))
+        lines.append(("continue", f"mlrun resume {run.path}"))
     return lines
 
 
@@ -36,12 +37,14 @@ def _history(run: RunFolder) -> Iterator[tuple[str, str]]:
     yield "command", run.entry("command", str)
     spec = Spec.from_record(run.entry("spec", dict), str(run.path / "run.json"))
     features = "x".join(map(str, spec.in_shape))
-    yield "learns", f"{spec.kind} of '{spec.target}' from {features} features"
+    yield "task", f"{spec.kind} of '{spec.target}' from {features} features"
     if spec.classes:
         yield "classes", _listed(spec.classes)
     if is_ensemble(run):
         yield "members", ", ".join(one.path.name for one in member_runs(run))
     else:
+        if "stopped" in record:
+            yield "stopped", STOP_REASONS[record["stopped"]]
         yield "best epoch", f"{record.get('best_epoch')} of {record.get('epochs')}"
     for name, values in record.get("metrics", {}).items():
         yield name, shown(values)
@@ -49,14 +52,14 @@ def _history(run: RunFolder) -> Iterator[tuple[str, str]]:
     made_with = ", ".join(f"{name} {versions.get(name)}" for name in ("mlrun", "torch", "python"))
     yield "trained", f"{record.get('started')} on {record.get('device')} with {made_with}"
     for file in run.entry("data", list):
-        sample = " (the bundled SAMPLE)" if record.get("sample") else ""
+        sample = " (bundled SAMPLE data)" if record.get("sample") else ""
         yield f"{file['role']} file", f"{file['path']}{sample}"
 
 
 def _contract(contract: Mapping[str, Any], spec: Spec) -> Iterator[tuple[str, str]]:
-    """What a new file must have."""
+    """Yield lines about the columns of a new file."""
     if contract["input"] == "images":
-        yield "takes", f"an IDX file of images of {' x '.join(map(str, spec.in_shape[1:]))} pixels"
+        yield "input", f"an IDX file of images of {' x '.join(map(str, spec.in_shape[1:]))} pixels"
         return
     columns = contract["columns"]
     numbers = [column["name"] for column in columns if column["categories"] is None]
@@ -66,7 +69,7 @@ def _contract(contract: Mapping[str, Any], spec: Spec) -> Iterator[tuple[str, st
         if column["categories"] is not None:
             yield "category", f"{column['name']}: {_listed(column['categories'])}"
     optional = [column["name"] for column in columns if column["fill"] is not None]
-    yield "may lack", _listed(optional) if optional else "no value of these"
+    yield "optional", _listed(optional) if optional else "no missing values allowed"
 
 
 def _listed(names: Any) -> str:

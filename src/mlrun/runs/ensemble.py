@@ -1,4 +1,4 @@
-"""A committee: the members of a run with `seeds` or `folds`, and what they say together."""
+"""Ensembles: the members of a run with `seeds` or `folds`, and their combined predictions."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,20 +24,24 @@ FOLDER = "members"
 
 @dataclass(frozen=True)
 class EnsemblePrediction:
-    """What the members say together of some rows."""
+    """The combined prediction of the members for some rows."""
 
-    predictions: Tensor  # (n, 1): the mean; or (n,): the class whose mean probability is largest
+    predictions: Tensor  # (n, 1): the mean; or (n,): the class with the largest mean probability
     probabilities: Tensor | None  # (n, classes): the mean
-    each: Tensor  # (members, n): their own predictions; (0, n) where they have different rows
-    disagreement: Tensor  # (n,): standard deviation of the values, or share of other classes
+    each: (
+        Tensor  # (members, n): the members' own predictions; (0, n) where they have different rows
+    )
+    disagreement: (
+        Tensor  # (n,): standard deviation of values, or fraction of members with another class
+    )
 
 
 def combined(members: Sequence[Predictor], outputs: Sequence[Tensor]) -> EnsemblePrediction:
-    """The mean of values in the target's own unit, or of probabilities.
+    """Average values in the target's own unit, or probabilities.
 
     Args:
-        members: at least one.
-        outputs: each one's (n, out_features) of the same rows.
+        members: at least one member.
+        outputs: (n, out_features) of each member, for the same rows.
     """
     decoded = [m.objective.decode(said) for m, said in zip(members, outputs, strict=True)]
     each = torch.stack([predictions.flatten() for predictions in decoded])
@@ -112,22 +116,22 @@ def _rejoined(joint: Sequence[EnsemblePrediction], order: Tensor) -> EnsemblePre
 
 @dataclass(frozen=True)
 class Ensemble:
-    """A run folder's models: its members, or the one it is."""
+    """The models of a run folder: its members, or its only model."""
 
     names: Sequence[str]
     members: Sequence[Predictor]
-    values: Mapping[str, Any]  # of the configuration
+    values: Mapping[str, Any]  # values of the configuration
 
     @property
     def spec(self) -> Spec:
-        """Kind, classes and header; the same for all."""
+        """Kind, classes and header; equal in all members."""
         return self.members[0].spec
 
     def read(self, path: Path, *, allow_unknown: bool) -> list[Rows]:
-        """A new file's rows for each member; read once for those with the same preprocessing.
+        """Read a new file for each member; only once per preprocessing.
 
         Raises:
-            MlrunError: the file does not have what a member needs.
+            MlrunError: the file does not fit a member.
         """
         source = build("data", self.values)
         read: dict[str, Rows] = {}
@@ -140,35 +144,35 @@ class Ensemble:
         return [read[json.dumps(member.contract)] for member in self.members]
 
     def outputs(self, rows: Iterable[Rows]) -> list[Tensor]:
-        """What each member's network says of its rows."""
+        """Compute the outputs of each member for its rows."""
         return [member.outputs(part) for member, part in zip(self.members, rows, strict=True)]
 
 
 def is_ensemble(run: RunFolder) -> bool:
-    """Whether the run was asked for with `seeds` or `folds`."""
+    """Whether the run has `seeds` or `folds`."""
     config = run.record.get("config")
     asked = config if isinstance(config, dict) else {}
     return bool(asked.get("seeds") or asked.get("folds"))
 
 
 def refuse_ensemble(run: RunFolder, verb: str) -> None:
-    """Of what works on one model only.
+    """Reject an ensemble for a command that needs a single model.
 
     Raises:
-        MlrunError: the run has several.
+        MlrunError: the run is an ensemble.
     """
     if is_ensemble(run):
         names = ", ".join(one.path.name for one in member_runs(run)[:3])
         raise MlrunError(
-            f"{run.path} has several members; mlrun {verb} {run.path / FOLDER}/NAME takes one of "
-            f"them ({names} …)"
+            f"{run.path} has several members; choose one: mlrun {verb} {run.path / FOLDER}/NAME "
+            f"({names} …)"
         )
 
 
 def member_runs(run: RunFolder) -> list[RunFolder]:
-    """The members' own run folders; none if the run is a single one.
+    """Return the run folders of the members; empty for a single run.
 
-    They are found by looking, not by what a record says: it may come from a stranger.
+    It lists the folder instead of trusting run.json, which may come from a stranger.
     """
     folder = run.path / FOLDER
     paths = sorted(folder.iterdir(), key=_natural) if folder.is_dir() else []
@@ -176,35 +180,33 @@ def member_runs(run: RunFolder) -> list[RunFolder]:
 
 
 def _natural(path: Path) -> list[Any]:
-    """seed_2 before seed_10."""
+    """Sort key that puts seed_2 before seed_10."""
     return [int(part) if part.isdigit() else part for part in path.name.split("_")]
 
 
 def open_ensemble(run: RunFolder) -> Ensemble:
-    """Rebuild a run's best models, and the settings they share, from the folder alone.
-
-    Members that diverged have no part in it.
+    """Rebuild the best models of a run, without diverged members, from the folder alone.
 
     Raises:
-        MlrunError: no checkpoint, a damaged one, or one that names what may not be built.
+        MlrunError: a checkpoint is missing or damaged, or names a class that is not allowed.
     """
     runs = [one for one in member_runs(run) if one.record.get("status") != "diverged"] or [run]
     opened = [open_predictor(one) for one in runs]
     members, values = zip(*opened, strict=True)
     alike = {(m.spec.kind, m.spec.classes, m.spec.target, m.spec.header) for m in members}
     if len(alike) > 1:
-        raise MlrunError(f"{run.path / FOLDER} is damaged: its members predict different things")
+        raise MlrunError(f"{run.path / FOLDER} is damaged: its members have different tasks")
     return Ensemble([one.path.name for one in runs], members, values[0])
 
 
 def scores_of(
     members: Sequence[Predictor], datasets: Sequence[Dataset]
 ) -> dict[str, dict[str, float]]:
-    """Scores of what the members say together, by part of the data.
+    """Compute the scores of the ensemble on each part of the data.
 
-    Members that share their split are scored on its parts. Those with different ones (folds) have
-    no rows in common to train or validate on: every row is then scored by the members that did not
-    train on it, `out_of_fold`. Test rows are scored by all.
+    Members with the same split are scored on its parts. Members with different splits (folds) have
+    no common parts: `out_of_fold` scores every row by the members that did not train on it. All
+    members together score the test rows.
     """
     spec = members[0].spec
     splits: dict[tuple[bytes, ...], list[int]] = {}

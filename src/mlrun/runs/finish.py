@@ -1,8 +1,9 @@
-"""After training: scores, pred.csv, plots, and what the user reads."""
+"""After training: scores, pred.csv, plots and the summary."""
 
 import time
 
 from mlrun.config.allowlist import allow_words, allowed_now
+from mlrun.config.schema import Trainer
 from mlrun.report.console import Console
 from mlrun.runs.folder import RunFolder
 from mlrun.runs.job import Job
@@ -12,18 +13,26 @@ from mlrun.training.loop import EpochRow, Scores, finished
 from mlrun.training.metrics import class_accuracy, shown
 from mlrun.training.types import Progress
 
+# The entry `stopped` of run.json → words for people.
+STOP_REASONS = {
+    "epochs": "all epochs done",
+    "patience": "early stopping",
+    "halving": "paused by successive halving (sweep.halving)",
+    "max_minutes": "time limit reached (trainer.max_minutes)",
+}
+
 
 def finish(
     run: RunFolder, job: Job, progress: Progress, history: list[EpochRow], console: Console
 ) -> str:
-    """Score, predict, draw and show the results; the run's status."""
+    """Score, predict, plot and print the results; return the status of the run."""
     begun = time.perf_counter()
     results = conclude(run, job, progress, history)
     seconds = run.record["seconds"] | {"conclude": round(time.perf_counter() - begun, 3)}
     run.note(seconds=seconds)
     lines = summary(run, job, progress, history, results)
     done = finished(progress, job.settings.trainer)
-    title = f"{'done' if done else 'out of time'} in {sum(seconds.values()):.1f} s"
+    title = f"{'done' if done else 'time limit reached'} in {sum(seconds.values()):.1f} s"
     console.result(lines, title=title, folder=run.path)
     return "done" if done else "interrupted"
 
@@ -31,8 +40,8 @@ def finish(
 def conclude(
     run: RunFolder, job: Job, progress: Progress, history: list[EpochRow]
 ) -> dict[str, Scores]:
-    """Score the best weights on every part once, write pred.csv, draw the plots."""
-    from mlrun.report.plots import draw_curve, draw_predictions  # jobs of sweeps do without
+    """Score the best weights on every part, write pred.csv and draw the plots."""
+    from mlrun.report.plots import draw_curve, draw_predictions  # jobs of sweeps draw no plots
 
     results = score(run, job)
     title = f"{run.path.name}: loss"
@@ -46,7 +55,7 @@ def conclude(
 
 
 def score(run: RunFolder, job: Job) -> dict[str, Scores]:
-    """Score the best weights on every part once and write pred.csv."""
+    """Score the best weights on every part and write pred.csv."""
     dataset, predictor = job.dataset, job.predictor
     parts = scored_parts(dataset, job.settings.trainer)
     results = {name: predictor.score(rows) for name, rows in parts.items()}
@@ -70,15 +79,20 @@ def summary(
     history: list[EpochRow],
     results: dict[str, Scores],
 ) -> list[tuple[str, str]]:
-    """What the user reads at the end: scores, files, what to type next."""
+    """Return the lines of the summary: scores, files, next commands."""
     trainer = job.settings.trainer
-    lines = [("best epoch", f"{progress.best_epoch} of {progress.epoch}")]
+    lines = [
+        ("stopped", _reason(run.entry("stopped", str), trainer)),
+        ("best epoch", f"{progress.best_epoch} of {progress.epoch}"),
+    ]
     lines += [(name, shown(result.values)) for name, result in results.items()]
     if job.dataset.sample:
-        lines.append(("data", "the bundled SAMPLE, not real data"))
+        lines.append(("data", "bundled SAMPLE data, not real data"))
     if trainer.limit_batches == 1 and not trainer.shuffle:
         first, last = history[0]["train/loss"], history[-1]["train/loss"]
-        lines.append(("one batch", f"its loss went from {first:.4g} to {last:.4g}; zero is wanted"))
+        lines.append(
+            ("one batch", f"its loss went from {first:.4g} to {last:.4g}; it should approach zero")
+        )
     own = allow_words(allowed_now())
     predictions = f"{run.predictions} ({len(job.dataset.predict)} rows)"
     return [
@@ -88,3 +102,12 @@ def summary(
         ("score again", " ".join(["mlrun evaluate", str(run.path), *own])),
         ("new rows", " ".join(["mlrun predict", str(run.path), "--input FILE", *own])),
     ]
+
+
+def _reason(stopped: str, trainer: Trainer) -> str:
+    """Describe why training stopped, with the numbers of this run."""
+    if stopped == "patience":
+        return f"early stopping (no improvement for {trainer.patience} epochs)"
+    if stopped == "epochs":
+        return f"all epochs done ({trainer.epochs})"
+    return STOP_REASONS[stopped]

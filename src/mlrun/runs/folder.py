@@ -1,7 +1,7 @@
-"""The run folder: one run's whole record on disk.
+"""The run folder: everything about one run on disk.
 
-Every file is written to a temporary name first and then renamed, so that a reader, or a crash,
-meets the old file or the new one and never half of either.
+Every file is written under a temporary name and then renamed, so that readers, also after a crash,
+find either the old or the new file, never a partial one.
 """
 
 import os
@@ -22,7 +22,7 @@ FORMAT = 1
 
 
 def claim(outputs: str | Path, name: str) -> Path:
-    """Create `outputs/<date>/<time>_<name>`, or with _2, _3 … where that is taken; return it."""
+    """Create and return `outputs/<date>/<time>_<name>`, with _2, _3 … if it exists."""
     now = datetime.now()
     return claim_exactly(Path(outputs) / f"{now:%Y-%m-%d}", f"{now:%H-%M-%S}_{name}")
 
@@ -36,7 +36,7 @@ def register_new_folder() -> None:
 
 
 def claim_exactly(parent: Path, name: str) -> Path:
-    """Create `parent/name`, or `name_2` … where that is taken: two starts get two folders."""
+    """Create and return `parent/name`, or `name_2` … if it exists; never share a folder."""
     number = 1
     while True:
         path = parent / (name if number == 1 else f"{name}_{number}")
@@ -45,7 +45,7 @@ def claim_exactly(parent: Path, name: str) -> Path:
             path.mkdir()
         except FileExistsError:
             if not path.is_dir() and not path.exists():
-                raise MlrunError(f"{path.parent}: is a file, not a folder for runs") from None
+                raise MlrunError(f"{path.parent} is a file, not a folder for runs") from None
             number += 1
         except OSError as error:
             raise MlrunError(f"cannot create {path}: {error.strerror}; see paths.outputs") from None
@@ -71,10 +71,10 @@ class RunFolder:
     log = property(lambda self: self.path / "run.log")
 
     def entry(self, name: str, kind: type[T]) -> T:
-        """What run.json says of `name`.
+        """Return an entry of run.json.
 
         Raises:
-            MlrunError: nothing of that kind.
+            MlrunError: the entry is missing or has another type.
         """
         value = self.record.get(name)
         if not isinstance(value, kind):
@@ -82,29 +82,29 @@ class RunFolder:
         return value
 
     def note(self, **entries: Any) -> None:
-        """Set entries of run.json that can wait until it is written anew."""
+        """Set entries of run.json; the next `update` writes them."""
         self.record.update(entries)
 
     def update(self, **entries: Any) -> None:
-        """Set entries of run.json and write it anew."""
+        """Set entries of run.json and write the file."""
         self.note(**entries)
         write_atomically(self.path / "run.json", as_json(self.record))
 
 
 def remove_leftovers(run: RunFolder) -> None:
-    """Remove what a killed process was writing: temporary files that never got their name."""
+    """Delete the temporary files of a killed process."""
     for file in list(run.path.rglob(".*.tmp")):
         file.unlink(missing_ok=True)
 
 
 @contextmanager
 def locked(run: RunFolder) -> Iterator[None]:
-    """Keep other processes from training in this folder; the lock dies with the process.
+    """Lock the folder against other training processes; the lock ends with the process.
 
     Raises:
-        MlrunError: another process holds it.
+        MlrunError: another process holds the lock.
     """
-    from filelock import FileLock, Timeout  # commands that only tell do without
+    from filelock import FileLock, Timeout  # only imported for training
 
     lock = FileLock(run.path / ".lock", blocking=False)
     try:
@@ -120,47 +120,47 @@ def locked(run: RunFolder) -> Iterator[None]:
 
 
 def open_run(path: str | Path) -> RunFolder:
-    """The run folder at `path` with its record read.
+    """Open the run folder at `path` and read its run.json.
 
     Raises:
-        MlrunError: there is no finished-enough run there, or its record is damaged.
+        MlrunError: there is no usable run, or run.json is damaged.
     """
     folder = Path(path)
     file = folder / "run.json"
     if folder.is_file():
-        raise MlrunError(f"{folder} is a file; the run folder is wanted")
+        raise MlrunError(f"{folder} is a file; give the run folder")
     if not folder.is_dir():
         siblings = [p.name for p in folder.parent.iterdir()] if folder.parent.is_dir() else []
-        raise MlrunError(f"no run folder {folder}.{did_you_mean(folder.name, siblings)}")
+        raise MlrunError(f"there is no run folder {folder}.{did_you_mean(folder.name, siblings)}")
     if is_sweep(folder):
         raise MlrunError(f"{folder} is a sweep, not a run{_runs_in(folder)}")
     if not file.is_file() and (folder / ".lock").is_file():
-        raise MlrunError(f"{folder}: the run ended before it began to train; start it again")
+        raise MlrunError(f"{folder}: the run ended before its training started; start it again")
     if not file.is_file():
         raise MlrunError(f"{folder} is not a run folder: it has no run.json{_runs_in(folder)}")
     _refuse_links(folder)
     record = read_json(file)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise MlrunError(f"{file}: not of format {FORMAT}, the one this mlrun reads")
+        raise MlrunError(f"{file}: wrong format; this version of mlrun reads format {FORMAT}")
     return RunFolder(folder, record)
 
 
 def _runs_in(folder: Path) -> str:
     found = [*folder.glob("*/run.json"), *folder.glob("*/*/run.json")]
     inside = sorted(str(path.parent.relative_to(folder)) for path in found)
-    return f"; there are runs in it: {', '.join(inside[:6])}" if inside else ""
+    return f"; it contains runs: {', '.join(inside[:6])}" if inside else ""
 
 
 def is_sweep(path: Path) -> bool:
-    """Whether this is a sweep's folder."""
+    """Whether this is the folder of a sweep."""
     return (path / "sweep.json").is_file()
 
 
 def _refuse_links(folder: Path) -> None:
-    """A run folder holds files and folders only; a link could lead reading or writing elsewhere."""
+    """Raise MlrunError if the folder contains links, which could lead to other places."""
     for parent, folders, files in os.walk(folder):
         for name in [*folders, *files]:
             path = Path(parent, name)
             linked = path.is_symlink() or (name == "run.log" and path.stat().st_nlink > 1)
             if linked or not (path.is_file() or path.is_dir()):
-                raise MlrunError(f"{path}: refused; a run folder holds plain files, no links")
+                raise MlrunError(f"{path}: refused; a run folder must not contain links")

@@ -1,4 +1,4 @@
-"""Several runs trained side by side: members of one run, or jobs of a sweep."""
+"""Train several runs together: members of an ensemble, or jobs of a sweep."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,28 +23,28 @@ from mlrun.training.types import Member, Progress
 
 log = logging.getLogger(__name__)
 
-MOST_NATIVE = 16  # at a time; more, and a processor's cache no longer holds what they need
+MOST_NATIVE = 16  # members at a time; more do not fit into the processor's cache
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A run to train, from where it stands, and where it is written down."""
+    """A run to train: its folder, job and progress."""
 
     run: RunFolder
     job: Job
     progress: Progress
     resumed: State | None
-    history: list[EpochRow] = field(default_factory=list)  # filled when its training ends
+    history: list[EpochRow] = field(default_factory=list)  # set when its training ends
 
 
 def in_groups(
     tasks: Iterable[Task], *, alike: Callable[[Task, Task], bool] = lambda *_: True
 ) -> Iterator[list[Task]]:
-    """As many at a time as fit into `trainer.member_memory`, and into a processor's cache.
+    """Yield groups of tasks that fit into `trainer.member_memory` and into the processor's cache.
 
     Args:
-        tasks: taken only when their turn comes.
-        alike: whether two may be trained together.
+        tasks: consumed lazily.
+        alike: whether two tasks may be trained together.
     """
     group: list[Task] = []
     for task in tasks:
@@ -63,9 +63,9 @@ def _fits(group: Sequence[Task], task: Task) -> bool:
 
 
 def _memory(tasks: Sequence[Task]) -> float:
-    """Bytes that members in training take: each one's weights ten times over, data once a split.
+    """Return the bytes that members in training need: ten copies of the weights, data per split.
 
-    Ten times: weights, gradients, two moments, the packed copies of all four, the last and the
+    The ten copies: weights, gradients, two moments, packed copies of these four, and the last and
     best checkpoint.
     """
     datasets = [task.job.dataset for task in _one_of_each_split(tasks)]
@@ -87,15 +87,15 @@ def train_together(
     until: int | None = None,
     in_step: bool = True,
 ) -> None:
-    """Train a group; each ends with its best epoch's weights, scored and written down.
+    """Train a group; score the best weights of each task and write its files.
 
     Args:
-        tasks: of one group.
-        show: told after each epoch of those still in training.
-        ended: told of each task that ends, and of the error if one ended it; may raise.
-        until: the epoch to stop after, to go on another time.
-        in_step: whether those that the engine cannot take together share their epochs all the
-            same; else each is trained to its end before the next one begins.
+        tasks: the tasks of one group.
+        show: called after each epoch with the tasks still in training.
+        ended: called for each task that ends, with its error or None; may raise.
+        until: pause after this epoch.
+        in_step: whether tasks that the engine cannot train together advance epoch by epoch;
+            otherwise each is trained to its end before the next one begins.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM.
@@ -115,7 +115,7 @@ def train_together(
         ExitStack() as stack,
     ):
         by_member = dict(zip(members, tasks, strict=True))
-        under_way = {member: _OpenRun(task, stack) for member, task in by_member.items()}
+        under_way = {member: _OpenRun(task, stack, until) for member, task in by_member.items()}
         for results in fit(members, engine, outputs, stop=stop_if_asked):
             for member, row in results:
                 one = under_way[member]
@@ -123,15 +123,15 @@ def train_together(
                 if isinstance(row, Diverged) or finished(member.progress, member.trainer):
                     ended(one.task, under_way.pop(member).end())
             show([(by_member[m], row) for m, row in results if isinstance(row, dict)])
-        for one in under_way.values():  # out of time, or to go on another time
+        for one in under_way.values():  # time limit, or paused
             ended(one.task, one.end())
 
 
 class _OpenRun:
-    """A task in training, with its files open."""
+    """A task in training with its open files."""
 
-    def __init__(self, task: Task, outer: ExitStack) -> None:
-        self.task, self._diverged = task, ""
+    def __init__(self, task: Task, outer: ExitStack, until: int | None) -> None:
+        self.task, self._until, self._diverged = task, until, ""
         self._open = outer.enter_context(ExitStack())
         run, job = task.run, task.job
         self._open.enter_context(locked(run))
@@ -141,7 +141,7 @@ class _OpenRun:
         )
 
     def epoch(self, row: EpochRow | Diverged) -> None:
-        """Write an epoch down."""
+        """Record an epoch."""
         if isinstance(row, Diverged):
             self._outcome.status, self._diverged = "diverged", str(row)
             self.task.run.note(error=str(row))
@@ -150,12 +150,12 @@ class _OpenRun:
             self._record.epoch(row)
 
     def end(self) -> Exception | None:
-        """Score the best weights and close the files; what went wrong."""
+        """Score the best weights and close the files; return the error, if any."""
         task = self.task
         try:
             with self._open:
                 if not self._diverged:
-                    self._record.finish()
+                    self._record.finish(self._until)
                     score(task.run, task.job)
                     if not finished(task.progress, task.job.settings.trainer):
                         self._outcome.status = "interrupted"
@@ -166,10 +166,10 @@ class _OpenRun:
 
 
 def engine_for(members: Sequence[Member], engine: Engine) -> Engine:
-    """For several members what the engine is for one."""
+    """Return the engine for several members, given the engine for one."""
     if engine.trains_together or len(members) == 1:
         return engine
     if reason := why_not(members):
-        log.info("the members are trained one after another, not stacked: %s", reason)
+        log.info("training the members one after another, not stacked: %s", reason)
         return engine
     return Stacked()

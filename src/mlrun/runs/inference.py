@@ -1,4 +1,4 @@
-"""evaluate and predict: a run folder's model, or ensemble, on its own data or on a new file."""
+"""evaluate and predict: a run's model or ensemble on its own data or on a new file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,27 +33,28 @@ def evaluate(
     data: str | None = None,
     allow_unknown: bool = False,
 ) -> dict[str, dict[str, float]]:
-    """Score a run's best model, or what its members say together.
+    """Score the best model of a run, or its ensemble.
 
     Args:
         folder: the run folder.
-        input: a file with targets; the run's own rows if not given: train, valid and test, or with
+        input: a file with targets; default: the run's own train, valid and test rows, or with
             folds out_of_fold and test.
-        data: where the run's own data files are now, if not where they were.
-        allow_unknown: take categories that training never saw for the bucket of such.
+        data: a folder with the run's data files, if they were moved.
+        allow_unknown: map categories unknown to training to the bucket for unknown ones.
 
     Returns:
-        Part of the data → scores; the loss first, where there is one model.
+        Part of the data → scores; for a single model, the loss is first.
 
     Raises:
-        MlrunError: no such run, its data is gone or has changed, or the file does not fit.
+        MlrunError: there is no such run, its data is missing or has changed, or the file does not
+            fit.
     """
     run = open_run(folder)
     ensemble = open_ensemble(run)
     if input is not None:
         rows = ensemble.read(Path(input), allow_unknown=allow_unknown)
         if rows[0].targets is None:
-            raise MlrunError(f"{input} has no column '{ensemble.spec.target}' to compare with")
+            raise MlrunError(f"{input} has no target column '{ensemble.spec.target}'")
         return {"input": _scores(ensemble, rows)}
     datasets = own_data(run, ensemble, data)
     if len(ensemble.members) > 1:
@@ -71,10 +72,10 @@ def _scores(ensemble: Ensemble, rows: Sequence[Rows]) -> dict[str, float]:
 
 
 def own_data(run: RunFolder, ensemble: Ensemble, data: str | None) -> list[Dataset]:
-    """Each member's data, read once for those with the same split and preprocessing.
+    """Load the data of each member, once per split and preprocessing.
 
     Raises:
-        MlrunError: it is gone or has changed.
+        MlrunError: the data is missing or has changed.
     """
     runs = [run.path / FOLDER / name for name in ensemble.names]
     opened = [open_run(path) for path in runs] if len(runs) > 1 else [run]
@@ -96,20 +97,20 @@ def predict(
     members: bool = False,
     allow_unknown: bool = False,
 ) -> Path:
-    """Write a run's predictions and return their place.
+    """Write the predictions of a run and return the path of the file.
 
     Args:
         folder: the run folder.
-        input: a file of new rows; the rows of the run's own pred.csv if not given.
-        output: where to; `pred.csv`, or `pred_<input>.csv`, in the run folder if not given.
-        data: where the run's own data files are now, if not where they were.
-        proba: add a column for the probability of each class.
-        members: write what each member says and how much they disagree instead; to
-            `pred_members.csv` or `pred_members_<input>.csv` if no output is given.
-        allow_unknown: take categories that training never saw for the bucket of such.
+        input: a file of new rows; default: the rows of the run's own pred.csv.
+        output: the file to write; default: `pred.csv` or `pred_<input>.csv` in the run folder.
+        data: a folder with the run's data files, if they were moved.
+        proba: add a column with the probability of each class.
+        members: write each member's prediction and their disagreement instead; default output:
+            `pred_members.csv` or `pred_members_<input>.csv`.
+        allow_unknown: map categories unknown to training to the bucket for unknown ones.
 
     Raises:
-        MlrunError: as `evaluate`; no classes to give probabilities of; the output cannot be
+        MlrunError: like `evaluate`; or the task has no probabilities, or the output cannot be
             written.
     """
     run = open_run(folder)
@@ -119,7 +120,7 @@ def predict(
         raise MlrunError(f"{run.path}: its members predict different rows: --members --input FILE")
     if proba and together.probabilities is None:
         name = ensemble.spec.target
-        raise MlrunError(f"'{name}' is a number: there are no probabilities of it")
+        raise MlrunError(f"'{name}' is a number, so it has no probabilities")
     try:
         if members:
             each = dict(zip(ensemble.names, together.each, strict=True))
@@ -150,11 +151,11 @@ def predicted(
 
 
 def _target(run: RunFolder, input: str | None, output: str | None, members: bool) -> Path:
-    """Where the predictions go."""
+    """Return the path of the predictions."""
     parts = ["pred"] + ["members"] * members + ([Path(input).name.split(".")[0]] if input else [])
     target = Path(output) if output is not None else run.path / f"{'_'.join(parts)}.csv"
     if input is not None and target.exists() and Path(input).exists() and target.samefile(input):
-        raise MlrunError(f"--output {target} is the input; say another file")
+        raise MlrunError(f"--output {target} is the input file; choose another file")
     return target
 
 
@@ -163,6 +164,6 @@ def _check_finite(outputs: Tensor, rows: Rows, source: str | Path) -> None:
     if bad.any():
         row = rows.ids[int(bad.int().argmax())]
         raise MlrunError(
-            f"{source}: the prediction of row '{row}' is no finite number; are its values far "
-            "larger than those the model was trained on?"
+            f"{source}: the prediction for row '{row}' is not finite; are its values much "
+            "larger than those in training?"
         )

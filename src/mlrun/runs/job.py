@@ -1,4 +1,4 @@
-"""Everything a run needs, built and known to fit together, before a folder is made."""
+"""Build everything that a run needs, and check that it fits, before a folder is created."""
 
 import time
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from mlrun.training.types import Features, Learner, Member, Progress
 
 @dataclass(frozen=True)
 class Job:
-    """Everything a run needs, built and known to fit together."""
+    """Everything that a run needs, built and checked."""
 
     recorded: dict[str, Any]  # the configuration as plain values
     settings: Settings
@@ -32,10 +32,10 @@ class Job:
     engine: Engine
     predictor: Predictor
     threads: int
-    seconds: float  # it took to get here
+    seconds: float  # duration of `prepare`
 
     def features(self) -> tuple[Features, Features]:
-        """Training and validation rows, ready for the loop."""
+        """Return training and validation rows for the training loop."""
         train, valid = map(self.predictor.features, (self.dataset.train, self.dataset.valid))
         return encoded(self.learner.objective, train), valid
 
@@ -45,13 +45,13 @@ class Job:
         progress: Progress,
         until: int | None = None,
     ) -> Member:
-        """What the loop trains."""
+        """Return the member for the training loop."""
         trainer, seed = self.settings.trainer, self.settings.seed
         return Member(self.learner, *features, trainer, seed, progress, until)
 
 
 def prepare(config: Composed, settings: Settings, dataset: Dataset | None = None) -> Job:
-    """Read the data, unless it is given, and build what is trained on it; writes nothing."""
+    """Read the data, unless given, and build model and engine; write nothing."""
     started = time.perf_counter()
     check_lookups(config)
     check_targets({group: plain(config.values.get(group)) for group in ALLOWED})
@@ -77,12 +77,12 @@ def prepare(config: Composed, settings: Settings, dataset: Dataset | None = None
 
 
 def sibling(job: Job, config: Composed, seed: int) -> Job:
-    """The job of another seed on the same data, in a fraction of the time.
+    """Return the job for another seed on the same data; much faster than `prepare`.
 
     Args:
-        job: prepared already.
-        config: its configuration, in which nothing refers to the seed.
-        seed: of the new one.
+        job: a prepared job.
+        config: its configuration, without references to the seed.
+        seed: the other seed.
     """
     started = time.perf_counter()
     settings = replace(job.settings, seed=seed)

@@ -1,11 +1,12 @@
-"""Runs with `seeds` or `folds`: several members trained side by side, each a run of its own.
+"""Runs with `seeds` or `folds`: train an ensemble; each member is a run with its own folder.
 
-A member's folder, members/<name>, is that of the lone run of its seed and fold; the folder above
-has what they say together: pred.csv, scores, plots.
+The folder of a member, members/<name>, equals that of the single run with its seed and fold; the
+folder above has the combined results: pred.csv, scores, plots.
 """
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,7 @@ from mlrun.report.console import Console
 from mlrun.runs.announce import announce, write_beginning
 from mlrun.runs.data import load_run_data
 from mlrun.runs.ensemble import FOLDER, combined_by_row, scores_of
+from mlrun.runs.finish import STOP_REASONS
 from mlrun.runs.folder import RunFolder, claim_exactly, locked, open_run, remove_leftovers
 from mlrun.runs.group import Task, in_groups, train_together
 from mlrun.runs.job import Job, prepare, sibling
@@ -37,7 +39,7 @@ from mlrun.training.types import Progress
 
 log = logging.getLogger(__name__)
 
-# data.split.method → the same with folds
+# data.split.method → the matching method with folds
 FOLDED = {
     "auto": "auto_kfold",
     "holdout": "kfold",
@@ -50,7 +52,7 @@ FOLDED = {
 
 @dataclass(frozen=True)
 class MemberSpec:
-    """What makes a member: its name, its seed, and the configuration of its lone run."""
+    """A member: its name, its seed, and the configuration of its single run."""
 
     name: str
     seed: int
@@ -58,10 +60,10 @@ class MemberSpec:
 
 
 def member_specs(config: Composed, settings: Settings) -> Iterator[MemberSpec]:
-    """Every member: seeds within folds.
+    """Yield every member: all seeds of each fold.
 
     Raises:
-        MlrunError: the split cannot be made into folds.
+        MlrunError: the split method does not support folds.
     """
     folds = range(settings.folds) if settings.folds else [None]
     seeds = range(settings.seed, settings.seed + (settings.seeds or 1))
@@ -80,7 +82,7 @@ def _folded(config: Composed, folds: int | None, fold: int | None) -> dict[str, 
         return alone
     method, place = str(config.values["data"]["split"]["method"]), "data.split"
     if method not in FOLDED:
-        raise MlrunError(f"folds={folds}: data.split.method={method} has no folds")
+        raise MlrunError(f"folds={folds}: data.split.method={method} does not support folds")
     split = {f"{place}.method": FOLDED[method], f"{place}.folds": folds, f"{place}.fold": fold}
     return alone | split
 
@@ -93,11 +95,11 @@ def train_members(
     command: Sequence[str],
     overrides: Sequence[str],
 ) -> float:
-    """Train every member and leave a run folder; the mean of their best scores.
+    """Train every member and write a run folder; return the mean of their best scores.
 
     Raises:
-        MlrunError: a user's mistake (no folder was made), or a disk that refuses to be written.
-        Diverged: all members did.
+        MlrunError: a user error (no folder was created), or a write error.
+        Diverged: all members diverged.
         Interrupted: Ctrl-C or SIGTERM.
     """
     with Console(quiet=settings.quiet) as console:
@@ -118,7 +120,7 @@ def train_members(
 
 
 def _prepare(config: Composed, settings: Settings) -> dict[str, Job]:
-    """Build every member; those that differ in the seed alone share data and all else."""
+    """Build every member; members that differ only in the seed share everything else."""
     jobs: dict[str, Job] = {}
     first: dict[str, Job] = {}
     for member_spec in member_specs(config, settings):
@@ -133,7 +135,7 @@ def _prepare(config: Composed, settings: Settings) -> dict[str, Job]:
 
 
 def train_side_by_side(run: RunFolder, tasks: Sequence[Task], console: Console) -> str:
-    """Train from where each member stands, then score and predict together; the run's status."""
+    """Train the members, then score and predict as an ensemble; return the status of the run."""
     begun = time.perf_counter()
     log.info("%d members: %s", len(tasks), ", ".join(task.run.path.name for task in tasks))
     for group in in_groups(tasks):
@@ -143,17 +145,17 @@ def train_side_by_side(run: RunFolder, tasks: Sequence[Task], console: Console) 
         console.end_progress()
     whole = [task for task in tasks if task.run.record["status"] != "diverged"]
     if not whole:
-        raise Diverged(f"all members did: {tasks[0].run.record['error']}")
+        raise Diverged(f"all members diverged: {tasks[0].run.record['error']}")
     run.note(best_score=fmean([task.progress.best_score for task in whole]))
     lines = _conclude(run, whole)
     done = all(finished(task.progress, task.job.settings.trainer) for task in whole)
-    title = f"{'done' if done else 'out of time'} in {time.perf_counter() - begun:.1f} s"
+    title = f"{'done' if done else 'time limit reached'} in {time.perf_counter() - begun:.1f} s"
     console.result(lines, title=title, folder=run.path)
     return "done" if done else "interrupted"
 
 
 def _show(console: Console, results: Sequence[tuple[Task, EpochRow]]) -> None:
-    """One line for all: the means over the members still in training."""
+    """Show one line: the means over the members still in training."""
     if results:
         rows = [row for _, row in results]
         names = [name for name in rows[0] if all(name in row for row in rows)]
@@ -168,16 +170,16 @@ def _whole_or_diverged(_: Task, error: Exception | None) -> None:
 
 
 def _begin(run: RunFolder, member: RunFolder, job: Job, command: Sequence[str]) -> None:
-    """A member's first record; it is made of what the run above is made of."""
+    """Write the first record of a member, with the provenance of the run above."""
     made_of = {key: run.record[key] for key in ("data", "versions", "git")}
     write_first_record(member, job, config=job.recorded, command=command, made_of=made_of)
 
 
 def resume_members(run: RunFolder, overrides: Sequence[str], *, data: str | None) -> None:
-    """Go on with the members that are not done; arguments as in `resume`.
+    """Continue the unfinished members; the arguments are those of `resume`.
 
     Raises:
-        MlrunError: as `resume`.
+        MlrunError: like `resume`.
     """
     with locked(run):
         config = changed(configuration(run, None), overrides)
@@ -186,9 +188,7 @@ def resume_members(run: RunFolder, overrides: Sequence[str], *, data: str | None
             found = [*_stopped(run, member_specs(config, settings), overrides, data)]
             tasks = [task for task, _ in found]
             if not tasks:
-                raise MlrunError(
-                    f"{run.path}: all members diverged; there is nothing to go on with"
-                )
+                raise MlrunError(f"{run.path}: all members diverged, so there is nothing to resume")
             done = all(finished(task.progress, task.job.settings.trainer) for task in tasks)
             if done and run.record.get("status") == "done":
                 console.out.print(f"nothing left to do: all {len(tasks)} members are done")
@@ -205,7 +205,7 @@ def resume_members(run: RunFolder, overrides: Sequence[str], *, data: str | None
 def _stopped(
     run: RunFolder, wanted: Iterable[MemberSpec], overrides: Sequence[str], data: str | None
 ) -> Iterator[tuple[Task, Stopped | None]]:
-    """The members as they stopped; those that had not begun, from their beginning."""
+    """Yield the members from where they stopped, or from the beginning."""
     read: dict[str, Dataset] = {}
     for member_spec in wanted:
         path = run.path / FOLDER / member_spec.name
@@ -232,8 +232,8 @@ def _begin_again(run: RunFolder, task: Task, stopped: Stopped | None) -> None:
 
 
 def _conclude(run: RunFolder, tasks: Sequence[Task]) -> list[tuple[str, str]]:
-    """Scores, pred.csv and plots of the members together; what the user reads of them."""
-    from mlrun.report.plots import draw_curves  # jobs of sweeps do without
+    """Write scores, pred.csv and plots of the ensemble; return the lines of the summary."""
+    from mlrun.report.plots import draw_curves  # jobs of sweeps draw no plots
 
     members = [task.job.predictor for task in tasks]
     datasets = [task.job.dataset for task in tasks]
@@ -248,12 +248,14 @@ def _conclude(run: RunFolder, tasks: Sequence[Task]) -> list[tuple[str, str]]:
     histories = {task.run.path.name: task.history for task in tasks}
     draw_curves(run.plots, histories, title=f"{run.path.name}: validation loss")
     own = allow_words(allowed_now())
-    lines = [("members", f"{len(tasks)}, mean ± standard deviation of their scores:")]
+    reasons = Counter(STOP_REASONS[task.run.entry("stopped", str)] for task in tasks)
+    lines = [("stopped", ", ".join(f"{count} × {reason}" for reason, count in reasons.items()))]
+    lines += [("members", f"{len(tasks)}, mean ± standard deviation of their scores:")]
     lines += [
         (name, "  ".join(f"{k} {m:.4f} ± {d:.4f}" for k, (m, d) in values.items()))
         for name, values in each.items()
     ]
-    lines.append(("together", ""))
+    lines.append(("ensemble", ""))
     lines += [(name, shown(values)) for name, values in together.items()]
     new = [] if len(verdict.each) else ["--input FILE"]  # of their own rows not all have each
     return [
@@ -266,7 +268,7 @@ def _conclude(run: RunFolder, tasks: Sequence[Task]) -> list[tuple[str, str]]:
 
 
 def _mean_and_deviation(tasks: Sequence[Task], part: str) -> dict[str, tuple[float, float]]:
-    """Metric → mean and standard deviation of the members' own scores on a part of the data."""
+    """Return metric → mean and standard deviation of the members' own scores on a part."""
     found = [task.run.record["metrics"][part] for task in tasks]
     values = {name: torch.tensor([one[name] for one in found]).double() for name in found[0]}
     return {

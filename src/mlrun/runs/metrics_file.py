@@ -1,4 +1,4 @@
-"""metrics.csv: a file that grows by a row an epoch."""
+"""metrics.csv: one row per epoch."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from mlrun.system.files import csv_rows, write_atomically
 
 
 class MetricsFile:
-    """metrics.csv: one row an epoch, held back for at most a second, then appended whole."""
+    """Appends rows to metrics.csv; buffers them for at most a second."""
 
     FLUSH_SECONDS = 1.0
 
@@ -25,13 +25,13 @@ class MetricsFile:
         )
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Take one epoch's row; a column it lacks stays empty (no validation that epoch)."""
+        """Add the row of an epoch; missing columns stay empty (no validation in that epoch)."""
         self._held.append(row)
         if time.monotonic() - self._written > self.FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Append what is held."""
+        """Append the buffered rows."""
         with self._path.open("a", encoding="utf-8", newline="") as file:
             file.write(csv_rows(map(self._cells, self._held)))
         self._held.clear()

@@ -1,4 +1,4 @@
-"""pred.csv: what names the row, and what the model says of it."""
+"""Write pred.csv: the id and the prediction of each row."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
@@ -21,14 +21,14 @@ def write_predictions(
     *,
     probabilities: Tensor | None = None,
 ) -> None:
-    """Write one row per prediction, whole or not at all.
+    """Write one row per prediction, atomically.
 
     Args:
         path: the CSV file.
-        spec: the header, and the labels of the classes.
-        ids: what names each row.
+        spec: has the header and the class labels.
+        ids: the id of each row.
         predictions: (n, 1) values or (n,) class numbers.
-        probabilities: (n, classes), a column of `probability_<class>` each.
+        probabilities: (n, classes), written as columns `probability_<class>`.
     """
     header = [*map(_harmless, spec.header)]
     columns = [map(_harmless, ids), _readable(spec, predictions)]
@@ -45,14 +45,14 @@ def write_members(
     each: Mapping[str, Tensor],
     disagreement: Tensor,
 ) -> None:
-    """Write what every member says of each row, and how much they disagree.
+    """Write every member's prediction for each row, and the disagreement.
 
     Args:
         path: the CSV file.
-        spec: the header's first name, and the labels of the classes.
-        ids: what names each row.
+        spec: has the name of the id column and the class labels.
+        ids: the id of each row.
         each: member → (n,) values or class numbers.
-        disagreement: (n,) standard deviation of the values, or share of members of other classes.
+        disagreement: (n,) standard deviation of values, or fraction of members with other classes.
     """
     header = [_harmless(spec.header[0]), *map(_harmless, each), "disagreement"]
     columns = [map(_harmless, ids), *(_readable(spec, e) for e in each.values())]
@@ -77,12 +77,12 @@ def _readable(spec: Spec, predictions: Tensor) -> Iterator[str]:
     if spec.classes:
         classes = [*map(_harmless, spec.classes)]
         return (classes[number] for number in predictions.tolist())
-    # As float32 the shortest text that reads back as the same number.
+    # As float32: the shortest text that parses to the same number.
     return map(str, predictions.numpy().astype(np.float32).ravel())
 
 
 def _harmless(cell: Any) -> Any:
-    """Text that a spreadsheet would run as a formula gets an apostrophe; numbers stay."""
+    """Prefix text that a spreadsheet would run as a formula with an apostrophe."""
     if isinstance(cell, str) and cell[:1] in {"=", "+", "-", "@", "\t", "\r"} and not _number(cell):
         return "'" + cell
     return cell

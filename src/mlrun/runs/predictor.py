@@ -1,7 +1,6 @@
-"""A model with its preprocessing: raw rows in, scores and predictions out.
+"""The predictor: a model with its preprocessing turns raw rows into scores and predictions.
 
-Training ends with one, and `evaluate` and `predict` rebuild one from a run folder, so both give
-the same numbers.
+Training, `evaluate` and `predict` all use it, so they give the same numbers.
 """
 
 from collections.abc import Mapping
@@ -31,7 +30,7 @@ from mlrun.training.types import Features, Outputs
 
 @dataclass(frozen=True)
 class Predictor:
-    """What turns raw rows into predictions."""
+    """A model with its preprocessing."""
 
     model: nn.Module
     objective: Objective
@@ -39,29 +38,29 @@ class Predictor:
     contract: Contract
     outputs_of: Outputs
     device: torch.device
-    examples: Tensor  # a few raw rows of the data it was validated on, as `preprocess` takes them
+    examples: Tensor  # a few raw validation rows, the input of `preprocess`
 
     @property
     def spec(self) -> Spec:
-        """What the data looked like."""
+        """The spec of the data."""
         return self.objective.spec
 
     def features(self, rows: Rows) -> Features:
-        """Rows ready for the model; they must have targets."""
+        """Preprocess rows with targets."""
         assert rows.targets is not None
         return Features(self._inputs(rows), rows.targets)
 
     def score(self, rows: Rows) -> Scores:
-        """Loss, metrics and predictions of rows that have targets."""
+        """Compute loss, metrics and predictions for rows with targets."""
         assert rows.targets is not None
         return score_outputs(self.objective, self.outputs(rows), rows.targets)
 
     def predict(self, rows: Rows) -> Tensor:
-        """(n, 1) values in the target's unit or (n,) class numbers."""
+        """Predict (n, 1) values in the target's unit or (n,) class numbers."""
         return self.objective.decode(self.outputs(rows))
 
     def outputs(self, rows: Rows) -> Tensor:
-        """What the network says: (n, out_features)."""
+        """Compute the outputs of the network: (n, out_features)."""
         return self.outputs_of(self.model, self._inputs(rows))
 
     def _inputs(self, rows: Rows) -> Tensor:
@@ -69,9 +68,9 @@ class Predictor:
 
 
 def scored_parts(dataset: Dataset, trainer: Trainer) -> dict[str, Rows]:
-    """The parts of the data a run is scored on: train, valid and, with targets, test.
+    """Return the parts of the data for scoring: train, valid and, with targets, test.
 
-    Where `limit_batches` cuts the epochs short, as many training rows as an epoch has.
+    With `limit_batches`, train has only as many rows as an epoch.
     """
     parts = dataset.parts
     if trainer.limit_batches is not None:
@@ -81,10 +80,10 @@ def scored_parts(dataset: Dataset, trainer: Trainer) -> dict[str, Rows]:
 
 
 def open_predictor(run: RunFolder) -> tuple[Predictor, Mapping[str, Any]]:
-    """Rebuild the best model of a run, and its configuration's values, from the folder alone.
+    """Rebuild the best model of a run, and its configuration, from the folder alone.
 
     Raises:
-        MlrunError: no checkpoint, a damaged one, or one that names what may not be built.
+        MlrunError: the checkpoint is missing or damaged, or names a class that is not allowed.
     """
     state = load(run.best, parts=BEST_PARTS)
     values = from_the_record(state["config"], run.best).values
@@ -92,7 +91,7 @@ def open_predictor(run: RunFolder) -> tuple[Predictor, Mapping[str, Any]]:
     device = choose_device("auto" if settings.device.startswith(("cuda", "mps")) else "cpu")
     with blamed_on(run.best):
         predictor = _rebuilt(values, settings, state, device)
-        predictor.outputs(Rows(predictor.examples, None, []))  # does it all fit together?
+        predictor.outputs(Rows(predictor.examples, None, []))  # check that everything fits
     return predictor, values
 
 
@@ -105,7 +104,7 @@ def _rebuilt(
     preprocess = build_preprocess(state["contract"])
     model, contract = model.to(device), state["contract"]
     if not 1 <= len(state["examples"]) <= EXAMPLES:
-        raise MlrunError(f"1 to {EXAMPLES} examples are wanted")
+        raise MlrunError(f"it must have 1 to {EXAMPLES} examples")
     outputs_of = choose_outputs(model, settings.trainer)
     predictor = Predictor(
         model, objective, preprocess, contract, outputs_of, device, state["examples"]
@@ -115,18 +114,20 @@ def _rebuilt(
 
 
 def check_plan(values: Mapping[str, Any], state: State) -> Objective:
-    """Compare a checkpoint's weights with the model its configuration describes.
+    """Compare the weights of a checkpoint with the model of its configuration.
 
-    That model is planned without memory: a configuration may ask for terabytes.
+    The model is planned without allocating memory: a configuration may request terabytes.
 
     Raises:
-        MlrunError: they do not fit.
+        MlrunError: they do not match.
     """
     objective = build_objective(values, Spec.from_record(state["spec"], "the data spec"))
     lists = [value for value in plain(values["model"]).values() if isinstance(value, list)]
     longest = max(map(len, lists), default=0)
     if longest > len(state["weights"]):
-        raise MlrunError(f"its model has {longest} layers, but {len(state['weights'])} weights")
+        raise MlrunError(
+            f"its model has {longest} layers, but there are {len(state['weights'])} weights"
+        )
     with torch.device("meta"):
         planned = objective.complete(build("model", values, **_shape(objective)))
     check_weights(planned.state_dict(), state["weights"])
@@ -138,18 +139,18 @@ def _shape(objective: Objective) -> dict[str, Any]:
 
 
 def check_weights(planned: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
-    """Refuse weights of other names or shapes, or that claim more memory than the file has.
+    """Check names, shapes and memory of weights.
 
     Raises:
-        MlrunError: with the first that does not fit.
+        MlrunError: naming the first weight that does not match.
     """
     if {*planned} != {*weights}:
         odd = sorted({*planned} ^ {*weights})[0]
-        raise MlrunError(f"the checkpoint's weights are not those of its model: '{odd}'")
+        raise MlrunError(f"the checkpoint's weights do not match its model: '{odd}'")
     for name, tensor in weights.items():
         if not isinstance(tensor, Tensor):
-            raise MlrunError(f"the checkpoint's weights are no numbers: '{name}'")
+            raise MlrunError(f"the checkpoint's weights are not numbers: '{name}'")
         size = tensor.numel() * tensor.element_size()
         alike = tensor.shape == planned[name].shape and tensor.dtype == planned[name].dtype
         if not alike or tensor.untyped_storage().nbytes() < size:
-            raise MlrunError(f"the checkpoint's weights are not those of its model: '{name}'")
+            raise MlrunError(f"the checkpoint's weights do not match its model: '{name}'")

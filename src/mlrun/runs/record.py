@@ -1,4 +1,4 @@
-"""What a run writes down about itself: run.json at its turns, the rest while it trains."""
+"""Write the files of a run: run.json at changes of status, the others during training."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ from mlrun.system.files import write_atomically
 from mlrun.system.secrets import hide, hide_in_words, redact
 from mlrun.system.signals import Interrupted
 from mlrun.training.distributed import process_group
-from mlrun.training.loop import EpochRow
+from mlrun.training.loop import EpochRow, stop_reason
 from mlrun.training.metrics import NAMES
 from mlrun.training.types import Progress
 
@@ -33,36 +33,36 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class RunOutcome:
-    """What run.json's status will be if nothing is raised."""
+    """The status for run.json if no exception is raised."""
 
     status: str = "done"
 
 
 @contextmanager
 def recorded(run: RunFolder) -> Iterator[RunOutcome]:
-    """Set run.json's status to what becomes of the block: done, interrupted, diverged, failed.
+    """Write the outcome of the block to run.json: done, interrupted, diverged or failed.
 
     Raises:
-        MlrunError: instead of the system's error when the disk is full or refuses to be written.
+        MlrunError: instead of the system's error if a file cannot be written.
     """
     outcome = RunOutcome()
     try:
         yield outcome
         run.update(status=outcome.status, ended=_now())
     except BaseException as raised:
-        # Ctrl-C while scoring or drawing: nothing is waited for, and the run can still be resumed.
+        # Ctrl-C during scoring or plotting stops at once; the run can still be resumed.
         error = Interrupted(signal.SIGINT) if isinstance(raised, KeyboardInterrupt) else raised
         if isinstance(error, Interrupted):
             error.folder = run.path
-        with suppress(OSError):  # the disk may be what failed; the first error is the one to tell
-            if run.record:  # else it ended before it began
+        with suppress(OSError):  # the disk may have failed; report the first error
+            if run.record:  # empty: the run ended before its start
                 reason = str(error) or type(error).__name__
                 run.update(status=_status(error), error=reason, ended=_now())
         expected = isinstance(error, MlrunError | Diverged | Interrupted | FailedFast)
         trace = None if expected else error
         log.error("%s: %s", _status(error), error, exc_info=trace, extra={"hidden": True})
         if isinstance(error, OSError) and not run.path.is_dir():
-            gone = f"{run.path} is gone: it was deleted or moved while the run wrote to it"
+            gone = f"{run.path} was deleted or moved during the run"
             raise MlrunError(gone) from error
         if isinstance(error, OSError):
             place = error.filename or run.path
@@ -84,12 +84,12 @@ def write_first_record(
     command: Sequence[str],
     made_of: Mapping[str, Any],
 ) -> None:
-    """Write what is known before the first step: split.json and run.json.
+    """Write split.json and the first run.json.
 
     Args:
         run: an empty folder.
-        job: what it trains.
-        config: as `for_the_record` gives it.
+        job: the job of the run.
+        config: the result of `for_the_record`.
         command: the command line.
         made_of: data files, versions and commit, see `provenance`.
     """
@@ -119,7 +119,7 @@ def write_first_record(
 
 
 def write_for_people(run: RunFolder, config: Composed, overrides: Sequence[str]) -> None:
-    """config.yaml and .hydra/: what was asked for, unresolved; never read again."""
+    """Write config.yaml and .hydra/, with unresolved references; mlrun never reads them."""
     text = _yaml(hide(config.raw))
     write_atomically(run.config, text, durable=False)
     (run.path / ".hydra").mkdir(exist_ok=True)
@@ -133,7 +133,7 @@ def _yaml(value: Any) -> bytes:
 
 
 class Record:
-    """The files that grow with every epoch; used as a context around the training loop."""
+    """The files that grow with every epoch; a context manager around the training loop."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class Record:
         dataset, settings = job.dataset, job.settings
         self.history: list[EpochRow] = list(resumed["history"]) if resumed else []
         self._run, self._learner, self._progress = run, job.learner, progress
-        self._epochs = settings.trainer.epochs
+        self._trainer = settings.trainer
         self._metrics = MetricsFile(run.metrics, _columns(dataset.spec.kind), self.history)
         self._checkpoints = Checkpoints(
             run,
@@ -160,7 +160,7 @@ class Record:
             },
         )
         self._profiler = Profiler(run.path) if settings.trainer.profile else None
-        # Last, because nothing closes it if what follows cannot be made.
+        # Last, because nothing would close it if a later line failed.
         self._events = EventFile(run.path / "tensorboard")
         self._events.hyperparameters(_hyperparameters(job.recorded))
         for row in self.history:
@@ -175,7 +175,7 @@ class Record:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Whatever ended the loop, what was learnt and measured so far is kept."""
+        """Write everything trained and measured so far, even after an exception."""
         try:
             self._metrics.flush()
             self._checkpoints.write(self.history)
@@ -183,10 +183,10 @@ class Record:
             self._events.close()
 
     def epoch(self, row: EpochRow | Diverged) -> EpochRow:
-        """Write down an epoch that is done, and give it back.
+        """Record the row of an epoch and return it.
 
         Raises:
-            Diverged: it is not; the weights are those before the step that went wrong.
+            Diverged: the epoch diverged; the weights are those before the failed step.
         """
         if isinstance(row, Diverged):
             raise row
@@ -196,16 +196,22 @@ class Record:
         self._checkpoints.take(self._learner, self._progress)
         if self._checkpoints.due:
             self._checkpoints.write(self.history)
-        if self._profiler and (table := self._profiler.epoch(self._progress.epoch, self._epochs)):
+        epoch, epochs = self._progress.epoch, self._trainer.epochs
+        if self._profiler and (table := self._profiler.epoch(epoch, epochs)):
             log.info("%s", table)
         return row
 
-    def finish(self) -> None:
-        """Training ended by itself: give the model its best weights."""
+    def finish(self, until: int | None = None) -> None:
+        """Record the end of the training and load the best weights into the model.
+
+        Args:
+            until: the epoch of a pause by successive halving.
+        """
         progress = self._progress
         self._checkpoints.load_best(self._learner)
         best = {"best_epoch": progress.best_epoch, "best_score": progress.best_score}
-        self._run.note(epochs=progress.epoch, **best)
+        stopped = stop_reason(progress, self._trainer, until)
+        self._run.note(epochs=progress.epoch, **best, stopped=stopped)
 
 
 def _columns(kind: str) -> list[str]:

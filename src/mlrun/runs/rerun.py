@@ -1,4 +1,4 @@
-"""rerun: train a recorded run again and say whether it came out the same, and if not, why."""
+"""rerun: train a recorded run again and report whether the results are identical."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -27,19 +27,19 @@ def rerun(
 
     Args:
         folder: the run folder.
-        data: where its data files are now, if not where they were.
-        output: the new run folder; beside the run if not given.
+        data: a folder with its data files, if they were moved.
+        output: the new run folder; default: next to the run.
         command: the command line, for the record.
 
     Returns:
-        Whether metrics.csv (seconds aside) and pred.csv are identical, and the verdict's lines.
+        Whether metrics.csv (without seconds) and pred.csv are identical, and the lines to print.
 
     Raises:
-        MlrunError: no such run, nothing to compare with, or its data is gone.
+        MlrunError: there is no such run, it has no results, or its data is missing.
     """
     run = open_run(folder)
     refuse_ensemble(run, "rerun")
-    _rows(run.metrics), _bytes(run.predictions)  # to fail before training, not after
+    _rows(run.metrics), _bytes(run.predictions)  # fail before the training, not afterwards
     config = configuration(run, None)
     dataset = load_run_data(run, config.values, None, data=data, exactly=False, split_anew=True)
     named = run.path if run.path.name.strip(".") else run.path.resolve()
@@ -56,15 +56,15 @@ def rerun(
 
 
 def verdict(run: RunFolder, again: RunFolder) -> tuple[bool, list[str]]:
-    """Compare two runs' metrics and predictions, and what they were made of."""
+    """Compare metrics, predictions and provenance of two runs."""
     first, second = _rows(run.metrics), _rows(again.metrics)
     different = _first_difference(first, second)
     if different is None and _bytes(run.predictions) != _bytes(again.predictions):
-        different = "metrics are the same in every epoch, but pred.csv differs"
+        different = "the metrics of all epochs are identical, but pred.csv differs"
     if different is None:
         return True, [f"identical: {len(first)} epochs and pred.csv, bit for bit ({again.path})"]
     reasons = list(_reasons(run, again))
-    why = reasons or ["versions, data, code and device are the same: look for nondeterminism"]
+    why = reasons or ["versions, data, code and device are the same; the cause is nondeterminism"]
     return False, [f"different: {different} ({again.path})", *why]
 
 
@@ -72,7 +72,7 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise MlrunError(f"{path}: nothing to compare with: {error.strerror}") from None
+        raise MlrunError(f"{path}: cannot compare: {error.strerror}") from None
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

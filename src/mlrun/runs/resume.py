@@ -1,4 +1,4 @@
-"""resume: go on with a run from its folder, to the same bits as if it had never stopped."""
+"""resume: continue a run from its folder, with the same bits as an uninterrupted run."""
 
 import logging
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ UNFINISHED = ("running", "interrupted", "failed")
 
 
 def resume_run(run: RunFolder, overrides: Sequence[str], *, data: str | None) -> None:
-    """Go on with one run; arguments as in `api.resume`.
+    """Continue one run; the arguments are those of `api.resume`.
 
     Raises:
-        MlrunError: as `api.resume`.
+        MlrunError: like `api.resume`.
     """
     with locked(run) if processes.rank() == 0 else nullcontext():
         stopped = read_stopped(run, overrides)
@@ -59,17 +59,17 @@ def resume_run(run: RunFolder, overrides: Sequence[str], *, data: str | None) ->
 def _print_nothing_to_do(console: Console, stopped: Stopped) -> None:
     epoch, trainer = stopped.progress.epoch, stopped.settings.trainer
     patient = epoch < trainer.epochs
-    why = f", the last {trainer.patience} without improvement" if patient else ""
+    why = f"; early stopping after {trainer.patience} without improvement" if patient else ""
     change = "trainer.patience" if patient else "trainer.epochs"
     console.out.print(f"nothing left to do: {epoch} epochs are done{why}")
-    console.out.print(f"to go on: mlrun resume {stopped.run.path} {change}=…")
+    console.out.print(f"to continue: mlrun resume {stopped.run.path} {change}=…")
 
 
 def newest_unfinished(folder: Path) -> Path:
-    """The folder of the run or sweep to go on with: this one, or the newest unfinished one in it.
+    """Return the run or sweep to resume: `folder`, or the newest unfinished one below it.
 
     Raises:
-        MlrunError: there are runs in it, and all are done.
+        MlrunError: all runs below it are done.
     """
     if not folder.is_dir() or (folder / "run.json").is_file() or is_sweep(folder):
         return folder
@@ -78,7 +78,7 @@ def newest_unfinished(folder: Path) -> Path:
     plain = [file for file in records if file.is_file() and not file.is_symlink()]
     unfinished = [file for file in plain if _status(file) in UNFINISHED]
     if not unfinished and not records:
-        return folder  # let open_run say what it is
+        return folder  # open_run reports the error
     if not unfinished:
         raise MlrunError(f"no unfinished run in {folder}")
     newest = max(unfinished, key=lambda file: file.stat().st_mtime).parent
@@ -88,6 +88,6 @@ def newest_unfinished(folder: Path) -> Path:
 def _status(file: Path) -> Any:
     try:
         record = read_json(file)
-    except MlrunError:  # damaged: not the one to go on with
+    except MlrunError:  # damaged: cannot be resumed
         return None
     return record.get("status") if isinstance(record, dict) else None

@@ -1,4 +1,4 @@
-"""The story of one run: data, model, loss, optimizer, scheduler, epochs, best, test, pred.csv."""
+"""One run from start to end: data, model, training, best epoch, test, pred.csv."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,23 +33,23 @@ def train_run(
     overrides: Sequence[str] = (),
     dataset: Dataset | None = None,
 ) -> float:
-    """Train one model and leave a run folder.
+    """Train one model and write a run folder.
 
     Args:
-        config: composed from conf/.
+        config: the configuration, composed from conf/.
         settings: its fixed parts.
-        make_folder: creates the empty run folder; called once all else is known to be fine.
+        make_folder: creates the empty run folder; called after all checks.
         command: the command line, for the record.
-        overrides: what the user changed, for the record.
-        dataset: read already; read as the configuration says if not given.
+        overrides: the user's overrides, for the record.
+        dataset: the data, if already loaded.
 
     Returns:
-        The best epoch's monitored score, for sweeps.
+        The monitored score of the best epoch, for sweeps.
 
     Raises:
-        MlrunError: a user's mistake (no folder was made), or a disk that refuses to be written.
-        Diverged: the loss is not finite any more; the best weights so far are in the folder.
-        Interrupted: Ctrl-C or SIGTERM; likewise.
+        MlrunError: a user error (no folder was created), or a write error.
+        Diverged: the loss became NaN or infinite; the folder has the best weights so far.
+        Interrupted: Ctrl-C or SIGTERM; the folder has the best weights so far.
     """
     with joined(settings.device) as group, Console(quiet=settings.quiet) as console:
         with group.first_before_others():
@@ -74,13 +74,13 @@ def train_run(
 def training(
     run: RunFolder, job: Job, console: Console, progress: Progress, resumed: State | None = None
 ) -> Iterator[tuple[Epochs, Record]]:
-    """The epochs from where `progress` stands, and what writes them down.
+    """Yield the remaining epochs, and the record that writes their files.
 
-    At the end the model has its best epoch's weights.
+    At the end the model has the weights of its best epoch.
 
     Raises:
-        Diverged: from the record, by the row that is not finite.
-        MlrunError: out of memory, with a batch size that fits; another process left.
+        Diverged: raised by the record for a loss or gradient that is not finite.
+        MlrunError: out of memory (naming a batch size that fits), or another process ended.
         Interrupted: Ctrl-C or SIGTERM.
     """
     begun, trainer = time.perf_counter(), job.settings.trainer
@@ -102,7 +102,7 @@ def training(
 
 
 def follow(job: Job, progress: Progress) -> float:
-    """What a process other than the first one of its group does: train, and write nothing."""
+    """Train in a process with rank > 0 of a process group: write nothing."""
     resume_collection()
     with interruptible() as stop_if_asked, lost_process_explained():
         group, member = process_group(), job.member(job.features(), progress)

@@ -1,4 +1,4 @@
-"""A run that has stopped: where it stopped, and everything rebuilt as it was then."""
+"""A stopped run: read its checkpoint and rebuild its state."""
 
 import copy
 import logging
@@ -29,7 +29,7 @@ from mlrun.training.types import Learner, Progress
 
 log = logging.getLogger(__name__)
 
-# What a resumed run may change: how long it goes on, and what is said and saved meanwhile.
+# Settings that a resumed run may change: duration, output and checkpoints.
 MAY_CHANGE = (
     "trainer.epochs",
     "trainer.patience",
@@ -41,33 +41,33 @@ MAY_CHANGE = (
 
 @dataclass(frozen=True)
 class Stopped:
-    """A run that has stopped, and from where it goes on."""
+    """A stopped run and the state to continue from."""
 
     run: RunFolder
-    state: State | None  # None: no epoch was saved, it starts from the beginning
-    complaint: str  # what was wrong with the newest checkpoint
+    state: State | None  # None: no epoch was saved; start from the beginning
+    complaint: str  # the problem of the newest checkpoint, if any
     config: Composed
     settings: Settings
     progress: Progress
 
 
 def read_stopped(run: RunFolder, overrides: Sequence[str]) -> Stopped:
-    """Where a run stopped, and what it is asked to do now.
+    """Read the state of a stopped run and apply the overrides.
 
     Raises:
-        MlrunError: no checkpoint that can be read, or a change that cannot be honoured.
+        MlrunError: no checkpoint is readable, or an override is not allowed.
     """
     state, complaint = load_last(run)
     config = changed(configuration(run, state), overrides)
     longer = [word for word in overrides if word.startswith("trainer.epochs=")]
-    if state is None and longer:  # the schedule may depend on it
-        raise MlrunError(f"{run.path}: no epoch is done; start a new run with {longer[0]}")
+    if state is None and longer:  # the scheduler may depend on the number of epochs
+        raise MlrunError(f"{run.path}: no epoch is done yet; start a new run with {longer[0]}")
     settings, progress = settings_of(config.values), _progress(state, run.last)
     return Stopped(run, state, complaint, config, settings, progress)
 
 
 def rebuild(stopped: Stopped, data: str | None, read: dict[str, Dataset] | None = None) -> Job:
-    """Data (see load_run_data), model and what moves it, as they were when the run stopped."""
+    """Rebuild data (see load_run_data), model, optimizer and scheduler of a stopped run."""
     run, state, config = stopped.run, stopped.state, stopped.config
     if state is None:
         dataset = load_run_data(run, config.values, None, data=data, read=read)
@@ -83,18 +83,18 @@ def rebuild(stopped: Stopped, data: str | None, read: dict[str, Dataset] | None 
 
 
 def tidy_up(stopped: Stopped) -> None:
-    """Away with what the process before left half done, and with what it said of its end."""
+    """Delete temporary files and end-of-run entries of the previous process."""
     run = stopped.run
     remove_leftovers(run)
     if stopped.complaint:
         log.warning(stopped.complaint)
-        run.previous.replace(run.last)  # the damaged one must not become previous.pt, the good one
-    for told_before in ("error", "ended"):
-        run.record.pop(told_before, None)
+        run.previous.replace(run.last)  # the damaged file must not replace previous.pt
+    for entry in ("error", "ended", "stopped"):
+        run.record.pop(entry, None)
 
 
 def restore(learner: Learner, state: State) -> None:
-    """Put model, optimizer and scheduler where they were, once a step has shown that they work."""
+    """Restore model, optimizer and scheduler, after a test step shows that they work."""
     weights = learner.model.state_dict()
     for held in (state, state["best"] or state):
         check_weights(weights, held["weights"])
@@ -113,23 +113,23 @@ def _load(learner: Learner, state: State) -> None:
 
 
 def _progress(state: State | None, source: Path) -> Progress:
-    """How far the run had come, once its history and best epoch are known to agree with it.
+    """Return the progress of the run after checking it against the history.
 
     Raises:
-        MlrunError: they do not.
+        MlrunError: they contradict each other.
     """
     if state is None:
         return Progress()
     progress = from_plain(Progress, state.get("progress"), source=str(source))
     history = state.get("history")
     if not isinstance(history, list) or not all(map(_is_row, history)):
-        raise MlrunError(f"{source} is damaged: its history is no list of epochs")
+        raise MlrunError(f"{source} is damaged: its history is not a list of epochs")
     epochs = [row["epoch"] for row in history]
     validated = [row["epoch"] for row in history if "valid/loss" in row]
     best_is_there = isinstance(state.get("best"), dict) and progress.best_epoch in validated
     in_order = len(epochs) == progress.epoch and epochs == [*range(1, len(epochs) + 1)]
     if not in_order or best_is_there != bool(validated):
-        raise MlrunError(f"{source} is damaged: its history does not fit its progress")
+        raise MlrunError(f"{source} is damaged: history and progress contradict each other")
     return progress
 
 
@@ -144,26 +144,26 @@ def _is_number(value: Any) -> bool:
 
 
 def configuration(run: RunFolder, state: State | None) -> Composed:
-    """What the run was asked to do: as its checkpoint says, else as its run.json says."""
+    """Return the configuration from the checkpoint, or else from run.json."""
     if state is not None:
         return from_the_record(state["config"], run.last)
     return from_the_record(run.record.get("config"), run.path / "run.json")
 
 
 def changed(config: Composed, overrides: Sequence[str]) -> Composed:
-    """The configuration with what a resumed run may change.
+    """Apply overrides to the configuration of a resumed run.
 
     Raises:
-        MlrunError: it may not change that.
+        MlrunError: a resumed run may not change that setting.
     """
     for override in overrides:
         key, equals, _ = override.partition("=")
         if not equals:
-            raise MlrunError(f"'{override}': KEY=VALUE is wanted")
+            raise MlrunError(f"'{override}': must be KEY=VALUE")
         if key not in MAY_CHANGE:
             raise MlrunError(
-                f"{key} cannot change in a resumed run, which must go on exactly; only "
-                f"{', '.join(MAY_CHANGE)} can. Start a new run for {override}"
+                f"{key} cannot change in a resumed run, which must continue exactly; only "
+                f"{', '.join(MAY_CHANGE)} can change. Start a new run for {override}"
             )
     try:
         changes = OmegaConf.from_dotlist(list(overrides))

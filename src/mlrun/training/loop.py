@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -17,6 +17,7 @@ from mlrun.training.objective import Objective
 from mlrun.training.schedule import advance_epoch, validates
 from mlrun.training.types import Features, Member, Outputs, Progress, diverged
 
+StopReason = Literal["epochs", "patience", "halving", "max_minutes"]
 EpochRow = dict[str, Any]  # one line of metrics.csv
 Epochs = Iterator[list[tuple[Member, EpochRow | Diverged]]]  # for each member still in training
 
@@ -145,8 +146,22 @@ def judge(objective: Objective, targets: Tensor) -> Callable[[Tensor], Scores]:
 
 def finished(progress: Progress, trainer: Trainer) -> bool:
     """Whether all epochs are done or early stopping applies."""
-    out_of_patience = trainer.patience is not None and progress.stale >= trainer.patience
-    return progress.epoch >= trainer.epochs or out_of_patience
+    return stop_reason(progress, trainer) in ("epochs", "patience")
+
+
+def stop_reason(progress: Progress, trainer: Trainer, until: int | None = None) -> StopReason:
+    """Return why training stopped after the last epoch.
+
+    Args:
+        progress: the progress at the end.
+        trainer: the settings.
+        until: the epoch of a pause by successive halving.
+    """
+    if progress.epoch >= trainer.epochs:
+        return "epochs"
+    if trainer.patience is not None and progress.stale >= trainer.patience:
+        return "patience"
+    return "halving" if until is not None and progress.epoch >= until else "max_minutes"
 
 
 def _keep_score(progress: Progress, row: EpochRow, trainer: Trainer) -> None:

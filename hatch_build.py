@@ -23,7 +23,7 @@ class CompiledKernel(BuildHookInterface[Any]):
         x86 = platform.machine() in ("x86_64", "AMD64")
         try:
             for variant in [*compiler.MARCH] if x86 else ["baseline"]:
-                library = folder / f"kernel-{variant}.so"
+                library = folder / compiler.shipped(variant).name
                 compiler.compile_to(library, variant)
                 place = NATIVE.relative_to("src") / library.name
                 build_data["force_include"][str(library)] = str(place)

@@ -25,7 +25,7 @@ import mlrun.training.engines.autograd
 import mlrun.training.loop
 from mlrun.cli.main import main
 from mlrun.training.engines.autograd import Autograd
-from mlrun.training.engines.native.course import Course
+from mlrun.training.engines.native.lookahead import Lookahead
 from mlrun.training.engines.native.engine import Native
 
 Reached = Callable[[], bool]  # whether this is the time to die
@@ -160,7 +160,7 @@ POINTS: dict[str, Patch] = {
     "before-training": before(mlrun.runs.single, "training"),
     "before-an-epoch": either(before(Native, "train_epoch"), before(Autograd, "train_epoch")),
     "between-gradient-and-step": before(mlrun.training.engines.autograd, "_clip"),
-    "before-the-kernels-numbers-are-torchs": before(Course, "take"),
+    "before-the-kernels-numbers-are-torchs": before(Lookahead, "take"),
     "some-of-the-kernels-numbers-are-torchs": before(torch.Tensor, "fill_"),  # not Adam's counters
     "while-validating": before(mlrun.training.loop, "_keep_score"),
     # metrics.csv and TensorBoard: they grow

@@ -3,6 +3,7 @@
 import ctypes
 import itertools
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from mlrun.models.dropout import Dropout
 from mlrun.models.layers import ACTIVATIONS
 from mlrun.training.engines.autograd import Autograd, outputs_by_torch
 from mlrun.training.engines.choose import choose_engine
-from mlrun.training.engines.native import calls, compiler, library
+from mlrun.training.engines.native import calls, compiler, interface, library
 from mlrun.training.engines.native.engine import Native, outputs_by_kernel
 from mlrun.training.engines.native.network import Unsupported, network_of
 from mlrun.training.loop import fit
@@ -409,15 +410,63 @@ def test_a_cache_that_cannot_be_written_is_done_without(fresh_cache):
     assert chosen(learner()) == ("native", "")
 
 
-def test_memory_that_runs_out_is_told():
-    huge = (ctypes.c_int64 * 3)(1, 2**40, 1)
-    plan = calls.Plan(layers=2, sizes=huge)
+def test_a_library_of_other_sources_is_refused_with_the_struct_that_differs(monkeypatch):
+    class EpochJob(ctypes.Structure):
+        _fields_ = (*interface.EpochJob._fields_, ("more", ctypes.c_double))
+
+    monkeypatch.setattr(interface, "STRUCTURES", (EpochJob,))
+    library.load.cache_clear()
+    engine, reason = chosen(learner())
+    assert engine == "autograd"
+    assert reason.endswith("does not fit this mlrun: EpochJob has 112 bytes there, 120 here")
+
+
+def test_a_library_without_a_function_is_refused_with_its_name(monkeypatch):
+    monkeypatch.setitem(interface.FUNCTIONS, "mlrun_of_tomorrow", (None, ()))
+    library.load.cache_clear()
+    engine, reason = chosen(learner())
+    assert engine == "autograd"
+    assert reason.endswith("does not fit this mlrun: it has no mlrun_of_tomorrow")
+
+
+def test_the_library_says_what_it_was_made_with_and_from():
+    built = library.built()
+    assert built.pop("compiler")
+    assert built == {
+        "hash": compiler.source_hash(),
+        "variant": library.variant(),
+        "contraction": "-ffp-contract=fast",
+    }
+
+
+def test_the_hash_changes_with_every_file_of_the_kernel(tmp_path, monkeypatch):
+    shutil.copytree(compiler.FOLDER, tmp_path / "kernel")
+    monkeypatch.setattr(compiler, "FOLDER", tmp_path / "kernel")
+    hashes = {compiler.source_hash()}
+    for path in compiler.sources():
+        path.write_text(path.read_text() + "\n")
+        hashes.add(compiler.source_hash())
+    assert len(hashes) == 1 + len([*compiler.FOLDER.iterdir()])
+
+
+def forward_through(width: int) -> None:
+    """One row through a network with a hidden layer as wide as this."""
+    plan = interface.NetworkPlan(layers=2, sizes=(ctypes.c_int64 * 3)(1, width, 1))
     numbers = torch.zeros(1)
-    job = calls.Forward(
+    job = interface.ForwardJob(
         plan=ctypes.pointer(plan), inputs=numbers.data_ptr(), rows=1, outputs=numbers.data_ptr()
     )
+    calls.forward(job)
+
+
+def test_memory_that_runs_out_is_told():
     with pytest.raises(MemoryError):
-        calls.forward(job)
+        forward_through(2**40)
+
+
+def test_any_other_exception_in_the_kernel_is_a_fault_of_ours():
+    with pytest.raises(RuntimeError, match="a fault of mlrun"):
+        forward_through(2**62)  # std::length_error: no vector can be that long
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from in_torch import network, tensors
 from prepare import prepared
 
 from mlrun.training.engines.native import calls
-from mlrun.training.engines.native.course import Course
+from mlrun.training.engines.native.lookahead import Lookahead
 from mlrun.training.types import Progress
 
 FLAGS = ("-O3", "-march=native", "-ffast-math", "-shared", "-fPIC", "-std=c++17", "-w")
@@ -37,22 +37,22 @@ def our_epochs(job: Heat) -> Callable[[], float]:
     ready = prepared(job.job, job.folder)
     member = ready.member(ready.features(), Progress())
     member = replace(member, trainer=replace(member.trainer, epochs=10**9, eval_every=10**9))
-    course = Course(member, threads=1)
-    crew = calls.Crew(0, alive=course)
+    lookahead = Lookahead(member, threads=1)
+    pool = calls.ThreadPool(0, alive=lookahead)
 
     def epochs() -> float:
         member.progress.epoch += 1
-        course.begin_epoch()
-        work = course.epochs(TOGETHER)
+        lookahead.begin_epoch()
+        work = lookahead.epochs(TOGETHER)
         begun = time.perf_counter()
-        crew.add(work)
-        crew.wait(work)
+        pool.submit(work)
+        pool.wait(work)
         spent = time.perf_counter() - begun
-        course.take_in()
+        lookahead.take_in()
         member.progress.epoch -= 1
         for _ in range(TOGETHER):
             member.progress.epoch += 1
-            course.take()
+            lookahead.take()
         return spent
 
     return epochs

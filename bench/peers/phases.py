@@ -23,11 +23,11 @@ PHASES = {
     ("mlrun.runs.single", "write_beginning"): "first files of the run folder",
     ("mlrun.runs.single", "learn"): "training: other",
     (
-        "mlrun.training.engines.native.calls.Crew",
+        "mlrun.training.engines.native.calls.ThreadPool",
         "wait",
     ): "training: waiting for kernel threads",
     (
-        "mlrun.training.engines.native.course.Course",
+        "mlrun.training.engines.native.lookahead.Lookahead",
         "epochs",
     ): "training: row order and rates of the next epochs",
     ("mlrun.training.loop", "_end_epoch"): "training: scores",

@@ -1,13 +1,20 @@
 """Compiling the kernel; with the standard library alone, because building the wheel uses it."""
 
+import hashlib
 import os
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("kernel.cpp")
-FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fPIC", "-shared", "-pthread", "-Wno-psabi")
+FOLDER = Path(__file__).with_name("kernel")
+SOURCE = FOLDER / "kernel.cpp"  # includes all others
+# g++ fuses a * b + c into one rounding anyway, clang++ only if it is asked to.
+CONTRACTION = "-ffp-contract=fast"
+FLAGS = (
+    *("-std=c++17", "-O3", "-fno-math-errno", CONTRACTION),
+    *("-fPIC", "-shared", "-pthread", "-Wno-psabi"),
+)
 MARCH = {
     "x86-64-v4": ("-march=x86-64-v4", "-mprefer-vector-width=512"),
     "x86-64-v3": ("-march=x86-64-v3",),
@@ -20,6 +27,25 @@ class Unavailable(Exception):
     """No library on this machine; the message says why."""
 
 
+def sources() -> list[Path]:
+    """All files of the kernel, sorted by name."""
+    return sorted(path for path in FOLDER.iterdir() if path.suffix in (".cpp", ".h"))
+
+
+def source_hash() -> str:
+    """SHA-256 of the kernel's files and their names, 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path in sources():
+        content = path.read_bytes()
+        digest.update(f"{path.name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def shipped(variant: str) -> Path:
+    """Where a wheel has the library of this variant."""
+    return FOLDER.with_name(f"kernel-{variant}.so")
+
+
 def compile_to(path: Path, variant: str) -> None:
     """Compile the kernel, whole or not at all.
 
@@ -30,9 +56,10 @@ def compile_to(path: Path, variant: str) -> None:
     Raises:
         Unavailable: no compiler, or it refuses.
     """
+    flags = [*FLAGS, *MARCH[variant]]
     with tempfile.TemporaryDirectory(dir=path.parent, suffix=".tmp") as folder:
         unfinished = Path(folder) / path.name
-        words = [*command(), *FLAGS, *MARCH[variant], "-o", str(unfinished), str(SOURCE)]
+        words = [*command(), *flags, _build_facts(variant), "-o", str(unfinished), str(SOURCE)]
         try:
             subprocess.run(words, check=True, capture_output=True, text=True, timeout=SECONDS)
         except subprocess.CalledProcessError as error:
@@ -41,6 +68,13 @@ def compile_to(path: Path, variant: str) -> None:
         except (OSError, subprocess.SubprocessError) as error:
             raise Unavailable(f"{words[0]} cannot compile it: {error}") from error
         unfinished.replace(path)
+
+
+def _build_facts(variant: str) -> str:
+    """A definition for `mlrun_built()`: the library itself knows what it was made from."""
+    facts = {"hash": source_hash(), "variant": variant, "contraction": CONTRACTION}
+    lines = r"\n".join(f"{key}={value}" for key, value in facts.items())
+    return f'-DMLRUN_BUILD="{lines}"'
 
 
 def command() -> list[str]:

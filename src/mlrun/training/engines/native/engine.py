@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from mlrun.errors import Diverged
 from mlrun.system.device import choose_threads, usable_cores
 from mlrun.training.engines.base import Epoch
-from mlrun.training.engines.native import calls
-from mlrun.training.engines.native.course import Course
+from mlrun.training.engines.native import calls, interface
+from mlrun.training.engines.native.lookahead import Lookahead
 from mlrun.training.engines.native.network import Network, network_of, plan_of
 from mlrun.training.types import Member
 
@@ -32,58 +32,58 @@ class Native:
     name, trains_together = "native", True
 
     def __init__(self) -> None:
-        self._courses: dict[int, Course] = {}
-        self._crew: calls.Crew | None = None
+        self._lookaheads: dict[int, Lookahead] = {}
+        self._pool: calls.ThreadPool | None = None
         self._threads = usable_cores()
 
     def begin(self, members: Sequence[Member]) -> None:
         """Note where the members' tensors are, and give a fresh optimizer its state."""
-        self._courses = {id(member): Course(member, self._threads) for member in members}
-        self._crew = calls.Crew(max(1, self._threads - 1), alive=self._courses)
+        self._lookaheads = {id(member): Lookahead(member, self._threads) for member in members}
+        self._pool = calls.ThreadPool(max(1, self._threads - 1), alive=self._lookaheads)
 
     def train_epoch(
         self, members: Sequence[Member], stop: Callable[[], None]
     ) -> list[Epoch | Diverged]:
         """One pass over each member's training rows, unless it is computed already."""
-        courses = [self._courses[id(member)] for member in members]
-        at_once = self._epochs_at_once(courses)
-        share = A_CALL // 4 // len(courses)
-        for course in courses:
-            if not course.begin_epoch():
-                self._finish(course)
-                course.forget()
-            if not (course.ready or course.job):
-                self._begin(course.epochs(at_once) if at_once else course.steps(share))
-        for course in courses:
-            while not course.ready:
-                self._finish(course)
-                if not course.ready:
-                    self._begin(course.steps(share))
+        lookaheads = [self._lookaheads[id(member)] for member in members]
+        at_once = self._epochs_at_once(lookaheads)
+        share = A_CALL // 4 // len(lookaheads)
+        for lookahead in lookaheads:
+            if not lookahead.begin_epoch():
+                self._finish(lookahead)
+                lookahead.forget()
+            if not (lookahead.ready or lookahead.job):
+                self._begin(lookahead.epochs(at_once) if at_once else lookahead.steps(share))
+        for lookahead in lookaheads:
+            while not lookahead.ready:
+                self._finish(lookahead)
+                if not lookahead.ready:
+                    self._begin(lookahead.steps(share))
                 stop()
-            if at_once and course.left > 0 and not course.job:
-                self._begin(course.epochs(at_once))
-        return [course.take() for course in courses]
+            if at_once and lookahead.left > 0 and not lookahead.job:
+                self._begin(lookahead.epochs(at_once))
+        return [lookahead.take() for lookahead in lookaheads]
 
-    def _epochs_at_once(self, courses: Sequence[Course]) -> int:
+    def _epochs_at_once(self, lookaheads: Sequence[Lookahead]) -> int:
         """Of each member; 0 where one is too much for a call."""
-        work = sum(course.work for course in courses)
-        memory = sum(course.memory for course in courses)
+        work = sum(lookahead.work for lookahead in lookaheads)
+        memory = sum(lookahead.memory for lookahead in lookaheads)
         if work > A_CALL * self._threads or memory > MEMORY_AHEAD:
             return 0
         # Towards the end fewer: what is computed last, Python writes down beside idle threads.
-        most = min(EPOCHS_AHEAD, -(-max(course.left for course in courses) // 3))
+        most = min(EPOCHS_AHEAD, -(-max(lookahead.left for lookahead in lookaheads) // 3))
         return max(1, min(most, WORK_AHEAD // work, MEMORY_AHEAD // memory))
 
-    def _begin(self, job: calls.Training) -> None:
-        assert self._crew
-        self._crew.add(job)
+    def _begin(self, job: interface.TrainingJob) -> None:
+        assert self._pool
+        self._pool.submit(job)
 
-    def _finish(self, course: Course) -> None:
+    def _finish(self, lookahead: Lookahead) -> None:
         """Wait for what is under way, if anything is, and take it in."""
-        if course.job:
-            assert self._crew
-            self._crew.wait(course.job)
-            course.take_in()
+        if lookahead.job:
+            assert self._pool
+            self._pool.wait(lookahead.job)
+            lookahead.take_in()
 
 
 def outputs_by_kernel(model: nn.Module, inputs: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ def outputs_by_kernel(model: nn.Module, inputs: Tensor) -> Tensor:
     inputs = inputs.flatten(1).contiguous()
     outputs = torch.empty(len(inputs), network.sizes[-1])
     state = torch.cat([parameter.detach().flatten() for parameter in network.parameters])
-    job = calls.Forward(
+    job = interface.ForwardJob(
         plan=ctypes.pointer(plan),
         state=state.data_ptr(),
         inputs=inputs.data_ptr(),
@@ -108,4 +108,6 @@ def outputs_by_kernel(model: nn.Module, inputs: Tensor) -> Tensor:
 
 
 # Looking a model through takes as long as computing the outputs of a small one.
-_described: WeakKeyDictionary[nn.Module, tuple[Network, calls.Plan]] = WeakKeyDictionary()
+_described: WeakKeyDictionary[nn.Module, tuple[Network, interface.NetworkPlan]] = (
+    WeakKeyDictionary()
+)

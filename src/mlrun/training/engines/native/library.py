@@ -7,13 +7,14 @@ import logging
 import platform
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from mlrun.system.cache import cache_folder, is_private
-from mlrun.training.engines.native import compiler
+from mlrun.training.engines.native import compiler, interface
+from mlrun.training.engines.native.compiler import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -23,20 +24,21 @@ def load() -> ctypes.CDLL:
     """The library, compiled on the first call ever made on this machine.
 
     Raises:
-        Unavailable: there is none and no compiler to make it, or the system refuses it.
+        Unavailable: there is none and no compiler to make it, the system refuses it, or it was
+            compiled from other sources than this package's.
     """
-    shipped = compiler.SOURCE.with_name(f"kernel-{variant()}.so")
-    with suppress(OSError):  # absent, or made for another system
-        return ctypes.CDLL(str(shipped))
-    with _folder() as folder:
-        path = folder / f"{_key()}.so"
-        if not (path.is_file() and is_private(path)):
-            log.info("compiling the native kernel, once on this machine")
-            compiler.compile_to(path, variant())
-        try:
-            return ctypes.CDLL(str(path))
-        except OSError as error:
-            raise compiler.Unavailable(f"the system refuses it: {error}") from error
+    try:
+        library = ctypes.CDLL(str(compiler.shipped(variant())))
+    except OSError:  # absent, or made for another system
+        library = _compiled()
+    interface.bind(library)
+    return library
+
+
+def built() -> dict[str, str]:
+    """What the loaded library says of itself: compiler, hash (of the sources), variant, contraction."""
+    lines = load().mlrun_built().decode().splitlines()
+    return dict(line.split("=", 1) for line in lines)
 
 
 def variant() -> str:
@@ -47,11 +49,22 @@ def variant() -> str:
     return {"AVX512": "x86-64-v4", "AVX2": "x86-64-v3"}.get(capability, "baseline")
 
 
+def _compiled() -> ctypes.CDLL:
+    with _folder() as folder:
+        path = folder / f"{_key()}.so"
+        if not (path.is_file() and is_private(path)):
+            log.info("compiling the native kernel, once on this machine")
+            compiler.compile_to(path, variant())
+        try:
+            return ctypes.CDLL(str(path))
+        except OSError as error:
+            raise Unavailable(f"the system refuses it: {error}") from error
+
+
 def _key() -> str:
     """Changes with all that the library depends on."""
-    words = [*compiler.FLAGS, variant(), platform.machine()]
-    parts = [compiler.SOURCE.read_bytes(), *map(str.encode, words)]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
+    words = [compiler.source_hash(), *compiler.FLAGS, variant(), platform.machine()]
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:32]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
 from mlrun.config.schema import Trainer
 from mlrun.models.dropout import Dropout
-from mlrun.training.engines.native import calls
+from mlrun.training.engines.native import interface
 from mlrun.training.types import Learner
 
 
@@ -109,17 +109,17 @@ def _is_plain(parameter: Any) -> bool:
     return plain and parameter.requires_grad and parameter.device.type == "cpu"
 
 
-def plan_of(network: Network) -> calls.Plan:
+def plan_of(network: Network) -> interface.NetworkPlan:
     """What the kernel must know to compute outputs."""
-    return calls.Plan(
+    return interface.NetworkPlan(
         layers=len(network.sizes) - 1,
         sizes=(ctypes.c_int64 * len(network.sizes))(*network.sizes),
-        activation=calls.ACTIVATIONS.index(network.activation),
+        activation=interface.ACTIVATIONS.index(network.activation),
         dropout=network.dropout,
     )
 
 
-def training_plan(network: Network, learner: Learner, trainer: Trainer) -> calls.Plan:
+def training_plan(network: Network, learner: Learner, trainer: Trainer) -> interface.NetworkPlan:
     """What the kernel must know to train.
 
     Raises:
@@ -136,22 +136,22 @@ def training_plan(network: Network, learner: Learner, trainer: Trainer) -> calls
     return plan
 
 
-def _add_loss(plan: calls.Plan, loss: nn.Module) -> None:
+def _add_loss(plan: interface.NetworkPlan, loss: nn.Module) -> None:
     if type(loss) not in LOSSES:
         raise Unsupported(f"{type(loss).__name__} is not in it")
     name, setting, given = LOSSES[type(loss)]
     _check({key: getattr(loss, key) for key in given}, given)
-    plan.loss = calls.LOSSES.index(name)
+    plan.loss = interface.LOSSES.index(name)
     plan.loss_setting = getattr(loss, setting) if setting else 0.0
 
 
-def _add_optimizer(plan: calls.Plan, optimizer: Optimizer) -> None:
+def _add_optimizer(plan: interface.NetworkPlan, optimizer: Optimizer) -> None:
     if type(optimizer) not in OPTIMIZERS or len(optimizer.param_groups) != 1:
         raise Unsupported(f"{type(optimizer).__name__} is not in it")
     name, _, given = OPTIMIZERS[type(optimizer)]
     group = optimizer.param_groups[0]
     _check(group, given)
-    plan.optimizer = calls.OPTIMIZERS.index(name)
+    plan.optimizer = interface.OPTIMIZERS.index(name)
     plan.moments = len(kept_moments(optimizer))
     plan.weight_decay = group["weight_decay"]
     plan.nesterov = group.get("nesterov", False)

@@ -22,7 +22,7 @@ from mlrun.errors import Diverged
 from mlrun.models.dropout import epoch_keys
 from mlrun.training.batches import row_order
 from mlrun.training.engines.base import Epoch
-from mlrun.training.engines.native import calls
+from mlrun.training.engines.native import interface
 from mlrun.training.engines.native.network import Network, kept_moments, network_of, training_plan
 from mlrun.training.schedule import (
     PER_STEP,
@@ -45,14 +45,14 @@ class Rates(NamedTuple):
 
 
 @dataclass(frozen=True)
-class State:
+class NetworkState:
     """Where an epoch ends: in torch's own numbers, or in others that become those in time."""
 
     numbers: Tensor  # all parameters, then all first moments, then all second ones
     outputs: Tensor | None = None  # (n, out_features) room for those of the validation rows
 
 
-class Course:
+class Lookahead:
     """What of a member's training is done, under way and known to come.
 
     Args:
@@ -71,10 +71,10 @@ class Course:
         self._valid = member.valid.inputs.contiguous()
         self._rates = Rates([], [])
         self._forecast: _Forecast | None = None
-        self._ahead: deque[_Epoch] = deque()  # computed, the next one first
-        self._under_way: list[_Epoch] = []
+        self._ahead: deque[_PlannedEpoch] = deque()  # computed, the next one first
+        self._under_way: list[_PlannedEpoch] = []
         self._start = self._own  # of what is under way; must live as long
-        self.job: calls.Training | None = None  # for the kernel to do
+        self.job: interface.TrainingJob | None = None  # for the kernel to do
 
     @property
     def work(self) -> int:
@@ -116,17 +116,17 @@ class Course:
         self._ahead.clear()
         self._forecast = None
 
-    def epochs(self, count: int) -> calls.Training:
+    def epochs(self, count: int) -> interface.TrainingJob:
         """The next so many epochs as one job, or at least the one whose turn it is."""
         count = max(1, min(count, self.left))
         self._start = self._ahead[-1].state if self._ahead else self._own
         numbers = self._own.numbers.new_empty(count, self._own.numbers.numel())
         outputs = self._valid.new_empty(count, len(self._valid), self.network.sizes[-1])
         for room in zip(numbers, outputs, strict=True):
-            self._under_way.append(self._next_epoch(State(*room)))
+            self._under_way.append(self._next_epoch(NetworkState(*room)))
         return self._job(most=len(self.sizes))
 
-    def steps(self, multiplications: int) -> calls.Training:
+    def steps(self, multiplications: int) -> interface.TrainingJob:
         """The next steps of the epoch whose turn it is, straight into torch's tensors."""
         if not self._under_way:
             self._start = self._own
@@ -159,23 +159,23 @@ class Course:
             return diverged(*epoch.error, progress)
         return Epoch(epoch.loss / epoch.rows, epoch.outputs)
 
-    def _next_epoch(self, state: State) -> "_Epoch":
+    def _next_epoch(self, state: NetworkState) -> "_PlannedEpoch":
         """Of the one whose turn it is the rates are known, of the others foreseen."""
         before = len(self._ahead) + len(self._under_way)
         rates = self._rates
         if before:
             self._forecast = self._forecast or _Forecast(self.member.learner)
             rates = self._forecast.next_epoch(len(self.sizes))
-        return _Epoch(self, self.member.progress.epoch + before, rates, state)
+        return _PlannedEpoch(self, self.member.progress.epoch + before, rates, state)
 
-    def _job(self, *, most: int) -> calls.Training:
+    def _job(self, *, most: int) -> interface.TrainingJob:
         """What is under way, at most so many steps of each epoch."""
         steps_before = self.member.progress.step + len(self._ahead) * len(self.sizes)
-        epochs = (calls.Epoch * len(self._under_way))()
+        epochs = (interface.EpochJob * len(self._under_way))()
         for number, epoch in enumerate(self._under_way):
             before = steps_before + number * len(self.sizes)
             epoch.describe(epochs[number], steps_before=before, most=most)
-        self.job = calls.Training(
+        self.job = interface.TrainingJob(
             plan=ctypes.pointer(self.plan),
             state=self._start.numbers.data_ptr(),
             inputs=self.member.train.inputs.data_ptr(),
@@ -189,16 +189,18 @@ class Course:
         return self.job
 
 
-class _Epoch:
+class _PlannedEpoch:
     """One epoch: its rows in order, its steps, how far it has come."""
 
-    def __init__(self, course: Course, number: int, rates: Rates, state: State) -> None:
-        member, network = course.member, course.network
+    def __init__(
+        self, lookahead: Lookahead, number: int, rates: Rates, state: NetworkState
+    ) -> None:
+        member, network = lookahead.member, lookahead.network
         self.rates, self.state = rates, state
         self.loss, self.rows, self.done = 0.0, 0, 0
         self.error: tuple[str, float] | None = None
         self.outputs = state.outputs if validates(number, member.trainer) else None
-        self._sizes = course.sizes
+        self._sizes = lookahead.sizes
         rows, seed, shuffle = len(member.train.inputs), member.seed, member.trainer.shuffle
         self._order = row_order(rows, seed=seed, epoch=number, shuffle=shuffle)
         layers = len(network.sizes)
@@ -209,7 +211,7 @@ class _Epoch:
     def finished(self) -> bool:
         return self.error is not None or self.done == len(self._sizes)
 
-    def describe(self, place: calls.Epoch, *, steps_before: int, most: int) -> None:
+    def describe(self, place: interface.EpochJob, *, steps_before: int, most: int) -> None:
         """The next steps, at most so many, as the kernel takes them."""
         steps = slice(self.done, self.done + most)
         sizes = self._sizes[steps]
@@ -224,7 +226,7 @@ class _Epoch:
         place.state = self.state.numbers.data_ptr()
         place.outputs = None if self.outputs is None else self.outputs.data_ptr()
 
-    def take_in(self, found: calls.Epoch) -> None:
+    def take_in(self, found: interface.EpochJob) -> None:
         """Note what became of the steps."""
         self.loss += found.loss
         self.rows += sum(self._sizes[self.done : self.done + found.done])
@@ -263,7 +265,7 @@ def rates_of(scheduler: LRScheduler, optimizer: Optimizer, steps: int) -> Rates:
     return Rates(rates * repeated, momenta * repeated)
 
 
-def _own_state(network: Network, learner: Learner) -> tuple[State, list[Tensor]]:
+def _own_state(network: Network, learner: Learner) -> tuple[NetworkState, list[Tensor]]:
     """torch's own tensors, moved next to each other, and the optimizer's counts of steps.
 
     What a fresh optimizer has not got yet is made.
@@ -283,4 +285,4 @@ def _own_state(network: Network, learner: Learner) -> tuple[State, list[Tensor]]
         parameter.data = next(parts).view_as(parameter)
     for name, state in itertools.product(names, states):
         state[name] = next(parts).view_as(state[name])
-    return State(numbers), [state["step"] for state in states if "step" in state]
+    return NetworkState(numbers), [state["step"] for state in states if "step" in state]

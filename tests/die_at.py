@@ -25,8 +25,8 @@ import mlrun.training.engines.autograd
 import mlrun.training.loop
 from mlrun.cli.main import main
 from mlrun.training.engines.autograd import Autograd
-from mlrun.training.engines.native.lookahead import Lookahead
 from mlrun.training.engines.native.engine import Native
+from mlrun.training.engines.native.lookahead import Lookahead
 
 Reached = Callable[[], bool]  # whether this is the time to die
 Patch = Callable[[Reached], None]  # makes one place die

@@ -2,6 +2,7 @@
 
 import ctypes
 import itertools
+import json
 import os
 import shutil
 import stat
@@ -29,6 +30,8 @@ from torch.optim.lr_scheduler import (
 from mlrun.errors import MlrunError
 from mlrun.models.dropout import Dropout
 from mlrun.models.layers import ACTIVATIONS
+from mlrun.runs.folder import open_run
+from mlrun.runs.rerun import verdict
 from mlrun.training.engines.autograd import Autograd, outputs_by_torch
 from mlrun.training.engines.choose import choose_engine
 from mlrun.training.engines.native import calls, compiler, interface, library
@@ -447,6 +450,29 @@ def test_the_hash_changes_with_every_file_of_the_kernel(tmp_path, monkeypatch):
         path.write_text(path.read_text() + "\n")
         hashes.add(compiler.source_hash())
     assert len(hashes) == 1 + len([*compiler.FOLDER.iterdir()])
+
+
+def kernel_recorded(run: str) -> Any:
+    return json.loads(Path(run, "run.json").read_text())["kernel"]
+
+
+def test_a_run_records_the_kernel_if_one_computes(mlrun):
+    mlrun("debug=smoke", "hydra.run.dir=native")
+    assert kernel_recorded("native") == library.built()
+    mlrun("debug=smoke", "trainer.engine=autograd", "hydra.run.dir=autograd")
+    assert kernel_recorded("autograd") is None
+
+
+def test_a_rerun_that_differs_names_the_kernel_that_differs(mlrun):
+    mlrun("debug=smoke", "hydra.run.dir=run")
+    shutil.copytree("run", "again")
+    record = json.loads(Path("again", "run.json").read_text())
+    record["kernel"]["compiler"] = "another compiler"
+    Path("again", "run.json").write_text(json.dumps(record))
+    Path("again", "pred.csv").write_text("other predictions")
+    same, lines = verdict(open_run("run"), open_run("again"))
+    assert not same
+    assert lines[1:] == [f"kernel's compiler: {library.built()['compiler']}, now another compiler"]
 
 
 def forward_through(width: int) -> None:

@@ -24,6 +24,7 @@ from mlrun.system.files import write_atomically
 from mlrun.system.secrets import hide, hide_in_words, redact
 from mlrun.system.signals import Interrupted
 from mlrun.training.distributed import process_group
+from mlrun.training.engines.choose import kernel_built
 from mlrun.training.loop import EpochRow, stop_reason
 from mlrun.training.metrics import NAMES
 from mlrun.training.types import Progress
@@ -112,6 +113,7 @@ def write_first_record(
         **made_of,
         device=str(job.predictor.device),
         engine=job.engine.name,
+        kernel=kernel_built(job.predictor.outputs_of),
         threads=job.threads,
         processes=process_group().size,
         parameters=sum(p.numel() for p in job.learner.model.parameters()),

@@ -108,9 +108,19 @@ def _reasons(before: RunFolder, now: RunFolder) -> Iterator[str]:
     commits = [_commit(run.record.get("git")) for run in (before, now)]
     if commits[0] != commits[1]:
         yield f"code: {commits[0]}, now {commits[1]}"
-    for key in ("device", "threads"):
+    yield from _kernel_differences(before.record.get("kernel"), now.record.get("kernel"))
+    for key in ("device", "engine", "threads"):
         if before.record.get(key) != now.record.get(key):
             yield f"{key}: {before.record.get(key)}, now {now.record.get(key)}"
+
+
+def _kernel_differences(before: Any, now: Any) -> Iterator[str]:
+    """What differs between two entries `kernel`; nothing where torch alone computed a run."""
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return
+    for key in sorted({*before, *now}):
+        if before.get(key) != now.get(key):
+            yield f"kernel's {key}: {before.get(key)}, now {now.get(key)}"
 
 
 def _commit(state: Any) -> str:

@@ -50,6 +50,14 @@ def choose_outputs(model: nn.Module, trainer: Trainer) -> Outputs:
     return lambda model, inputs: outputs_by_torch(model, inputs, trainer.precision)
 
 
+def kernel_built(outputs: Outputs) -> dict[str, str] | None:
+    """What the kernel that computes these outputs was built with; None where torch computes them.
+
+    The native engine trains nothing whose outputs torch computes.
+    """
+    return library.built() if outputs is outputs_by_kernel else None
+
+
 def _why_not(look: Callable[[], object]) -> str:
     """Return the reason why the kernel cannot do this, or an empty string."""
     try:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from mlrun.errors import Diverged
 from mlrun.system.device import choose_threads, usable_cores
 from mlrun.training.engines.base import Epoch
-from mlrun.training.engines.native import calls, interface
+from mlrun.training.engines.native import calls
+from mlrun.training.engines.native.interface import ForwardJob, NetworkPlan, TrainingJob
 from mlrun.training.engines.native.lookahead import Lookahead
 from mlrun.training.engines.native.network import Network, network_of, plan_of
 from mlrun.training.types import Member
@@ -74,7 +75,7 @@ class Native:
         most = min(EPOCHS_AHEAD, -(-max(lookahead.left for lookahead in lookaheads) // 3))
         return max(1, min(most, WORK_AHEAD // work, MEMORY_AHEAD // memory))
 
-    def _begin(self, job: interface.TrainingJob) -> None:
+    def _begin(self, job: TrainingJob) -> None:
         assert self._pool
         self._pool.submit(job)
 
@@ -95,7 +96,7 @@ def outputs_by_kernel(model: nn.Module, inputs: Tensor) -> Tensor:
     inputs = inputs.flatten(1).contiguous()
     outputs = torch.empty(len(inputs), network.sizes[-1])
     state = torch.cat([parameter.detach().flatten() for parameter in network.parameters])
-    job = interface.ForwardJob(
+    job = ForwardJob(
         plan=ctypes.pointer(plan),
         state=state.data_ptr(),
         inputs=inputs.data_ptr(),
@@ -108,6 +109,4 @@ def outputs_by_kernel(model: nn.Module, inputs: Tensor) -> Tensor:
 
 
 # Looking a model through takes as long as computing the outputs of a small one.
-_described: WeakKeyDictionary[nn.Module, tuple[Network, interface.NetworkPlan]] = (
-    WeakKeyDictionary()
-)
+_described: WeakKeyDictionary[nn.Module, tuple[Network, NetworkPlan]] = WeakKeyDictionary()

@@ -1,4 +1,4 @@
-"""The kernel's interface for ctypes: the mirror of kernel/interface.h, where every field is explained."""
+"""The kernel's interface for ctypes: a mirror of kernel/interface.h, which explains each field."""
 
 import ctypes
 from ctypes import POINTER, c_char_p, c_double, c_int32, c_int64, c_uint64, c_void_p

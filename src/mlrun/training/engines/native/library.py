@@ -36,7 +36,15 @@ def load() -> ctypes.CDLL:
 
 
 def built() -> dict[str, str]:
-    """What the loaded library says of itself: compiler, hash (of the sources), variant, contraction."""
+    """What the loaded library was made with and from, as it says itself.
+
+    Returns:
+        `compiler` (name and version), `hash` (of the kernel's sources), `variant` (of the
+        processor's instructions), `contraction` (the compiler's option for a * b + c).
+
+    Raises:
+        Unavailable: as `load`.
+    """
     lines = load().mlrun_built().decode().splitlines()
     return dict(line.split("=", 1) for line in lines)
 

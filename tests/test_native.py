@@ -400,6 +400,7 @@ def test_the_library_is_compiled_once_into_a_private_folder(fresh_cache, monkeyp
 def test_a_library_that_others_could_have_written_is_compiled_anew(fresh_cache):
     library.load()
     (made,) = fresh_cache.iterdir()
+    made.unlink()  # this process has it mapped
     made.write_bytes(b"not a library")
     made.chmod(0o666)
     library.load.cache_clear()
@@ -519,7 +520,7 @@ def assert_sanitizers_find_nothing(kinds: str, runtime: str, variant: str, chose
         "LD_PRELOAD": " ".join(libraries),
         "ASAN_OPTIONS": "detect_leaks=0",
         "TSAN_OPTIONS": "halt_on_error=1",
-        "PYTHONPATH": str(TOP),
+        "PYTHONPATH": os.pathsep.join([str(TOP / "src"), str(TOP)]),
         "SANITIZED": variant,
         "SANITIZERS": kinds,
     }

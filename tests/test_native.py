@@ -330,7 +330,7 @@ def with_layers(*layers: nn.Module) -> Learner:
 
 
 @pytest.mark.parametrize(
-    ("trained", "reason"),
+    ("predictor", "reason"),
     [
         (lambda: with_layers(nn.BatchNorm1d(4)), "BatchNorm1d is not in it"),
         (lambda: with_layers(nn.PReLU()), "PReLU is not in it"),

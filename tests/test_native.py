@@ -496,6 +496,41 @@ def test_any_other_exception_in_the_kernel_is_a_fault_of_ours():
         forward_through(2**62)  # std::length_error: no vector can be that long
 
 
+THROWS_IN_A_SHARE = """
+#include <stdexcept>
+#include "parallel_loops.h"
+
+int main() {
+  ParallelLoops loops(2);
+  const std::atomic<bool> other_work{false};
+  loops.try_join();
+  std::thread helper([&] { loops.help(other_work); });
+  int caught = 0;
+  for (int round = 0; round < 1000; round++) {
+    try {
+      loops.run(6, MIN_SHARED_WORK, [](size_t from, size_t) {
+        if (from == 3) throw std::runtime_error("");
+      });
+    } catch (const std::runtime_error&) {
+      caught++;
+    }
+  }
+  loops.close();
+  helper.join();
+  return caught != 1000;
+}
+"""
+
+
+@pytest.mark.slow
+def test_an_exception_in_another_threads_share_reaches_the_thread_of_the_job(tmp_path):
+    source, program = tmp_path / "throws.cpp", tmp_path / "throws"
+    source.write_text(THROWS_IN_A_SHARE)
+    flags = ("-std=c++17", "-pthread", f"-I{compiler.FOLDER}", "-o", str(program))
+    subprocess.run([*compiler.command(), *flags, str(source)], check=True)
+    assert subprocess.run([program], timeout=60).returncode == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", compiler.MARCH)
 def test_the_kernel_does_nothing_undefined_and_stays_within_its_memory(variant):

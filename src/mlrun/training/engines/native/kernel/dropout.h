@@ -31,7 +31,8 @@ struct Dropout {
 
   Dropout(uint64_t key, double share)
       : key(key),
-        dropped_below(static_cast<uint32_t>(std::min(std::round(share * 4294967296.0), 4294967295.0))),
+        dropped_below(
+            static_cast<uint32_t>(std::min(std::round(share * 4294967296.0), 4294967295.0))),
         kept(static_cast<float>(1.0 / (1.0 - share))) {}
 
   uint32_t row_key(uint64_t row) const {

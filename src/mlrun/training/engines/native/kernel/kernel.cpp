@@ -9,28 +9,28 @@
 //
 //     dW_l = H_(l-1)^T D_l      db_l = column sums of D_l      D_(l-1) = (D_l W_l^T) * S_(l-1)
 //
-// with S_l = f'(Z_l) * M_l, computed together with H_l. The gradients of the penalties
-// l1 |w| + l2 w^2 are added, the result is clipped, and one pass over the parameters updates them.
+// with S_l = f'(Z_l) * M_l, computed together with H_l. The gradients of the penalties l1 |w| + l2
+// w^2 are added, the result is clipped, and one pass over the parameters updates them.
 //
 // The layout. Outputs are grouped in panels of 16 columns (one vector of 16 floats, or two of 8).
-// Packed weights are stored panel by panel, 16 columns of row k next to each other, so that a tile of
-// 12 rows (or 6) x 16 columns of the product stays in 12 registers while k runs: each step loads 16
-// weights and multiplies them with one number of each row. The weights' gradients use the same tile
-// with rows and k exchanged. Rows are reached through pointers, so a shuffled batch is never copied.
-// Columns beyond the last output are padding: their weights start at zero, get no gradient and stay
-// zero.
+// Packed weights are stored panel by panel, 16 columns of row k next to each other, so that a tile
+// of 12 rows (or 6) x 16 columns of the product stays in 12 registers while k runs: each step loads
+// 16 weights and multiplies them with one number of each row. The weights' gradients use the same
+// tile with rows and k exchanged. Rows are reached through pointers, so a shuffled batch is never
+// copied. Columns beyond the last output are padding: their weights start at zero, get no gradient
+// and stay zero.
 //
 // The bits. Every sum runs in one fixed order, whatever the tile, the place of a row in its batch,
 // or the thread: a row's outputs do not depend on its neighbours, and a network trained among
 // others, or by several threads, equals bit for bit the same network trained alone by one. Compile
 // without -ffast-math. -ffp-contract=fast lets the compiler fuse a * b + c into one rounding, and
-// which of two products it fuses is its own choice: another compiler may give other last bits, and so
-// may another C library, whose exp, log and log1p the losses use.
+// which of two products it fuses is its own choice: another compiler may give other last bits, and
+// so may another C library, whose exp, log and log1p the losses use.
 //
 // The threads. A pool's threads take jobs from a queue and run each from its beginning to its end.
-// Large steps are shared: the thread that runs the job cuts a product, or a pass over the parameters,
-// into shares, and threads without a job of their own take some of them. The job's thread waits only
-// for shares that another thread has taken.
+// Large steps are shared: the thread that runs the job cuts a product, or a pass over the
+// parameters, into shares, and threads without a job of their own take some of them. The job's
+// thread waits only for shares that another thread has taken.
 //
 // The interface is plain C, for ctypes. A state is what torch has, one number after another: of
 // each layer the weights (outputs x inputs) and the biases, then in the same order the optimizer's
@@ -82,8 +82,8 @@ int64_t mlrun_struct_size(const char* name) {
 // What this library was made with and from, as "key=value" lines; compiler.py adds MLRUN_BUILD.
 const char* mlrun_built() { return "compiler=" MLRUN_COMPILER "\n" MLRUN_BUILD; }
 
-// Start a pool of so many threads beside those that call mlrun_pool_wait. The functions below return
-// a Status: DONE, NO_MEMORY or FAULT.
+// Start a pool of so many threads beside those that call mlrun_pool_wait. The functions below
+// return a Status: DONE, NO_MEMORY or FAULT.
 int32_t mlrun_pool_create(int64_t threads, void** pool) {
   return status_of([&] { *pool = new ThreadPool<TrainingJob>(threads, train); });
 }

@@ -30,7 +30,8 @@ void sgd(const NetworkPlan& plan, const ParameterRange& s, float rate, float mom
   }
 }
 
-void adam(const NetworkPlan& plan, const ParameterRange& s, double rate, double beta1, int64_t step) {
+void adam(const NetworkPlan& plan, const ParameterRange& s, double rate, double beta1,
+          int64_t step) {
   const float decay = plan.optimizer == ADAM ? static_cast<float>(plan.weight_decay) : 0.0f;
   const float kept =
       plan.optimizer == ADAMW ? static_cast<float>(1 - rate * plan.weight_decay) : 1.0f;
@@ -71,7 +72,8 @@ void adagrad(const NetworkPlan& plan, const ParameterRange& s, double rate, int6
   }
 }
 
-void update(const NetworkPlan& plan, const ParameterRange& state, double rate, double momentum, int64_t step) {
+void update(const NetworkPlan& plan, const ParameterRange& state, double rate, double momentum,
+            int64_t step) {
   switch (plan.optimizer) {
     case SGD:
       return sgd(plan, state, static_cast<float>(rate), static_cast<float>(momentum));

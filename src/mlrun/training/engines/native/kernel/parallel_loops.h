@@ -13,12 +13,14 @@
 
 namespace {
 
-// Multiply-adds, or steps of a loop that cost as much: 14 microseconds at the 29 a nanosecond that
-// bench/peers/kernels.py measures (with bench/peers/limit.cpp as the limit). A smaller loop takes
-// about as long as other threads need to notice it.
+// Multiply-adds, or as many steps of another loop. bench/peers/kernels.py measures 29 of them a
+// nanosecond (and 34 for bench/peers/limit.cpp): a smaller loop takes less than 14 microseconds,
+// and other threads would come late.
 constexpr size_t MIN_SHARED_WORK = 400'000;
-constexpr int SHARES_PER_THREAD = 3;  // threads begin at different times: one that is late takes fewer
-constexpr int SPINS_BEFORE_YIELD = 2'000;  // pauses of some 40 cycles: tens of microseconds
+// Several, because threads begin at different times: one that is late takes fewer.
+constexpr int SHARES_PER_THREAD = 3;
+// Pauses of some 40 cycles: tens of microseconds, as long as the loops between two shared ones take.
+constexpr int SPINS_BEFORE_YIELD = 2'000;
 
 // Wait a little: first with the core kept, later with the core left to other threads.
 void pause(int& spins) {

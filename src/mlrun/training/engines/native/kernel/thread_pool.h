@@ -19,8 +19,8 @@
 
 namespace {
 
-// The status that body() returns, DONE if it returns nothing. An exception becomes a status, too: none
-// may leave a thread or cross the C interface.
+// The status that body() returns, DONE if it returns nothing. An exception becomes a status, too:
+// none may leave a thread or cross the C interface.
 template <typename Body>
 Status status_of(const Body& body) {
   try {

@@ -41,7 +41,8 @@ void forward(ForwardJob& job, ParallelLoops& loops) {
 int64_t most_rows(const TrainingJob& job) {
   int64_t most = 1;
   for (int64_t e = 0; e < job.count; e++)
-    for (int64_t s = 0; s < job.epochs[e].steps; s++) most = std::max(most, job.epochs[e].counts[s]);
+    for (int64_t s = 0; s < job.epochs[e].steps; s++)
+      most = std::max(most, job.epochs[e].counts[s]);
   return most;
 }
 

@@ -19,7 +19,7 @@ namespace {
 constexpr size_t MIN_SHARED_WORK = 400'000;
 // Several, because threads begin at different times: one that is late takes fewer.
 constexpr int SHARES_PER_THREAD = 3;
-// Pauses of some 40 cycles: tens of microseconds, as long as the loops between two shared ones take.
+// Pauses of some 40 cycles each: tens of microseconds.
 constexpr int SPINS_BEFORE_YIELD = 2'000;
 
 // Wait a little: first with the core kept, later with the core left to other threads.

@@ -16,7 +16,7 @@ from typing import Any
 import platformdirs
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import (
     ConstantLR,
     CosineAnnealingLR,
@@ -329,9 +329,15 @@ def with_layers(*layers: nn.Module) -> Learner:
     return replace(predictor, model=nn.Sequential(nn.Linear(5, 4), *layers, nn.Linear(4, 1)))
 
 
+class Doubled(nn.Sequential):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return 2 * super().forward(inputs)
+
+
 @pytest.mark.parametrize(
     ("predictor", "reason"),
     [
+        (lambda: replace(learner(), model=Doubled(nn.Linear(5, 1))), "Doubled is not in it"),
         (lambda: with_layers(nn.BatchNorm1d(4)), "BatchNorm1d is not in it"),
         (lambda: with_layers(nn.PReLU()), "PReLU is not in it"),
         (lambda: with_layers(nn.ELU(alpha=2.0)), "alpha=2.0 is not in it"),

@@ -4,8 +4,10 @@ import math
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.loss import _Loss
 
+from mlrun.config.allowlist import allowing
 from mlrun.data.dataset import Spec
 from mlrun.errors import MlrunError
 from mlrun.training.objective import Objective, build_objective, penalty
@@ -74,6 +76,26 @@ def test_other_losses_leave_the_model_as_it_is():
 def test_a_loss_for_the_other_kind_of_task_is_refused_with_advice(target, spec, advice):
     with pytest.raises(MlrunError, match=advice):
         build_objective({"loss": {"_target_": target}}, spec)
+
+
+class Own(_Loss):
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs - targets).square().mean()
+
+
+class OwnCrossEntropy(nn.CrossEntropyLoss):
+    pass
+
+
+def test_an_own_loss_fits_either_kind_of_task_unless_its_parent_fits_one():
+    with allowing(["tests.test_objective.*"]):
+        for spec in (REGRESSION, FOUR):
+            node = {"_target_": "tests.test_objective.Own"}
+            assert isinstance(build_objective({"loss": node}, spec).loss, Own)
+        node = {"_target_": "tests.test_objective.OwnCrossEntropy"}
+        assert isinstance(build_objective({"loss": node}, FOUR).loss, OwnCrossEntropy)
+        with pytest.raises(MlrunError, match="OwnCrossEntropy does not fit a regression task"):
+            build_objective({"loss": node}, REGRESSION)
 
 
 def test_a_loss_that_does_not_average_is_refused():

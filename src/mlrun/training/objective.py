@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from mlrun.config.build import build_node, plain
-from mlrun.data.dataset import REGRESSION, Spec
+from mlrun.data.dataset import CLASSIFICATION, REGRESSION, Spec
 from mlrun.errors import MlrunError
 
 LOSSES: dict[str, tuple[type[nn.Module], ...]] = {
     REGRESSION: (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss),
-    "classification": (nn.CrossEntropyLoss, nn.NLLLoss, nn.BCEWithLogitsLoss),
+    CLASSIFICATION: (nn.CrossEntropyLoss, nn.NLLLoss, nn.BCEWithLogitsLoss),
 }
-SUGGESTED = {REGRESSION: "mse, mae, smooth_l1 or huber", "classification": "cross_entropy"}
+SUGGESTED = {REGRESSION: "mse, mae, smooth_l1 or huber", CLASSIFICATION: "cross_entropy"}
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def build_objective(values: Mapping[str, Any], spec: Spec) -> Objective:
     if spec.kind in node:  # loss=auto has one loss per kind
         node = node[spec.kind]
     loss = build_node("loss", node)
-    if not isinstance(loss, LOSSES[spec.kind]):
+    if not isinstance(loss, LOSSES[spec.kind]) and not _is_own(loss):
         raise MlrunError(
             f"{type(loss).__name__} does not fit a {spec.kind} task (target '{spec.target}'); "
             f"use loss={SUGGESTED[spec.kind]}"
@@ -98,6 +98,13 @@ def build_objective(values: Mapping[str, Any], spec: Spec) -> Objective:
     if loss.reduction != "mean":
         raise MlrunError(f"loss.reduction={loss.reduction}: must be mean, the default")
     return Objective(loss, spec)
+
+
+def _is_own(loss: nn.Module) -> bool:
+    """Whether it is a class of the user's, whose kind of task only the user knows."""
+    return not type(loss).__module__.startswith("torch.") and not isinstance(
+        loss, (*LOSSES[REGRESSION], *LOSSES[CLASSIFICATION])
+    )
 
 
 def penalty(model: nn.Module, *, l1: float, l2: float) -> Tensor:

@@ -74,7 +74,7 @@ def network_of(model: nn.Module) -> Network:
     Raises:
         Unsupported: it is none.
     """
-    layers = list(model) if isinstance(model, nn.Sequential) else [model]
+    layers = list(model) if _is_chain(model) else [model]
     layers = layers[1:] if type(layers[0]) is nn.Flatten else layers
     known = (nn.Linear, Dropout, *ACTIVATIONS)
     if odd := [type(layer).__name__ for layer in layers if type(layer) not in known]:
@@ -91,6 +91,11 @@ def network_of(model: nn.Module) -> Network:
         raise Unsupported("its weights are not all float32, on the CPU and trained")
     sizes = (linears[0].in_features, *(linear.out_features for linear in linears))
     return Network(sizes, activation, dropout, tuple(parameters))
+
+
+def _is_chain(model: nn.Module) -> bool:
+    """Whether it applies its layers one after another; a subclass may do something else."""
+    return isinstance(model, nn.Sequential) and type(model).forward is nn.Sequential.forward
 
 
 def _between(layers: Sequence[nn.Module]) -> tuple[str, float]:

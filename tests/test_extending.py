@@ -4,18 +4,17 @@ import re
 import runpy
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-
-from tests.conftest import Answer
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "extending.md"
 FILE = re.compile(r"^`(?P<name>[\w/.]+)`\n\n```\w+\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SECTIONS = dict(
-    section.split("\n", 1) for section in re.split(r"^## ", PAGE.read_text(), flags=re.MULTILINE)[1:]
+    section.split("\n", 1)
+    for section in re.split(r"^## ", PAGE.read_text(), flags=re.MULTILINE)[1:]
 )
 
 
@@ -65,4 +64,6 @@ def test_every_example_runs(section, mlrun, monkeypatch):
 
 def newest_run() -> Path:
     """The run folder made last."""
-    return max(Path("outputs").glob("*/*"), key=lambda run: run.stat().st_ctime, default=Path("RUN"))
+    return max(
+        Path("outputs").glob("*/*"), key=lambda run: run.stat().st_ctime, default=Path("RUN")
+    )

@@ -66,7 +66,9 @@ def test_every_mlrun_command_of_the_readme_works(mlrun, command, workdir, finish
 
 
 def test_the_readmes_own_task_works(mlrun, workdir):
-    name, text = re.findall(r"`(conf/task/\w+\.yaml)`.*?```yaml\n(.*?)^```$", README, re.M | re.S)[0]
+    name, text = re.findall(r"`(conf/task/\w+\.yaml)`.*?```yaml\n(.*?)^```$", README, re.M | re.S)[
+        0
+    ]
     Path(name).parent.mkdir(parents=True)
     Path(name).write_text(text)
     Path("houses.csv").write_text(HOUSES)

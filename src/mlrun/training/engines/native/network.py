@@ -3,7 +3,7 @@
 import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -93,7 +93,7 @@ def network_of(model: nn.Module) -> Network:
     return Network(sizes, activation, dropout, tuple(parameters))
 
 
-def _is_chain(model: nn.Module) -> bool:
+def _is_chain(model: nn.Module) -> TypeGuard[nn.Sequential]:
     """Whether it applies its layers one after another; a subclass may do something else."""
     return isinstance(model, nn.Sequential) and type(model).forward is nn.Sequential.forward
 

@@ -67,8 +67,9 @@ bench-quick: .venv-bench/.installed ## run the covid part of the benchmark once
 large-file: .venv/.installed ## measure memory and time for a CSV file of one gigabyte
 	$(BIN)/python bench/large_file.py
 
-docs: .venv/.installed ## generate docs/configuration.md from conf/
+docs: .venv/.installed ## generate docs/configuration.md from conf/ and docs/architecture.md from src/
 	$(BIN)/python bench/configuration.py
+	$(BIN)/python bench/architecture.py
 
 pictures: .venv/.installed ## generate the pictures in the README
 	$(BIN)/python bench/pictures.py

@@ -201,6 +201,7 @@ def test_a_member_of_a_strangers_folder_makes_no_formula(mlrun):
         ("folds=1", "folds=1: must be at least 2, or null"),
         ("seeds=0", "seeds=0: must be at least 1, or null"),
         ("folds=3 data.split.method=time", "folds=3: data.split.method=time has no folds"),
+        ("folds=3 ~data.split", "folds=3: this data class has no data.split.method"),
     ],
 )
 def test_what_cannot_be_members_is_refused(mlrun, words, message):

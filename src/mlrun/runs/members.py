@@ -7,7 +7,7 @@ folder above has the combined results: pred.csv, scores, plots.
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -80,11 +80,17 @@ def _folded(config: Composed, folds: int | None, fold: int | None) -> dict[str, 
     alone: dict[str, Any] = {"seeds": None, "folds": None}
     if fold is None:
         return alone
-    method, place = str(config.values["data"]["split"]["method"]), "data.split"
+    split = config.values["data"].get("split")
+    if not isinstance(split, Mapping) or "method" not in split:
+        raise MlrunError(f"folds={folds}: this data class has no data.split.method")
+    method, place = str(split["method"]), "data.split"
     if method not in FOLDED:
         raise MlrunError(f"folds={folds}: data.split.method={method} does not support folds")
-    split = {f"{place}.method": FOLDED[method], f"{place}.folds": folds, f"{place}.fold": fold}
-    return alone | split
+    return alone | {
+        f"{place}.method": FOLDED[method],
+        f"{place}.folds": folds,
+        f"{place}.fold": fold,
+    }
 
 
 def train_members(

@@ -16,6 +16,7 @@ SECTIONS = dict(
     section.split("\n", 1)
     for section in re.split(r"^## ", PAGE.read_text(), flags=re.MULTILINE)[1:]
 )
+FAST = ("A model", "An optimizer", "A data class")  # the others: make test-all
 
 
 @pytest.fixture
@@ -45,7 +46,10 @@ def written(section: str) -> Mapping[str, str]:
 
 
 @pytest.mark.usefixtures("own_modules")
-@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize(
+    "section",
+    [pytest.param(s, marks=() if s in FAST else pytest.mark.slow, id=s) for s in SECTIONS],
+)
 def test_every_example_runs(section, mlrun, monkeypatch):
     assert written(section)
     lines = [line for block in SHELL.findall(SECTIONS[section]) for line in block.splitlines()]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlrun.system.secrets import HIDDEN, hide, hide_in_text, is_secret
+from mlrun.system.secrets import HIDDEN, hide, hide_in_text, is_secret, secrets
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,10 @@ def test_texts_keep_everything_but_the_secret_values():
     text = "model: {my_token: abc, tokenizer: bpe, n_tokens: 5}\napi-key:xyz\nurl: http://a"
     wanted = f"model: {{my_token: {HIDDEN}, tokenizer: bpe, n_tokens: 5}}\napi-key:{HIDDEN}\n"
     assert hide_in_text(text) == wanted + "url: http://a"
+
+
+def test_the_shells_working_folder_is_no_secret(monkeypatch, workdir):
+    monkeypatch.setenv("PWD", str(workdir))
+    monkeypatch.setenv("MYSQL_PWD", "correct horse")
+    assert str(workdir) not in secrets()
+    assert "correct horse" in secrets()

@@ -54,7 +54,9 @@ def hide_in_text(text: str, hidden: Sequence[str] | None = None) -> str:
 
 def secrets() -> list[str]:
     """Return the values of environment variables with secret names."""
-    return [v for name, v in os.environ.items() if len(v) >= SHORTEST and is_secret(name)]
+    named = {name: text for name, text in os.environ.items() if is_secret(name)}
+    named.pop("PWD", None)  # the shell's working folder
+    return [text for text in named.values() if len(text) >= SHORTEST]
 
 
 def redact(text: str, hidden: Sequence[str] | None = None) -> str:

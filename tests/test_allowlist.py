@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mlrun.config.allowlist import ALLOWED, resolve
+from mlrun.config.allowlist import ALLOWED, allow_words, allowed_now, allowing, resolve
 from mlrun.errors import MlrunError
 from mlrun.models.mlp import MLP
 
@@ -76,3 +76,8 @@ def test_hydra_keys_inside_a_node_are_refused_at_any_depth(hidden):
 def test_a_node_without_a_class_is_refused(node):
     with pytest.raises(MlrunError, match="nothing to build"):
         resolve("model", node)
+
+
+def test_a_pattern_that_is_allowed_twice_is_named_once():
+    with allowing(["nets.*"]), allowing(["nets.*", "losses.Own"]):
+        assert allow_words(allowed_now()) == ["allow=[nets.*,losses.Own]"]

@@ -123,7 +123,7 @@ def allowing(patterns: Sequence[str]) -> Iterator[None]:
     for pattern in patterns:
         if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.([A-Za-z_]\w*|\*)", pattern):
             raise MlrunError(f"allow=[{pattern}]: must be my_module.MyClass or my_module.*")
-    token = _own.set((*_own.get(), *patterns))
+    token = _own.set((*dict.fromkeys((*_own.get(), *patterns)),))
     try:
         yield
     finally:

@@ -13,8 +13,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlrun.data import csv_file, preprocess, rows, table_cache
+from mlrun.data import csv_file, rows, table_cache
 from mlrun.data.csv_file import as_text, read_table
+from mlrun.data.preprocess import apply
 from mlrun.data.rows import Columns, Rows
 from mlrun.errors import MlrunError
 from tests.test_resume import TINY, assert_same_run
@@ -25,7 +26,7 @@ def everything_is_large(monkeypatch, tmp_path):
     """Every file is large, a piece has three rows, the cache is empty; the folder of its tables."""
     monkeypatch.setattr(csv_file, "BIG", 0)
     monkeypatch.setattr(table_cache, "ROWS_AT_ONCE", 3)
-    monkeypatch.setattr(preprocess, "MOST_IN_MEMORY", 0)
+    monkeypatch.setattr(apply, "MOST_IN_MEMORY", 0)
     monkeypatch.setattr(rows, "AT_ONCE", 7)
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda _: tmp_path / "cache")
     return tmp_path / "cache" / "tables"
@@ -143,7 +144,7 @@ def test_a_run_on_a_large_table_is_the_run_on_a_small_one(mlrun, everything_is_l
     mlrun(*TINY, "hydra.run.dir=large")
     mlrun(*TINY, "data.memory_budget=1e-9", "hydra.run.dir=streamed")
     assert len([*everything_is_large.iterdir()]) == 2
-    for module, name in ((csv_file, "BIG"), (preprocess, "MOST_IN_MEMORY")):
+    for module, name in ((csv_file, "BIG"), (apply, "MOST_IN_MEMORY")):
         monkeypatch.setattr(module, name, 2**60)
     mlrun(*TINY, "hydra.run.dir=small")
     assert_same_run(Path("small"), Path("large"))

@@ -22,7 +22,9 @@ from torch import nn
 from mlrun.cli.main import main
 from mlrun.config.build import build
 from mlrun.data.dataset import Spec
-from mlrun.data.preprocess import Contract, build_preprocess, fit_table, raw_rows
+from mlrun.data.preprocess.apply import raw_rows
+from mlrun.data.preprocess.fit import fit_table
+from mlrun.data.preprocess.module import Contract, build_preprocess
 from mlrun.errors import MlrunError
 from mlrun.export import onnx_file, safetensors_file, torch_file
 from mlrun.export.check import largest_difference

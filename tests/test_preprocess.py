@@ -13,14 +13,9 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from torch import Tensor
 
 from mlrun.data.feature_selection import select_top
-from mlrun.data.preprocess import (
-    Contract,
-    ImagePreprocess,
-    build_preprocess,
-    check_table,
-    fit_table,
-    raw_rows,
-)
+from mlrun.data.preprocess.apply import raw_rows
+from mlrun.data.preprocess.fit import check_table, fit_table
+from mlrun.data.preprocess.module import Contract, ImagePreprocess, build_preprocess
 from mlrun.errors import MlrunError
 
 PATH = Path("t.csv")

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlrun.data.dataset import CLASSIFICATION, REGRESSION
-from mlrun.data.preprocess import Contract
+from mlrun.data.preprocess.module import Contract
 
 
 def select_top(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mlrun.data.dataset import CLASSIFICATION, Dataset, Spec
 from mlrun.data.locate import find, wants_sample
-from mlrun.data.preprocess import Contract, build_preprocess
+from mlrun.data.preprocess.module import Contract, build_preprocess
 from mlrun.data.rows import Rows
 from mlrun.data.sample import write_sample
 from mlrun.data.split import Split, recorded_split, split_rows

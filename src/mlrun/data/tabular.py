@@ -17,14 +17,9 @@ from mlrun.data.csv_file import read_table
 from mlrun.data.dataset import CLASSIFICATION, REGRESSION, Dataset, Spec
 from mlrun.data.feature_selection import select_top
 from mlrun.data.locate import find, wants_sample
-from mlrun.data.preprocess import (
-    Contract,
-    build_preprocess,
-    check_table,
-    fit_table,
-    raw_rows,
-    tell_surplus,
-)
+from mlrun.data.preprocess.apply import raw_rows, tell_surplus
+from mlrun.data.preprocess.fit import check_table, fit_table
+from mlrun.data.preprocess.module import Contract, build_preprocess
 from mlrun.data.rows import Rows
 from mlrun.data.sample import write_sample
 from mlrun.data.split import Split, recorded_split, split_rows

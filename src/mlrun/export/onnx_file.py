@@ -19,7 +19,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 from torch import Tensor
 
 from mlrun.data.dataset import Spec
-from mlrun.data.preprocess import Contract
+from mlrun.data.preprocess.module import Contract
 from mlrun.errors import MlrunError
 from mlrun.export.torch_file import Answers, Facts, trace
 from mlrun.runs.predictor import Predictor

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from mlrun.data.dataset import REGRESSION
-from mlrun.data.preprocess import Contract, build_preprocess
+from mlrun.data.preprocess.module import Contract, build_preprocess
 from mlrun.runs.predictor import Predictor
 from mlrun.training.objective import Objective
 

@@ -10,7 +10,7 @@ from mlrun.config.build import build
 from mlrun.config.signature import from_plain
 from mlrun.data.dataset import Dataset
 from mlrun.data.locate import DEFAULT_DATA
-from mlrun.data.preprocess import Contract
+from mlrun.data.preprocess.module import Contract
 from mlrun.data.sample import write_sample
 from mlrun.errors import MlrunError
 from mlrun.runs.folder import RunFolder

@@ -14,7 +14,7 @@ from mlrun.config.build import build, plain
 from mlrun.config.recorded import from_the_record
 from mlrun.config.schema import Settings, Trainer, settings_of
 from mlrun.data.dataset import EXAMPLES, Dataset, Spec
-from mlrun.data.preprocess import Contract, build_preprocess
+from mlrun.data.preprocess.module import Contract, build_preprocess
 from mlrun.data.rows import Rows
 from mlrun.errors import MlrunError
 from mlrun.runs.checkpoint import BEST_PARTS, State, load

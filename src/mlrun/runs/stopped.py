@@ -16,7 +16,7 @@ from mlrun.config.schema import Settings, settings_of
 from mlrun.config.signature import from_plain
 from mlrun.config.values import Composed, composed
 from mlrun.data.dataset import Dataset
-from mlrun.data.preprocess import build_preprocess
+from mlrun.data.preprocess.module import build_preprocess
 from mlrun.errors import MlrunError
 from mlrun.runs.checkpoint import State, load_last
 from mlrun.runs.data import load_run_data

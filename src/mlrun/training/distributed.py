@@ -22,6 +22,7 @@ from mlrun.models.dropout import Dropout
 from mlrun.system import processes
 from mlrun.system.device import choose_device
 from mlrun.system.signals import Interrupted
+from mlrun.training.torch_private import BatchNorm
 
 CPU = torch.device("cpu")
 STEPS_BETWEEN = 20  # asking the other processes whether to stop makes a GPU wait
@@ -99,7 +100,7 @@ class ProcessGroup:
     def share_statistics(self, model: nn.Module) -> None:
         """Make batch norm use mean and variance of the whole batch."""
         for layer in model.modules() if self.size > 1 else ():
-            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            if isinstance(layer, BatchNorm):
                 layer.forward = partial(_normed, layer)  # type: ignore[method-assign]
 
 
@@ -190,7 +191,7 @@ class _Sum(torch.autograd.Function):
         return whole
 
 
-def _normed(layer: nn.modules.batchnorm._BatchNorm, inputs: Tensor) -> Tensor:
+def _normed(layer: BatchNorm, inputs: Tensor) -> Tensor:
     """Compute batch norm with the statistics over the rows of all processes."""
     if not layer.training:
         return type(layer).forward(layer, inputs)
@@ -213,7 +214,7 @@ def _summed(part: Tensor) -> Tensor:
     return whole
 
 
-def _follow(layer: nn.modules.batchnorm._BatchNorm, mean: Tensor, variance: Tensor) -> None:
+def _follow(layer: BatchNorm, mean: Tensor, variance: Tensor) -> None:
     """Update the running statistics as torch does."""
     assert layer.num_batches_tracked is not None
     layer.num_batches_tracked += 1

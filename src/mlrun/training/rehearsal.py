@@ -12,7 +12,7 @@ from mlrun.data.dataset import REGRESSION
 from mlrun.errors import MlrunError
 from mlrun.training.batches import batch_sizes
 from mlrun.training.objective import Objective
-from mlrun.training.schedule import will_step
+from mlrun.training.torch_private import import_optimizers_without_compiler, will_step
 
 
 def rehearse(
@@ -51,15 +51,8 @@ def rehearse_step(make_optimizer: Callable[..., Optimizer]) -> None:
 
 
 def _dummy(make_optimizer: Callable[..., Optimizer]) -> Optimizer:
-    """Build the optimizer for a single weight.
-
-    torch's optimizers import its compiler, which takes longer than a small run, only to exclude
-    themselves from tracing (torch/_compile.py). Nothing is traced here, so skip that import.
-    """
-    for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
-        method = getattr(getattr(Optimizer, name), "__wrapped__", None)
-        if method is not None:
-            method.__dynamo_disable = method
+    """Build the optimizer for a single weight."""
+    import_optimizers_without_compiler()
     weight = nn.Parameter(torch.zeros(1))
     weight.grad = torch.zeros(1)
     return make_optimizer([weight])

@@ -1,6 +1,5 @@
 """The sizes of optimizer steps, and when schedulers and validations run."""
 
-from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
     CosineAnnealingLR,
     LinearLR,
@@ -20,11 +19,6 @@ def step_sizes(rows: int, trainer: Trainer) -> list[list[int]]:
     sizes = batch_sizes(rows, trainer.batch_size)[: trainer.limit_batches]
     starts = range(0, len(sizes), trainer.accumulate)
     return [sizes[start : start + trainer.accumulate] for start in starts]
-
-
-def will_step(optimizer: Optimizer) -> None:
-    """Mark the optimizer as stepped, because otherwise its schedulers warn."""
-    optimizer._opt_called = True  # type: ignore[attr-defined]
 
 
 def advance_step(scheduler: LRScheduler) -> None:

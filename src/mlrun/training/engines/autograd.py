@@ -18,6 +18,7 @@ from mlrun.training.distributed import ALONE, ProcessGroup, process_group
 from mlrun.training.engines.base import Epoch
 from mlrun.training.objective import penalty
 from mlrun.training.schedule import advance_step, step_sizes
+from mlrun.training.torch_private import is_from_compiler, norms_of
 from mlrun.training.types import Features, Learner, Member, Progress, diverged
 
 # Rows to score at once, for any batch size; the last chunk is padded with zeros. Matrix products of
@@ -126,7 +127,7 @@ def compiler_errors_explained(trainer: Trainer) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if trainer.compile and type(error).__module__.startswith(("torch._dynamo", "torch._ind")):
+        if trainer.compile and is_from_compiler(error):
             reason = " ".join(str(error).split())[:200]
             raise MlrunError(
                 f"trainer.compile=true: {reason}; set trainer.compile=false"
@@ -204,7 +205,7 @@ def _clip(learner: Learner, trainer: Trainer) -> Tensor:
     weights = [weight for group in learner.optimizer.param_groups for weight in group["params"]]
     if trainer.clip_value is not None:
         nn.utils.clip_grad_value_(weights, trainer.clip_value)
-    norms = torch._foreach_norm([weight.grad for weight in weights if weight.grad is not None])
+    norms = norms_of([weight.grad for weight in weights if weight.grad is not None])
     norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
     if trainer.clip_norm is not None:
         nn.utils.clip_grads_with_norm_(weights, trainer.clip_norm, norm)

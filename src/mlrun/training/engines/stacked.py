@@ -21,7 +21,8 @@ from mlrun.models.dropout import Dropout, begin_epoch
 from mlrun.training.batches import row_order
 from mlrun.training.engines.autograd import autocast, fuse
 from mlrun.training.engines.base import Epoch
-from mlrun.training.schedule import advance_step, step_sizes, will_step
+from mlrun.training.schedule import advance_step, step_sizes
+from mlrun.training.torch_private import will_step
 from mlrun.training.types import Member, diverged
 
 # Elementwise optimizers whose step is the learning rate times a value that does not depend on it.

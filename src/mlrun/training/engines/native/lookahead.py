@@ -5,7 +5,6 @@ schedules. So small epochs are computed several at once, into tensors of their o
 torch's when their turn comes. If the schedule then says something else, they are computed again.
 """
 
-import copy
 import ctypes
 import itertools
 import math
@@ -24,14 +23,8 @@ from mlrun.training.batches import row_order
 from mlrun.training.engines.base import Epoch
 from mlrun.training.engines.native import interface
 from mlrun.training.engines.native.network import Network, kept_moments, network_of, training_plan
-from mlrun.training.schedule import (
-    PER_STEP,
-    advance_epoch,
-    advance_step,
-    step_sizes,
-    validates,
-    will_step,
-)
+from mlrun.training.schedule import PER_STEP, advance_epoch, advance_step, step_sizes, validates
+from mlrun.training.torch_private import place_in, schedule_of_its_own, will_step
 from mlrun.training.types import Learner, Member, diverged
 
 A_THREAD = 3_000_000  # multiplications of a step; with fewer, one thread more does not pay
@@ -241,12 +234,8 @@ class _Forecast:
     """A copy of a schedule that runs ahead of it."""
 
     def __init__(self, learner: Learner) -> None:
-        state = learner.optimizer.state  # not needed, and large
-        memo = {id(p): p for p in state} | {id(state): state}
-        self._scheduler: LRScheduler = copy.deepcopy(learner.scheduler, memo)
+        self._scheduler = schedule_of_its_own(learner.scheduler, learner.optimizer)
         self._optimizer = self._scheduler.optimizer
-        self._optimizer.step = learner.optimizer.step  # type: ignore[method-assign]  # never taken
-        will_step(self._optimizer)
 
     def next_epoch(self, steps: int) -> Rates:
         """Those of the epoch after the last one asked for."""
@@ -282,7 +271,7 @@ def _own_state(network: Network, learner: Learner) -> tuple[NetworkState, list[T
     numbers = torch.cat([tensor.flatten() for tensor in tensors])
     parts = iter(torch.split(numbers, [tensor.numel() for tensor in tensors]))
     for parameter in network.parameters:
-        parameter.data = next(parts).view_as(parameter)
+        place_in(parameter, next(parts))
     for name, state in itertools.product(names, states):
         state[name] = next(parts).view_as(state[name])
     return NetworkState(numbers), [state["step"] for state in states if "step" in state]

@@ -1,0 +1,100 @@
+"""Check a table against a contract, and turn its cells into the raw numbers of the module."""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mlrun.data.csv_file import as_numbers, as_text, place
+from mlrun.data.preprocess.fit import refuse_missing
+from mlrun.data.preprocess.module import UNKNOWN, Contract
+from mlrun.data.rows import Columns
+from mlrun.errors import MlrunError, did_you_mean
+
+
+def tell_surplus(table: pd.DataFrame, contract: Contract, path: Path) -> None:
+    """Warn about columns of a new file that are unknown to training; they are ignored."""
+    known = {*contract["unused"], *(column["name"] for column in contract["columns"])}
+    surplus = [str(name) for name in table.columns if name not in known]
+    if surplus:
+        listed = ", ".join(f"'{name}'" for name in surplus[:5]) + (" …" if surplus[5:] else "")
+        log.warning("%s: ignoring %d column(s) unknown to training: %s", path, len(surplus), listed)
+
+
+def raw_rows(
+    table: pd.DataFrame,
+    contract: Contract,
+    path: Path,
+    *,
+    allow_unknown: bool = True,
+    memory_budget: float = math.inf,
+) -> Tensor | Columns:
+    """Return the columns of the contract, in its order, as (n, columns) float64.
+
+    The columns of a large table are not copied; see `Columns` for `memory_budget`, in bytes.
+
+    Raises:
+        MlrunError: a column is missing, or has text instead of numbers, a missing value, or a
+            category that is unknown to training and not allowed.
+    """
+    names = [column["name"] for column in contract["columns"]]
+    absent = [name for name in names if name not in table.columns]
+    if absent:
+        listed = ", ".join(f"'{name}'" for name in absent[:5]) + (" …" if absent[5:] else "")
+        hint = did_you_mean(absent[0], [str(c) for c in table.columns if c not in names])
+        raise MlrunError(
+            f"{path}: {len(absent)} of the model's {len(names)} columns are missing: "
+            f"{listed}.{hint}"
+        )
+    parts = [
+        _raw_column(table[column["name"]], column, path, allow_unknown)
+        for column in contract["columns"]
+    ]
+    if len(table) * len(parts) > MOST_IN_MEMORY:
+        return Columns(parts, memory_budget=memory_budget)
+    return torch.from_numpy(np.stack(parts, axis=1))
+
+
+def _raw_column(
+    values: pd.Series, column: Mapping[str, Any], path: Path, allow_unknown: bool
+) -> NDArray[np.float64]:
+    fill, levels = column["fill"], column["categories"]
+    numbers = as_numbers(values, path) if levels is None else _codes(values, levels)
+    refuse_missing(numbers, values, path, allowed=fill is not None)
+    unknown = np.array([]) if levels is None else np.flatnonzero(numbers == len(levels))
+    if unknown.size:
+        _tell_unknown(values, levels, unknown, path, allowed=allow_unknown)
+    return numbers
+
+
+def _codes(values: pd.Series, levels: Sequence[str]) -> NDArray[np.float64]:
+    """Encode each category as its index in `levels`, and unknown ones as len(levels)."""
+    code = {level: float(number) for number, level in enumerate(levels)}
+    unknown = float(len(levels))
+    return np.array([np.nan if v is None else code.get(v, unknown) for v in as_text(values)])
+
+
+def _tell_unknown(
+    values: pd.Series, levels: Sequence[str], at: NDArray[np.int64], path: Path, *, allowed: bool
+) -> None:
+    first = str(values.iloc[at[0]])
+    more = f" (and {len(at) - 1} more rows)" if len(at) > 1 else ""
+    what = f"{place(values, int(at[0]), path)}: category '{first}' is unknown to training{more}"
+    if allowed:
+        log.info("%s; treated as %s", what, UNKNOWN)
+        return
+    listed = ", ".join(levels[:6]) + (" …" if levels[6:] else "")
+    hint = did_you_mean(first, levels)
+    raise MlrunError(f"{what}; known: {listed}; --allow-unknown maps it to {UNKNOWN}.{hint}")
+
+
+log = logging.getLogger(__name__)
+
+MOST_IN_MEMORY = 2**24  # numbers in a table; columns of a larger one are not copied into one array

@@ -1,0 +1,134 @@
+"""Preprocessing: fitted on the training rows, then stored as plain numbers.
+
+The result of fitting is a *contract*, a dict of plain JSON values: the columns that a file must
+have, the replacements for missing values, and how each feature is computed from a column. It
+rebuilds the `nn.Module` that turns raw rows into features, so no pickle is needed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mlrun.config.signature import from_plain
+from mlrun.errors import MlrunError
+
+Contract = dict[str, Any]
+
+
+class TablePreprocess(nn.Module):
+    """Turns raw rows (n, columns) float64 into features (n, features) float32.
+
+    A feature is either a scaled number, `(column - center) / scale`, or the indicator of one
+    level of a categorical column. Inputs encode a category as its index in the contract's list.
+    """
+
+    source: Tensor
+    level: Tensor
+    center: Tensor
+    scale: Tensor
+    fill: Tensor
+
+    def __init__(self, columns: Sequence[Mapping[str, Any]], features: Sequence[Mapping[str, Any]]):
+        super().__init__()
+        nan = float("nan")
+        fill = [nan if c["fill"] is None else c["fill"] for c in columns]
+        level = [nan if f["level"] is None else f["level"] for f in features]
+        self.only_numbers = all(f["level"] is None for f in features)
+        self.register_buffer("source", torch.tensor([f["column"] for f in features]))
+        self.register_buffer("level", torch.tensor(level, dtype=torch.float64))
+        self.register_buffer("center", _doubles(f["center"] for f in features))
+        self.register_buffer("scale", _doubles(f["scale"] for f in features))
+        self.register_buffer("fill", torch.tensor(fill, dtype=torch.float64))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Compute (n, columns) → (n, features)."""
+        filled = torch.where(rows.isnan(), self.fill, rows)[:, self.source]
+        scaled = (filled - self.center) / self.scale
+        if self.only_numbers:
+            return scaled.float()
+        return torch.where(self.level.isnan(), scaled, (filled == self.level).double()).float()
+
+
+class ImagePreprocess(nn.Module):
+    """Turns bytes (n, channels, height, width) into standardised float32 images."""
+
+    def __init__(self, mean: float, std: float):
+        super().__init__()
+        self.mean, self.std = mean, std
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute (level / 255 - mean) / std for grey levels 0..255."""
+        return (images.float() / 255 - self.mean) / self.std
+
+
+@dataclass(frozen=True)
+class Grey:
+    """The contract for images: the same standardisation for all pixels."""
+
+    input: str
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class Column:
+    """An entry of a contract: a column that a file must have."""
+
+    name: str
+    categories: tuple[str, ...] | None  # None: a numeric column
+    fill: float | None  # replacement for a missing value; None: a missing value is an error
+
+
+@dataclass(frozen=True)
+class Feature:
+    """An entry of a contract: a feature computed from a column."""
+
+    name: str
+    column: int
+    level: float | None  # the index of the category it indicates; None: a scaled number
+    center: float
+    scale: float
+
+
+def build_preprocess(contract: Contract) -> nn.Module:
+    """Build the module that a contract describes.
+
+    Raises:
+        MlrunError: the contract is damaged.
+    """
+    source = "the preprocessing contract"
+    if not isinstance(contract, Mapping):
+        raise MlrunError(f"{source} is damaged")
+    if contract.get("input") == "images":
+        fitted = from_plain(Grey, {**contract}, source=source)
+        return ImagePreprocess(fitted.mean, fitted.std)
+    lists = [contract.get(key) for key in ("columns", "features", "unused")]
+    if contract.get("input") != "table" or not all(isinstance(entry, list) for entry in lists):
+        raise MlrunError(
+            f"{source} is damaged: it must have the lists columns, features and unused"
+        )
+    if not all(isinstance(name, str) for name in contract["unused"]):
+        raise MlrunError(f"{source} is damaged: unused must contain only names")
+    for column in contract["columns"]:
+        from_plain(Column, column, source=source)
+    features = [from_plain(Feature, feature, source=source) for feature in contract["features"]]
+    count = len(contract["columns"])
+    if not features or not all(0 <= feature.column < count for feature in features):
+        raise MlrunError(f"{source} is damaged: a feature refers to a column that does not exist")
+    return TablePreprocess(contract["columns"], contract["features"])
+
+
+def _doubles(values: Any) -> Tensor:
+    return torch.tensor(list(values), dtype=torch.float64)
+
+
+# --- fitting a table's contract -------------------------------------------------------------
+
+
+# --- applying a contract to a file ----------------------------------------------------------
+
+
+UNKNOWN = "(unknown)"  # the bucket for categories unknown to training

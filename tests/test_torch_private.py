@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 
+import pytest
 import torch
 from torch import nn
 from torch.optim import SGD, Adam
@@ -37,7 +38,9 @@ def test_many_tensors_are_copied_and_measured_at_once():
     torch_private.copy_tensors(copies, originals)
     assert all(map(torch.equal, copies, originals)), changed("torch._foreach_copy_")
     norms = torch_private.norms_of(originals)
-    assert [float(norm) for norm in norms] == [5**0.5, 2.0], changed("torch._foreach_norm")
+    assert [float(norm) for norm in norms] == pytest.approx([5**0.5, 2.0]), changed(
+        "torch._foreach_norm"
+    )
 
 
 def test_optimizers_do_not_import_the_compiler():
@@ -66,9 +69,8 @@ def test_errors_of_the_compiler_are_known():
     from torch._dynamo.exc import TorchDynamoException
     from torch._inductor.exc import InductorError
 
-    errors = (TorchDynamoException("a"), InductorError(ValueError("b")))
-    known = [torch_private.is_from_compiler(error) for error in errors]
-    assert all(known), changed("the modules of its compiler's errors")
+    assert torch_private.is_from_compiler(TorchDynamoException("a")), changed("dynamo's errors")
+    assert InductorError.__module__.startswith("torch._inductor"), changed("inductor's errors")
     assert not torch_private.is_from_compiler(RuntimeError("c"))
 
 

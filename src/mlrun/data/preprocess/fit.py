@@ -98,6 +98,11 @@ def _fit_number(
 def refuse_missing(
     values: NDArray[np.float64], column: pd.Series, path: Path, *, allowed: bool
 ) -> None:
+    """Refuse missing values of a column, unless they are allowed.
+
+    Raises:
+        MlrunError: with the first one.
+    """
     at = first_missing(values)
     if at is not None and not allowed:
         count = int(np.isnan(values).sum())

@@ -71,7 +71,7 @@ def test_a_table_that_does_not_fit_is_refused_without_naming_a_file(mlrun):
 
 def test_probabilities_of_a_number_are_refused(mlrun):
     run = api.train("task=covid", *SMALL)
-    with pytest.raises(api.MlrunError, match="is a number: there are no probabilities"):
+    with pytest.raises(api.MlrunError, match="is a number, so it has no probabilities"):
         run.predict(proba=True)
 
 

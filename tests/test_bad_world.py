@@ -59,7 +59,7 @@ def test_a_full_disk_is_told_and_costs_nothing_that_was_written(
         assert_same_run(unbroken, Path("broken"))
         assert "error" not in json.loads(Path("broken/run.json").read_text())
     else:
-        assert "ended before it began to train; start it again" in resumed.err
+        assert "ended before its training started; start it again" in resumed.err
 
 
 @faults.unwritable_place

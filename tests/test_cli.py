@@ -257,7 +257,7 @@ def test_a_broken_or_unmarked_file_of_ones_own_is_explained(mlrun, write_csv):
 
 def test_a_sweep_folder_given_for_a_run_lists_its_runs(mlrun):
     mlrun("-m", "seed=1,2", "debug=smoke", "hydra.sweep.dir=sweep")
-    assert "there are runs in it: 0, 1" in mlrun("evaluate", "sweep").err
+    assert "it contains runs: 0, 1" in mlrun("evaluate", "sweep").err
 
 
 def test_logistic_regression_has_one_logit(mlrun, write_csv):
@@ -289,7 +289,7 @@ def test_batch_norm_survives_a_last_batch_of_one_row(mlrun, write_csv):
         ("modle=mlp", "unknown key 'modle'. Did you mean 'model'?"),
         ("epochs=5", "unknown key 'epochs'. Did you mean 'trainer.epochs'?"),
         ("lr=5", "unknown key 'lr'. Did you mean 'optimizer.lr'?"),
-        ("--model mlp", "no option --model; settings are written KEY=VALUE, e.g. model=…"),
+        ("--model mlp", "unknown option --model; write settings as KEY=VALUE, e.g. model=…"),
         ("trainer.monitor=mse", "Did you mean 'valid/mse'?"),
         ("model=mpl", "no option 'mpl' in group 'model'. Did you mean 'mlp'?"),
         ("optimizer.lrr=1", "unknown key 'optimizer.lrr'. Did you mean 'lr'?"),
@@ -301,14 +301,14 @@ def test_batch_norm_survives_a_last_batch_of_one_row(mlrun, write_csv):
         ("scheduler=step scheduler.step_size=0", "optimizer or scheduler: integer modulo"),
         ("scheduler=step scheduler.step_size=a", "scheduler.step_size=a: a whole number"),
         ("loss=huber loss.delta=-1", "loss: huber_loss does not support"),
-        ("paths=here", "paths: set a key of it"),
+        ("paths=here", "paths: set one of its keys"),
         ("optimizer.lr=fast", "optimizer.lr=fast: must be a number"),
         ("optimizer.betas=[2,2]", "optimizer: Invalid beta"),
         ("optimizer.lr=1,2", "add -m to run each"),
         ("seed=[1", "cannot read 'seed=[1'"),
         ("trainer=null", "GROUP=OPTION needs the name of an option"),
-        ("model=[null]", "no configuration comes of these words"),
-        ("trainer=[null]", "no configuration comes of these words"),
+        ("model=[null]", "cannot build a configuration from these arguments"),
+        ("trainer=[null]", "cannot build a configuration from these arguments"),
         ("optimizer._partial_=[1]", "optimizer._partial_=[1]: must be true"),
         ("+model._partial_=true", "model._partial_=True: must be absent"),
         ("task=covid model=cnn", "Try model=mlp"),

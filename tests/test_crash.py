@@ -161,7 +161,9 @@ def test_a_run_killed_before_it_began_is_told_in_one_line(mlrun, point):
     die_at(point, *TINY, "hydra.run.dir=broken")
     answer = mlrun("resume", "broken")
     assert (answer.code, answer.out) == (2, "")
-    assert answer.err == ("error: broken: the run ended before it began to train; start it again\n")
+    assert answer.err == (
+        "error: broken: the run ended before its training started; start it again\n"
+    )
 
 
 # --- killed at a random moment ---

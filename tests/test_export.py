@@ -378,15 +378,15 @@ def test_a_value_is_compared_at_the_scale_it_was_learned_at():
 
 def test_more_weights_than_protobuf_holds_are_refused(monkeypatch):
     monkeypatch.setattr(onnx_file, "LARGEST", 100)
-    with pytest.raises(MlrunError, match="2 GB at most: --format torch_export or safetensors"):
+    with pytest.raises(MlrunError, match="to 2 GB; use --format torch_export or safetensors"):
         written(*untrained(), "onnx")
 
 
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        ({"name": "prediction", "categories": None}, "'prediction' is called as an output"),
-        ({"name": "color", "categories": ["", "red"]}, "'color' has a category of blanks only"),
+        ({"name": "prediction", "categories": None}, "'prediction' has the name of an output"),
+        ({"name": "color", "categories": ["", "red"]}, "'color' has an empty category"),
     ],
 )
 def test_columns_that_onnx_cannot_take_are_refused(column, message):

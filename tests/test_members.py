@@ -174,7 +174,7 @@ def test_a_member_that_diverges_is_left_out_and_told(mlrun, monkeypatch):
 @faults.not_finite
 def test_where_all_diverge_the_run_does(mlrun):
     answer = mlrun(*TINY, "optimizer=sgd", "optimizer.lr=1e18", "seeds=2", "hydra.run.dir=many")
-    assert (answer.code, answer.err.startswith("diverged: all members did: ")) == (1, True)
+    assert (answer.code, answer.err.startswith("diverged: all members diverged: ")) == (1, True)
     assert run_record("many")["status"] == "diverged"
     answer = mlrun("resume", "many")
     assert answer.code == 2
@@ -200,7 +200,10 @@ def test_a_member_of_a_strangers_folder_makes_no_formula(mlrun):
     [
         ("folds=1", "folds=1: must be at least 2, or null"),
         ("seeds=0", "seeds=0: must be at least 1, or null"),
-        ("folds=3 data.split.method=time", "folds=3: data.split.method=time has no folds"),
+        (
+            "folds=3 data.split.method=time",
+            "folds=3: data.split.method=time does not support folds",
+        ),
         ("folds=3 ~data.split", "folds=3: this data class has no data.split.method"),
     ],
 )
@@ -215,7 +218,7 @@ def test_what_takes_one_model_says_which_there_are(mlrun, verb):
     mlrun(*TINY, "seeds=2", "hydra.run.dir=many")
     answer = mlrun(*verb)
     assert answer.code == 2
-    assert f"mlrun {verb[0]} many/members/NAME takes one of them (seed_0, seed_1" in answer.err
+    assert f"mlrun {verb[0]} many/members/NAME (seed_0, seed_1" in answer.err
 
 
 def test_groups_stay_together_in_folds(mlrun, write_csv):

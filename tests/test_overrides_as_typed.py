@@ -59,5 +59,5 @@ def test_jobs_are_every_combination_in_the_words_that_were_typed(typed, jobs):
 
 
 def test_one_value_in_two_spellings_is_the_same_job():
-    with pytest.raises(MlrunError, match=r"a=0\.001: the same job twice"):
+    with pytest.raises(MlrunError, match=r"a=0\.001: this job appears twice"):
         combinations(OverridesParser.create().parse_overrides(["a=1e-3,0.001"]))

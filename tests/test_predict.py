@@ -150,7 +150,7 @@ def test_a_row_whose_prediction_is_no_number_is_named(mlrun, write_csv, flower_r
     write_csv("new.csv", "petal,color\n1,red\n1e300,red\n")
     answer = mlrun("predict", str(flower_run), "--input", "new.csv", "--output", "out.csv")
     assert (answer.code, Path("out.csv").exists()) == (2, False)
-    assert "new.csv: the prediction of row '1' is no finite number" in answer.err
+    assert "new.csv: the prediction for row '1' is not finite" in answer.err
 
 
 def read(path: str) -> list[dict[str, str]]:

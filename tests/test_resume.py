@@ -343,7 +343,7 @@ def test_an_interrupted_run_ends_cleanly_says_how_to_go_on_and_does(mlrun, numbe
     _, error = process.communicate(timeout=60)
     assert process.returncode == code
     name = signal.Signals(number).name
-    assert error == f"interrupted by {name}\nto go on: mlrun resume stopped\n"
+    assert error == f"interrupted by {name}\nto continue: mlrun resume stopped\n"
     assert status(Path("stopped")) == "interrupted"
     epochs = f"trainer.epochs={load(Path('stopped/checkpoints/last.pt'))['progress']['epoch'] + 5}"
     assert mlrun("resume", "stopped", epochs, "quiet=true").code == 0

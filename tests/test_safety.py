@@ -250,9 +250,13 @@ def test_allow_covers_classes_of_the_groups_kind_only(mlrun, target, allow, mess
 
 
 def test_a_configuration_cannot_allow_anything(mlrun, write_csv, run):
-    assert_refused(mlrun("quiet=true", "+allow=[os.*]"), "said on the command line")
+    assert_refused(
+        mlrun("quiet=true", "+allow=[os.*]"), "Allow your own classes on the command line"
+    )
     poison(run, lambda config: config.update(allow=["os.*"]))
-    assert_refused(mlrun("predict", "run", "--output", "out.csv"), "said on the command line")
+    assert_refused(
+        mlrun("predict", "run", "--output", "out.csv"), "Allow your own classes on the command line"
+    )
 
 
 # --- interpolations ---
@@ -370,7 +374,7 @@ def test_links_in_a_run_folder_are_refused(mlrun, run, command, attack):
         (run / name).unlink(missing_ok=True)
     (run / name).symlink_to(outside.resolve())
     before = [path.stat().st_mtime_ns for path in [outside, *outside.rglob("*")]]
-    assert_refused(mlrun(*command), f"run/{name}: refused", "no links")
+    assert_refused(mlrun(*command), f"run/{name}: refused", "must not contain links")
     assert [path.stat().st_mtime_ns for path in [outside, *outside.rglob("*")]] == before
 
 
@@ -530,7 +534,7 @@ def test_a_text_from_the_environment_that_would_be_written_down_is_refused(
 def test_a_run_with_a_secret_says_that_it_cannot_be_opened_without(mlrun):
     allow = "allow=[nets.*]"
     answer = mlrun(*OWN, SMOKE[0], allow, "+model.token=abc", "hydra.run.dir=run")
-    assert "model.token is a secret or from the environment" in answer.out
+    assert "model.token is a secret or comes from the environment" in answer.out
     assert_refused(mlrun("evaluate", "run", allow), "model.token was a secret or came from")
 
 

@@ -171,7 +171,7 @@ def test_the_first_failure_ends_the_sweep_on_request(mlrun):
     assert answer.code == 1
     assert "error: job 0 (loss=cross_entropy" in answer.err
     assert statuses() == [FAILED, QUEUED]
-    assert "sweep.fail_fast ended it; jobs left: 1; to go on: mlrun resume sweep" in answer.err
+    assert "stopped by sweep.fail_fast; jobs left: 1; to continue: mlrun resume sweep" in answer.err
     assert mlrun("resume", "sweep").code == 1
     assert statuses() == [FAILED, DONE]
 
@@ -181,13 +181,19 @@ def test_the_first_failure_ends_the_sweep_on_request(mlrun):
     [
         ("model=mlp,mpl", "Did you mean 'mlp'?"),
         ("optimizer.lrr=1,2", "Did you mean 'lr'?"),
-        ("optimizer.lr=interval(0,1)", "no values; hydra/sweeper=optuna searches it"),
-        ("seed=0,0,1", "model.activation=relu seed=0: the same job twice; name each value once"),
-        ("seed=range(0,0)", "no jobs: a range or glob among the values holds nothing"),
-        ("hydra.sweep.dir=.", "hydra.sweep.dir=.: the name of a new folder is wanted"),
-        ("sweep.fail_fast=true,false", "sweep.fail_fast: is of the whole sweep; give it one value"),
+        ("optimizer.lr=interval(0,1)", "not a list of values; use hydra/sweeper=optuna"),
+        (
+            "seed=0,0,1",
+            "model.activation=relu seed=0: this job appears twice; give each value once",
+        ),
+        ("seed=range(0,0)", "no jobs: a range or glob in the arguments is empty"),
+        ("hydra.sweep.dir=.", "hydra.sweep.dir=.: must be the name of a new folder"),
+        (
+            "sweep.fail_fast=true,false",
+            "sweep.fail_fast applies to the whole sweep; give it one value",
+        ),
         ("hydra.launcher.per_device=0", "hydra.launcher.per_device=0: at least 1, or null"),
-        ("hydra.sweep.subdir=x", "hydra.sweep.subdir: several jobs would be written to x"),
+        ("hydra.sweep.subdir=x", "hydra.sweep.subdir: several jobs would write to x"),
         (
             "trainer.epochs=3,0",
             "(model.activation=relu trainer.epochs=0): trainer.epochs=0: must be at least 1",
@@ -297,7 +303,7 @@ def test_a_sweep_on_other_data_than_it_began_with_is_not_gone_on_with(mlrun, wri
     csv_file.write_text(rows + "1,2\n")
     answer = mlrun("resume", "sweep")
     assert answer.code == 1
-    assert "the data is not what it was when the sweep began" in answer.err
+    assert "the data has changed since the start of the sweep" in answer.err
     csv_file.write_text(rows)
     assert mlrun("resume", "sweep").code == 1
     assert mlrun("resume", "sweep", "--failed").code == 0
@@ -333,7 +339,7 @@ def test_ctrl_c_says_how_to_go_on(mlrun, monkeypatch):
         patched.setattr(record.Record, "epoch", stop)
         answer = mlrun("-m", "seed=1,2", *SMALL, NAMED)
     assert answer.code == 130
-    assert "to go on: mlrun resume sweep" in answer.err
+    assert "to continue: mlrun resume sweep" in answer.err
     assert mlrun("resume", ".").code == 0  # the newest there is
     assert statuses() == [DONE, DONE]
 
@@ -345,7 +351,7 @@ def test_ctrl_c_between_jobs_says_so_too(mlrun, monkeypatch):
     monkeypatch.setattr("mlrun.sweeps.job_cache.Prepared.job", interrupt)
     answer = mlrun("-m", "seed=1,2", *SMALL, NAMED)
     assert (answer.code, answer.err.count("\n")) == (130, 2)
-    assert "to go on: mlrun resume sweep" in answer.err
+    assert "to continue: mlrun resume sweep" in answer.err
 
 
 @pytest.mark.slow
@@ -525,7 +531,7 @@ def test_who_lacks_an_objective_is_in_no_front():
 def test_the_front_is_told_with_the_means_over_the_seeds(mlrun):
     words = ("model.hidden=[4],[8]", "seed=1,2", "sweep.objectives=[valid/mse,parameters]")
     answer = mlrun("-m", *words, "debug=smoke", NAMED)
-    assert "Pareto front of valid/mse and parameters, whom nobody beats in all:" in answer.out
+    assert "Pareto front of valid/mse and parameters:" in answer.out
     [found] = json.loads(Path("sweep/sweep.json").read_text())["fronts"]
     rows = [row for row in table() if row["model.hidden"] == "[4]"]
     smallest = next(one for one in found if one["overrides"] == ["model.hidden=[4]"])
@@ -539,13 +545,13 @@ def test_the_front_is_told_with_the_means_over_the_seeds(mlrun):
     [
         (("sweep.objectives=[valid/mse]",), "must be two or more different scores, or null"),
         (("sweep.objectives=[valid/mse,paramters]",), "Did you mean 'parameters'?"),
-        (("sweep.objectives=[valid/mse,parameters]", "sweep.halving=2"), "no sweep.objectives"),
+        (("sweep.objectives=[valid/mse,parameters]", "sweep.halving=2"), "remove sweep.objectives"),
         (
             (
                 *("sweep.objectives=[valid/mse,parameters]", "model.dropout=0,0.1"),
                 *("hydra/sweeper=optuna", "hydra.sweeper.sampler=cmaes"),
             ),
-            "searches for one objective",
+            "supports one objective only",
         ),
     ],
     ids=["one", "misspelt", "halving", "cmaes"],
@@ -680,7 +686,7 @@ def test_a_dry_run_tells_what_a_sweep_would_be_and_makes_nothing(mlrun):
     assert lines[:2] == ["jobs: 12", "  optimizer.lr: 0.001, 0.01"]
     assert "  seed: 0, 1, 2 (repetitions)" in lines
     assert "groups, trained one after another: 1" in lines
-    assert "on SAMPLE DATA: no files of your own" in lines
+    assert "on SAMPLE DATA: found no data files" in lines
     assert "6 would fail: model.dropout=2: must be at least 0 and below 1" in answer.out
     assert answer.err == "error: 6 of the 12 jobs would fail\n"
     assert not Path("outputs").exists()
@@ -699,7 +705,7 @@ def test_jobs_that_are_stacked_differ_in_seeds_and_rates(mlrun, swept, groups):
 def test_a_dry_run_is_of_a_sweep(mlrun):
     answer = mlrun("seed=1", "--dry-run")
     assert answer.code == 2
-    assert "--dry-run goes with -m" in answer.err
+    assert "--dry-run needs -m" in answer.err
 
 
 # --- searches ---
@@ -784,16 +790,16 @@ def test_a_search_that_crashed_goes_on_as_it_would_have(mlrun, monkeypatch, cras
 def test_a_search_is_a_sweep(mlrun):
     answer = mlrun("hparams=covid")
     assert answer.code == 2
-    assert "hydra/sweeper=optuna searches: add -m" in answer.err
+    assert "hydra/sweeper=optuna needs -m" in answer.err
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ((), "nothing to search: name ranges"),
+        ((), "no search space: give ranges"),
         (("optimizer.lr=tag(log,interval(0,1))",), "optimizer.lr=tag(log,interval(0,1)): "),
         (("optimizer.lr=tag(lgo,interval(1,2))",), "no tag 'lgo', only log"),
-        (("seed=1,2",), "seed is nothing to search for"),
+        (("seed=1,2",), "seed is not a search parameter"),
         (
             ("hydra.sweeper.sampler=tpa", "optimizer.lr=1,2"),
             "hydra.sweeper.sampler=tpa: tpe, random",
@@ -876,9 +882,9 @@ def test_halving_that_crashed_ends_like_the_one_that_never_did(mlrun, monkeypatc
     [
         ("trainer.epochs=3,4", "all jobs must have the same trainer.epochs"),
         ("task=covid,phone_price", "the same task and trainer.monitor"),
-        ("seeds=1,2", "does not go with seeds, folds or trainer.max_minutes"),
+        ("seeds=1,2", "cannot be combined with seeds, folds or trainer.max_minutes"),
         ("sweep.halving=1", "sweep.halving=1: must be at least 2, or null"),
-        ("optimizer.lr=1,2", "sweep.halving=3: nothing to stop among 2 settings of 300 epochs"),
+        ("optimizer.lr=1,2", "sweep.halving=3: too few jobs or epochs (2 settings of 300 epochs)"),
     ],
 )
 def test_halving_what_cannot_be_compared_is_refused(mlrun, word, told):

@@ -1,4 +1,4 @@
-"""mlrun: config-driven training runs on PyTorch and Hydra.
+"""mlrun: config-driven training with PyTorch and Hydra.
 
 From Python: `mlrun.train("task=covid", seed=3)`, `mlrun.load(path)`, `mlrun.sweep(...)`,
 `mlrun.resume(path)`; docs/python.md. Importing mlrun imports neither torch nor pandas.
@@ -17,7 +17,7 @@ __all__ = ["Diverged", "MlrunError", "Run", "__version__", "load", "resume", "sw
 
 
 def __getattr__(name: str) -> Any:
-    """The functions of `mlrun.api`, imported when they are first used."""
+    """Import the functions of `mlrun.api` at their first use."""
     if name not in __all__:
         raise AttributeError(f"module 'mlrun' has no attribute '{name}'")
     from mlrun import api

@@ -1,4 +1,4 @@
-"""mlrun from Python, and which kind of run a command asks for: one model, members, or a sweep."""
+"""mlrun from Python; selects the kind of run: one model, an ensemble, or a sweep."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -25,20 +25,20 @@ from mlrun.system.process_state import restored
 
 
 def train(*overrides: str, allow: Sequence[str] = (), **settings: Any) -> Run:
-    """Train what the overrides describe, as `mlrun OVERRIDES` does, and leave a run folder.
+    """Train like `mlrun OVERRIDES` and write a run folder.
 
     Args:
-        overrides: words of the command line, e.g. "task=covid", "optimizer.lr=1e-2".
-        allow: classes of your own that the configuration may name, e.g. "nets.Wide".
-        settings: the same as keywords, e.g. seed=3, trainer={"epochs": 5}.
+        overrides: overrides as on the command line, e.g. "task=covid", "optimizer.lr=1e-2".
+        allow: your own classes that the configuration may name, e.g. "nets.Wide".
+        settings: overrides as keywords, e.g. seed=3, trainer={"epochs": 5}.
 
     Returns:
         The finished run.
 
     Raises:
-        MlrunError: a user's mistake (no folder was made), or a disk that refuses to be written.
-        Diverged: the loss is not finite any more; the best weights so far are in the folder.
-        Interrupted: Ctrl-C; likewise.
+        MlrunError: a user error (no folder was created), or a write error.
+        Diverged: the loss became NaN or infinite; the folder has the best weights so far.
+        Interrupted: Ctrl-C; the folder has the best weights so far.
     """
     with _composed_words(overrides, settings, allow, sweep=False) as (config, _, words):
         folders: list[Path] = []
@@ -58,29 +58,29 @@ def train(*overrides: str, allow: Sequence[str] = (), **settings: Any) -> Run:
 
 
 def load(path: str | Path) -> Run:
-    """The run in a folder.
+    """Open the run in a folder.
 
     Raises:
-        MlrunError: there is none, or its record is damaged.
+        MlrunError: there is no run, or run.json is damaged.
     """
     return Run(open_run(path).path)
 
 
 def sweep(*overrides: str, allow: Sequence[str] = (), **settings: Any) -> pd.DataFrame:
-    """Train every combination of the values, as `mlrun -m OVERRIDES` does.
+    """Train every combination of the values, like `mlrun -m OVERRIDES`.
 
     Args:
-        overrides: words of the command line, e.g. "seed=0,1,2", "optimizer.lr=1e-3,1e-2".
-        allow: classes of your own that the configuration may name.
-        settings: the same as keywords; a text with commas holds several values: seed="0,1,2".
+        overrides: overrides as on the command line, e.g. "seed=0,1,2", "optimizer.lr=1e-3,1e-2".
+        allow: your own classes that the configuration may name.
+        settings: overrides as keywords; a text with commas means several values: seed="0,1,2".
 
     Returns:
-        summary.csv: a row for each job, its status, score, values and folder; the sweep's folder
-        is `table.attrs["path"]`. Failed jobs are rows with an error.
+        The table summary.csv: one row per job with status, score, values and folder; failed jobs
+        have an error. `table.attrs["path"]` is the sweep folder.
 
     Raises:
-        MlrunError: the words make no sweep (nothing was made).
-        Interrupted: Ctrl-C; `mlrun.resume` goes on.
+        MlrunError: the arguments are invalid; nothing was written.
+        Interrupted: Ctrl-C; `mlrun.resume` continues.
     """
     swept = {k: v for k, v in settings.items() if isinstance(v, str) and "," in v}
     words = [f"{key}={value}" for key, value in swept.items()]
@@ -98,7 +98,7 @@ def sweep(*overrides: str, allow: Sequence[str] = (), **settings: Any) -> pd.Dat
 def _composed_words(
     overrides: Sequence[str], settings: dict[str, Any], allow: Sequence[str], *, sweep: bool
 ) -> Iterator[tuple[DictConfig, Any, list[str]]]:
-    """What Hydra composes of the words; the caller's process is as before afterwards."""
+    """Yield the composed configuration; restore the state of the process afterwards."""
     words = words_of(overrides, settings)
     command = ["-m", *words] if sweep else words
     register_new_folder()
@@ -107,14 +107,16 @@ def _composed_words(
 
 
 def _kind_of_sweep(config: DictConfig) -> Callable[..., None]:
-    """Every combination, or a search; both train their jobs in this process.
+    """Return the function that runs a sweep or a search in this process.
 
     Raises:
-        MlrunError: another launcher was asked for.
+        MlrunError: another launcher is selected.
     """
     choices = config.hydra.runtime.choices
     if choices["hydra/launcher"] != "mlrun":
-        raise MlrunError(f"hydra/launcher={choices['hydra/launcher']} works on the command line")
+        raise MlrunError(
+            f"hydra/launcher={choices['hydra/launcher']} works only on the command line"
+        )
     if choices["hydra/sweeper"] == "optuna":
         from mlrun.sweeps.search import search
 
@@ -132,7 +134,7 @@ def _without_hydra(config: DictConfig) -> DictConfig:
 
 
 def _claimed(config: DictConfig) -> Path:
-    """A new run folder: the one that `hydra.run.dir` names, or one named after time and task."""
+    """Create a run folder: `hydra.run.dir`, or one named after time and task."""
     asked = Path(config.hydra.run.dir)
     if asked != Path():
         return claim_exactly(asked.parent, asked.name)
@@ -146,21 +148,21 @@ def train_composed(
     command: Sequence[str],
     overrides: Sequence[str],
 ) -> float:
-    """Train what a composed configuration describes: one model, or members.
+    """Train what a composed configuration describes: one model or an ensemble.
 
     Args:
         config: the whole configuration.
-        make_folder: creates the empty run folder; called once all else is known to be fine.
+        make_folder: creates the empty run folder; called after all checks.
         command: the command line, for the record.
-        overrides: what the user changed, for the record.
+        overrides: the user's overrides, for the record.
 
     Returns:
-        The best epoch's monitored score, for sweeps.
+        The monitored score of the best epoch, for sweeps.
 
     Raises:
-        MlrunError: a user's mistake (no folder was made), or a disk that refuses to be written.
-        Diverged: the loss is not finite any more; the best weights so far are in the folder.
-        Interrupted: Ctrl-C or SIGTERM; likewise.
+        MlrunError: a user error (no folder was created), or a write error.
+        Diverged: the loss became NaN or infinite; the folder has the best weights so far.
+        Interrupted: Ctrl-C or SIGTERM; the folder has the best weights so far.
     """
     settings = settings_of(config.values)
     if settings.seeds or settings.folds:
@@ -176,17 +178,17 @@ def resume(
     data: str | None = None,
     failed: bool = False,
 ) -> None:
-    """Go on with the run in `folder`, or with the newest unfinished one below it.
+    """Continue the run in `folder`, or the newest unfinished one below it.
 
     Args:
-        folder: a run folder, or a folder of such.
+        folder: a run folder, or a folder of run folders.
         overrides: KEY=VALUE for the keys of MAY_CHANGE, e.g. more epochs.
-        data: where its data files are now, if not where they were.
-        failed: of a sweep: also try again the jobs that failed.
+        data: a folder with its data files, if they were moved.
+        failed: for a sweep: also repeat failed jobs.
 
     Raises:
-        MlrunError: no run to resume, another process is at it, its data has changed, or a change
-            that could not be honoured exactly.
+        MlrunError: there is no run to resume, another process is training it, its data has
+            changed, or an override is not allowed.
     """
     path = newest_unfinished(Path(folder))
     if is_sweep(path):
@@ -194,11 +196,11 @@ def resume(
 
         processes.refuse("a sweep")
         if overrides:
-            raise MlrunError(f"{path} is a sweep, whose jobs stay as they are: no {overrides[0]}")
+            raise MlrunError(f"{path} is a sweep, whose jobs cannot change; remove {overrides[0]}")
         resume_sweep(path, data=data, failed=failed)
         return
     if failed:
-        raise MlrunError(f"{path} is no sweep: --failed is for those")
+        raise MlrunError(f"{path} is not a sweep; --failed is only for sweeps")
     run = open_run(path)
     if is_ensemble(run):
         processes.refuse("seeds or folds")

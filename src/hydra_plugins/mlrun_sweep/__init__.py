@@ -1,6 +1,6 @@
-"""mlrun's sweeper and launcher, where Hydra looks for plugins.
+"""mlrun's sweepers and launcher, in the package where Hydra searches for plugins.
 
-Hydra imports this at every start: what the two do is in mlrun.sweeps and imported when used.
+Hydra imports this at every start, so the implementation in mlrun.sweeps is imported only when used.
 """
 
 from collections.abc import Sequence
@@ -21,22 +21,22 @@ from mlrun.errors import MlrunError
 @dataclass
 class _SweeperConf:
     _target_: str = "hydra_plugins.mlrun_sweep.MlrunSweeper"
-    params: dict[str, str] = field(default_factory=dict)  # values, beside those that are typed
+    params: dict[str, str] = field(default_factory=dict)  # values, in addition to the command line
 
 
 @dataclass
 class _LauncherConf:
     _target_: str = "hydra_plugins.mlrun_sweep.MlrunLauncher"
-    per_device: int | None = None  # processes for each GPU; null trains all jobs in this one
+    per_device: int | None = None  # processes per GPU; null: train all jobs in this process
 
 
 @dataclass
 class _OptunaConf:
     _target_: str = "hydra_plugins.mlrun_sweep.OptunaSweeper"
-    params: dict[str, str] = field(default_factory=dict)  # ranges, beside those that are typed
+    params: dict[str, str] = field(default_factory=dict)  # ranges, in addition to the command line
     sampler: str = "tpe"  # tpe | random | grid | cmaes
     n_trials: int = 64
-    n_jobs: int = 16  # trials that are trained together, before the next ones are chosen
+    n_jobs: int = 16  # trials to train together before proposing the next ones
     seed: int = 0
 
 
@@ -50,21 +50,21 @@ class MlrunLauncher(Launcher):
     """Trains the jobs of a sweep in this process, together where the engine can."""
 
     def __init__(self, per_device: int | None) -> None:
-        """It is read from `hydra.launcher` when it is needed."""
+        """Check the setting; it is read from `hydra.launcher` later."""
         if per_device is not None and per_device < 1:
-            raise MlrunError(f"hydra.launcher.per_device={per_device}: at least 1, or null")
+            raise MlrunError(f"hydra.launcher.per_device={per_device}: must be at least 1, or null")
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Hydra's hook."""
+        """Implement Hydra's hook."""
         self.loader: Any = hydra_context.config_loader
         self.config: DictConfig = config
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Hydra's hook, for sweepers that are not ours."""
+        """Implement Hydra's hook, for sweepers other than mlrun's."""
         from mlrun.sweeps.launch import launch
 
         setup_globals()
@@ -72,15 +72,15 @@ class MlrunLauncher(Launcher):
 
 
 class MlrunSweeper(Sweeper):
-    """Every combination of the values on the command line, composed and frozen before the first."""
+    """Runs every combination of the values on the command line; freezes all jobs first."""
 
     def __init__(self, **settings: Any) -> None:
-        """Settings are read from `hydra.sweeper` when they are needed."""
+        """Accept the settings; they are read from `hydra.sweeper` later."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Hydra's hook."""
+        """Implement Hydra's hook."""
         self.loader: Any = hydra_context.config_loader
         self.config: DictConfig = config
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
@@ -88,7 +88,7 @@ class MlrunSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Hydra's hook."""
+        """Implement Hydra's hook."""
         from mlrun.sweeps.launch import sweep
 
         setup_globals()
@@ -96,10 +96,10 @@ class MlrunSweeper(Sweeper):
 
 
 class OptunaSweeper(MlrunSweeper):
-    """Points chosen by what those before came to."""
+    """Runs points that Optuna proposes by earlier results."""
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Hydra's hook."""
+        """Implement Hydra's hook."""
         from mlrun.sweeps.search import search
 
         setup_globals()

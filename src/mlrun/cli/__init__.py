@@ -1,1 +1,1 @@
-"""The command line: words in, an exit code out."""
+"""The command line."""

@@ -1,4 +1,4 @@
-"""From the words of a training command to a composed configuration, by Hydra, and on to `api`."""
+"""Compose the configuration of a training command with Hydra, and call `api`."""
 
 import io
 import math
@@ -31,16 +31,16 @@ PRINTING = ("--cfg", "-c", "--info", "-i")
 
 @dataclass
 class JobOutcome:
-    """What became of a run, kept past Hydra, which would print its own account of it."""
+    """The error of a run, kept outside Hydra, which would print it in its own way."""
 
     error: BaseException | None = None
 
 
 def run_hydra(arguments: Sequence[str]) -> int:
-    """Train as the arguments say, once or (`-m`) once per combination; return the exit code.
+    """Train once, or with `-m` once per combination; return the exit code.
 
     Raises:
-        MlrunError: the arguments do not make a configuration, or one run's own mistake.
+        MlrunError: the arguments are not a valid configuration, or a run had a user error.
     """
     prepare_hydra()
     register_new_folder()
@@ -48,7 +48,7 @@ def run_hydra(arguments: Sequence[str]) -> int:
     allow, outcome = allowed_now(), JobOutcome()
 
     def job(config: DictConfig) -> float:
-        # Allowing again, because a launcher may run the job in another process.
+        # Allow again, because a launcher may run the job in another process.
         with _no_empty_folder(), allowing(allow):
             return _job(config, [*words, *allow_words(allow)], outcome)
 
@@ -60,7 +60,7 @@ def run_hydra(arguments: Sequence[str]) -> int:
 
 
 def _run(command: Callable[[], Any], words: Sequence[str]) -> int:
-    """Let Hydra compose and call the job; its errors are explained."""
+    """Let Hydra compose and call the job; explain its errors."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing and exiting
     may_set_mode = own_conf() is not None or any("hydra" in word for word in words)
     printing = any(word.partition("=")[0] in PRINTING for word in words)
@@ -73,50 +73,52 @@ def _run(command: Callable[[], Any], words: Sequence[str]) -> int:
 
 
 def _without_secrets(command: Callable[[], Any]) -> None:
-    """What Hydra prints of the configuration may end in a file or an issue."""
+    """Hide secrets in Hydra's output, which may end up in a file or an issue."""
     with redirect_stdout(io.StringIO()) as text:
         command()
     print(hide_in_text(text.getvalue()), end="")
 
 
 def _without_dry_run(arguments: Sequence[str]) -> list[str]:
-    """The arguments without `--dry-run`; whether it was there is noted."""
+    """Return the arguments without `--dry-run`, and remember whether it was there."""
     left = [word for word in arguments if word != "--dry-run"]
     if len(left) < len(arguments) and not {*MULTIRUN} & {*left}:
-        raise MlrunError("--dry-run goes with -m; --cfg job shows what one run would be")
+        raise MlrunError("--dry-run needs -m; for a single run, use --cfg job")
     dry_run_asked.set(len(left) < len(arguments))
     return left
 
 
 def _as_hydra_wants(arguments: Sequence[str]) -> list[str]:
-    """The words, flags first, once all flags are known to be Hydra's.
+    """Check the flags and put them first.
 
     Raises:
-        MlrunError: an unknown flag, or a sweep by several processes.
+        MlrunError: a flag is unknown, or a sweep was started in several processes.
     """
     _check_flags(arguments)
     flags = [word for word in arguments if word in MULTIRUN]
     if flags:
         processes.refuse("-m")
     words = [word for word in arguments if word not in flags]
-    if processes.rank():  # the folder is for the first process to make
+    if processes.rank():  # rank 0 creates the folder
         words = [word for word in words if not word.startswith("hydra.run.dir=")]
     return [*flags, *words]
 
 
 def _check_flags(arguments: Sequence[str]) -> None:
     if any(word.startswith("--experimental-rerun") for word in arguments):
-        raise MlrunError("--experimental-rerun would unpickle a file: mlrun rerun RUN trains again")
+        raise MlrunError("--experimental-rerun would unpickle a file; use mlrun rerun RUN")
     known = known_flags()
     for word in arguments:
         flag = word.partition("=")[0]
         if flag.startswith("-") and flag not in known:
             written = flag.lstrip("-")
-            raise MlrunError(f"no option {flag}; settings are written KEY=VALUE, e.g. {written}=…")
+            raise MlrunError(
+                f"unknown option {flag}; write settings as KEY=VALUE, e.g. {written}=…"
+            )
 
 
 def _job(config: DictConfig, arguments: Sequence[str], outcome: JobOutcome) -> float:
-    """One run, or one job of a sweep that is not carried out by our own launcher."""
+    """Run one run, or one job of a sweep with another launcher than mlrun's."""
     from mlrun.api import train_composed
 
     state: Any = HydraConfig.get()
@@ -125,9 +127,9 @@ def _job(config: DictConfig, arguments: Sequence[str], outcome: JobOutcome) -> f
 
         return run_job(config, state, ["mlrun", *arguments])
     if state.runtime.choices["hydra/sweeper"] == "optuna":
-        outcome.error = MlrunError("hydra/sweeper=optuna searches: add -m (as hparams=… does)")
+        outcome.error = MlrunError("hydra/sweeper=optuna needs -m (also with hparams=…)")
         return math.nan
-    # Here, where it is still explained if one of them is not set.
+    # Evaluated here, where errors about missing values are explained.
     name, run_dir = f"{config.task}_{state.runtime.choices['model']}", state.run.dir
 
     def make_folder() -> Path:
@@ -146,14 +148,14 @@ def _job(config: DictConfig, arguments: Sequence[str], outcome: JobOutcome) -> f
 
 
 def _claim_named(path: Path) -> Path:
-    """The folder the user named in Hydra's way, which Hydra has just created; never a used one."""
+    """Create the folder from hydra.run.dir, which Hydra has already created empty."""
     _remove_if_empty(path)
     return claim_exactly(path.parent, path.name)
 
 
 @contextmanager
 def _no_empty_folder() -> Iterator[None]:
-    """Hydra has just created the folder that it was told; away with it if nothing came of it."""
+    """Delete the folder that Hydra created, if it is still empty at the end."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
         yield
@@ -164,4 +166,4 @@ def _no_empty_folder() -> Iterator[None]:
 
 def _remove_if_empty(path: Path) -> None:
     with suppress(OSError):
-        path.rmdir()  # does nothing to a folder that holds anything
+        path.rmdir()  # fails for a folder that is not empty

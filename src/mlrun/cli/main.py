@@ -1,7 +1,7 @@
-"""The command line: a verb, or overrides that train; Hydra's only door; friendly errors.
+"""The command line: a verb, or overrides that train; prints errors and returns exit codes.
 
-Neither this module nor what it imports at the top imports torch, pandas or Hydra, so that
-`mlrun --help`, `mlrun --version` and `mlrun ls` answer at once.
+This module and its imports at the top do not import torch, pandas or Hydra, so that `mlrun --help`,
+`mlrun --version` and `mlrun ls` are fast.
 """
 
 import gc
@@ -21,42 +21,42 @@ from mlrun.version import __version__
 
 SECONDS_TO_SAY_IT = 5.0
 HELP = f"""\
-mlrun {__version__}: train a model that a configuration describes.
+mlrun {__version__}: train the model that a configuration describes.
 
   mlrun [OVERRIDES]           train; e.g. mlrun task=covid model=mlp optimizer.lr=3e-3
-  mlrun seeds=8 folds=5       that many members at once; their mean predicts
-  mlrun -m [OVERRIDES]        one run per combination; e.g. mlrun -m task=covid seed=0,1,2
-                              [--dry-run]: what it would be
-  mlrun evaluate RUN          score a run folder's model  [--input FILE]
-  mlrun predict RUN           write its predictions       [--input FILE] [--members]
-  mlrun export RUN --format F one file for another program: onnx, torch_export or safetensors
-  mlrun show RUN|SWEEP        what it is, how it went, what a new file must have
-  mlrun resume RUN|SWEEP      go on after a stop or a crash, exactly  [trainer.epochs=N]
-  mlrun rerun RUN             train it again: identical, or where and why not
-  mlrun ls [GROUP]            what there is to choose from: {", ".join(GROUPS)}
-  mlrun --cfg job [OVERRIDES] print the composed configuration and stop
+  mlrun seeds=8 folds=5       train an ensemble: 8 seeds × 5 folds
+  mlrun -m [OVERRIDES]        sweep: one run per combination; e.g. mlrun -m task=covid seed=0,1,2
+                              [--dry-run]: only print the plan
+  mlrun evaluate RUN          score the model in a run folder  [--input FILE]
+  mlrun predict RUN           write its predictions  [--input FILE] [--members]
+  mlrun export RUN --format F write one file for another program: onnx, torch_export, safetensors
+  mlrun show RUN|SWEEP        describe a run and its input columns, or a sweep
+  mlrun resume RUN|SWEEP      continue exactly after a stop or a crash  [trainer.epochs=N]
+  mlrun rerun RUN             check that retraining gives identical results
+  mlrun ls [GROUP]            list the options of {", ".join(GROUPS)}
+  mlrun --cfg job [OVERRIDES] print the composed configuration
   mlrun --version, --help, --hydra-help
 
-Overrides are GROUP=OPTION (model=linear) or KEY=VALUE (trainer.epochs=20). Your own options go to
-./conf/GROUP/OPTION.yaml. Tab completion: eval "$(mlrun -sc install=bash)"
+Overrides are GROUP=OPTION (model=linear) or KEY=VALUE (trainer.epochs=20). Put your own options
+into ./conf/GROUP/OPTION.yaml. Tab completion: eval "$(mlrun -sc install=bash)"
 """
 
 
 def entry_point() -> None:
-    """The `mlrun` command."""
-    if processes.rank():  # the first process speaks for all
+    """Run the `mlrun` command."""
+    if processes.rank():  # rank 0 prints for all
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     pause_collection()
     code = main(sys.argv[1:])
-    if processes.size() > 1:  # what torch keeps for exchange aborts one of ten processes that leave
+    if processes.size() > 1:  # torch's threads abort one of ten processes at exit
         sys.stdout.flush()
         os._exit(code)
-    gc.freeze()  # leaving, Python would look through all that was imported, for half a second
+    gc.freeze()  # otherwise Python scans all imports at exit, for half a second
     sys.exit(code)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command line; exit code 0, 1 (our fault, or a failed job) or 2 (a mistake)."""
+    """Run a command line; return 0, 1 (a bug or a failed job) or 2 (a user error)."""
     try:
         allow, words = _allowed(arguments)
         if not allow:
@@ -79,11 +79,11 @@ def main(arguments: Sequence[str]) -> int:
         if error.folder is not None:
             own = [word for word in arguments if word.startswith("allow=")]
             command = " ".join(["mlrun resume", str(error.folder), *own])
-            print(f"to go on: {command}", file=sys.stderr)
+            print(f"to continue: {command}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of our output went away: mlrun ls | head
+    except BrokenPipeError:  # the reader of the output exited: mlrun ls | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _tell(text: str) -> None:
-    """Say it once: of several processes that fail, torchrun ends all when the first one has."""
+    """Print an error; other ranks wait, because torchrun stops all after the first failure."""
     if processes.rank():
         time.sleep(SECONDS_TO_SAY_IT)
         text = f"process {processes.rank()}: {text}"
@@ -111,7 +111,7 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _allowed(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The patterns of every `allow=[my_module.*]`, and the other words."""
+    """Return the patterns of every `allow=[my_module.*]`, and the other words."""
     patterns: list[str] = []
     for word in arguments:
         if word.startswith("allow="):
@@ -136,5 +136,7 @@ def _dispatch(arguments: list[str]) -> int:
         return _train(arguments[1:])
     if first and "=" not in first and first[0] not in "-+~":
         hint = did_you_mean(first, VERBS)
-        raise MlrunError(f"no command '{first}': {', '.join(VERBS)}, or overrides KEY=VALUE.{hint}")
+        raise MlrunError(
+            f"unknown command '{first}'; use {', '.join(VERBS)}, or overrides KEY=VALUE.{hint}"
+        )
     return _train(arguments)

@@ -1,4 +1,4 @@
-"""One function per verb: its options, one call, what it prints."""
+"""One function per verb: parse its options, call it, print the result."""
 
 import argparse
 import logging
@@ -18,7 +18,7 @@ def _train(arguments: list[str]) -> int:
 
 
 def _ls(arguments: list[str]) -> int:
-    parser = _Parser("ls", "list the options of a group, or of all")
+    parser = _Parser("ls", "list the options of a group, or of all groups")
     parser.add_argument("group", nargs="?", metavar="GROUP")
     print(listing(parser.parse_args(arguments).group))
     return 0
@@ -27,7 +27,9 @@ def _ls(arguments: list[str]) -> int:
 def _evaluate(arguments: list[str]) -> int:
     parser = _Parser("evaluate", "score a run folder's best model on its own data")
     parser.add_argument("run", metavar="RUN", help="a run folder")
-    parser.add_argument("--input", metavar="FILE", help="score these rows instead; with targets")
+    parser.add_argument(
+        "--input", metavar="FILE", help="score the rows of this file; needs targets"
+    )
     _add_data(parser)
     _add_allow_unknown(parser)
     options = vars(parser.parse_args(arguments))
@@ -45,10 +47,12 @@ def _evaluate(arguments: list[str]) -> int:
 def _predict(arguments: list[str]) -> int:
     parser = _Parser("predict", "write the predictions of a run folder's best model")
     parser.add_argument("run", metavar="RUN", help="a run folder")
-    parser.add_argument("--input", metavar="FILE", help="rows to predict; the run's own if absent")
-    parser.add_argument("--output", metavar="FILE", help="where to; into the run folder if absent")
-    parser.add_argument("--proba", action="store_true", help="a column of each class's probability")
-    each = "what each member says (seeds=, folds=), and how much they disagree"
+    parser.add_argument("--input", metavar="FILE", help="rows to predict; default: the run's own")
+    parser.add_argument(
+        "--output", metavar="FILE", help="file to write; default: in the run folder"
+    )
+    parser.add_argument("--proba", action="store_true", help="add a probability column per class")
+    each = "write each member's prediction (seeds=, folds=) and the disagreement"
     parser.add_argument("--members", action="store_true", help=each)
     _add_data(parser)
     _add_allow_unknown(parser)
@@ -65,7 +69,9 @@ def _export(arguments: list[str]) -> int:
     parser.add_argument("run", metavar="RUN", help="a run folder")
     kinds = "onnx, torch_export or safetensors"
     parser.add_argument("--format", required=True, metavar="FORMAT", help=kinds)
-    parser.add_argument("--output", metavar="FILE", help="where to; into the run folder if absent")
+    parser.add_argument(
+        "--output", metavar="FILE", help="file to write; default: in the run folder"
+    )
     given = parser.parse_args(arguments)
     _show_warnings()
     from mlrun.export.write import export
@@ -77,7 +83,7 @@ def _export(arguments: list[str]) -> int:
 
 
 def _show_warnings() -> None:
-    """What the program notices on the way goes to stderr; a training run has its console."""
+    """Print warnings to stderr; training runs use their console instead."""
     log = logging.getLogger("mlrun")
     handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(logging.WARNING)
@@ -91,18 +97,18 @@ def _on_one_line(record: logging.LogRecord) -> bool:
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    text = "where the run's data files are now; else where they were, in MLRUN_DATA or in data/"
+    text = "folder of the data files; default: their recorded paths, MLRUN_DATA or data/"
     parser.add_argument("--data", metavar="FOLDER", help=text)
 
 
 def _add_allow_unknown(parser: argparse.ArgumentParser) -> None:
-    text = "take categories that training never saw as unknown instead of refusing them"
+    text = "accept categories unknown to training instead of reporting an error"
     parser.add_argument("--allow-unknown", action="store_true", help=text)
 
 
 def _show(arguments: list[str]) -> int:
-    parser = _Parser("show", "say what a run is and what a new file must have, from its folder")
-    parser.add_argument("run", metavar="RUN", help="the folder of a run, or of a sweep: its table")
+    parser = _Parser("show", "describe a run and its input columns, or a sweep")
+    parser.add_argument("run", metavar="RUN", help="a run folder or a sweep folder")
     given = parser.parse_args(arguments)
     from mlrun.runs.describe import show
     from mlrun.runs.folder import is_sweep
@@ -120,12 +126,16 @@ def _show(arguments: list[str]) -> int:
 
 
 def _resume(arguments: list[str]) -> int:
-    parser = _Parser("resume", "go on with a run from its last checkpoint, exactly")
-    parser.add_argument("run", metavar="RUN", help="a run folder, or a folder of runs: the newest")
+    parser = _Parser("resume", "continue a run or sweep exactly from its last checkpoint")
+    parser.add_argument(
+        "run", metavar="RUN", help="a run folder, or a folder of runs (resumes the newest)"
+    )
     more = "e.g. trainer.epochs=200"
     parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", default=[], help=more)
     _add_data(parser)
-    parser.add_argument("--failed", action="store_true", help="of a sweep: also what failed")
+    parser.add_argument(
+        "--failed", action="store_true", help="for a sweep: also repeat failed jobs"
+    )
     given = parser.parse_intermixed_args(arguments)
     from mlrun.api import resume
 
@@ -134,9 +144,9 @@ def _resume(arguments: list[str]) -> int:
 
 
 def _rerun(arguments: list[str]) -> int:
-    parser = _Parser("rerun", "train a run again and say whether it came out the same")
+    parser = _Parser("rerun", "check that retraining gives identical results")
     parser.add_argument("run", metavar="RUN", help="a run folder")
-    parser.add_argument("--output", metavar="FOLDER", help="where to; beside the run if absent")
+    parser.add_argument("--output", metavar="FOLDER", help="new run folder; default: next to RUN")
     _add_data(parser)
     options = vars(parser.parse_args(arguments))
     from mlrun.runs.rerun import rerun
@@ -148,7 +158,7 @@ def _rerun(arguments: list[str]) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse with our errors."""
+    """An argument parser that raises MlrunError."""
 
     def __init__(self, verb: str, description: str) -> None:
         super().__init__(prog=f"mlrun {verb}", description=description, allow_abbrev=False)

@@ -1,4 +1,4 @@
-"""Composing by Hydra inside a program: what the command line leaves to hydra.main."""
+"""Compose configurations with Hydra inside a program, without hydra.main."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,33 +23,33 @@ from mlrun.config.schema import register
 from mlrun.errors import JobsFailed, MlrunError
 from mlrun.system.signals import Interrupted
 
-NAME = "config"  # of conf/config.yaml
+NAME = "config"  # conf/config.yaml
 
 
 class OwnConf(SearchPathPlugin):
-    """The user's ./conf comes after ours: it adds options and shadows none."""
+    """Adds the user's ./conf after mlrun's conf/: it adds options and replaces none."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Hydra's hook."""
+        """Implement Hydra's hook."""
         folder = own_conf()
         if folder is not None:
             search_path.append("mlrun-own-conf", f"file://{folder}")
 
 
 def prepare_hydra() -> None:
-    """Give Hydra the schema and the user's ./conf; may be called again."""
+    """Register the schema and the user's ./conf in Hydra; repeated calls are allowed."""
     register()
     Plugins.instance().register(OwnConf)
     if os.environ.get("MLRUN_DATA") == "":
-        del os.environ["MLRUN_DATA"]  # set but empty is not set
+        del os.environ["MLRUN_DATA"]  # treat an empty variable as not set
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Hydra's and OmegaConf's errors in the user's words.
+    """Turn errors of Hydra and OmegaConf into messages for users.
 
     Raises:
-        MlrunError: instead of theirs.
+        MlrunError: instead of their exceptions.
     """
     try:
         yield
@@ -61,16 +61,16 @@ def explained() -> Iterator[None]:
 
 @contextmanager
 def composing(words: Sequence[str], *, sweep: bool) -> Iterator[tuple[DictConfig, ConfigLoader]]:
-    """What Hydra composes of the words, its `hydra` node included, and its loader.
+    """Yield the composed configuration, including its `hydra` node, and Hydra's loader.
 
-    Whatever the process had of Hydra's before is there again afterwards.
+    It restores Hydra's global state afterwards.
 
     Args:
         words: overrides, as on the command line.
-        sweep: whether they may hold several values, which the configuration leaves out.
+        sweep: whether they may have several values, which the configuration does not contain.
 
     Raises:
-        MlrunError: they make no configuration.
+        MlrunError: the overrides are invalid.
     """
     prepare_hydra()
     before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
@@ -90,9 +90,9 @@ def composing(words: Sequence[str], *, sweep: bool) -> Iterator[tuple[DictConfig
 
 
 def words_of(overrides: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
-    """Overrides and keyword settings as command-line words.
+    """Return overrides and keyword settings as command-line words.
 
-    `trainer={"epochs": 5}` is `trainer.epochs=5`; None is null; texts are quoted where they must.
+    `trainer={"epochs": 5}` becomes `trainer.epochs=5`; None becomes null; texts are quoted.
     """
     return [*overrides, *(word for key, value in settings.items() for word in _words(key, value))]
 
@@ -106,7 +106,7 @@ def _words(key: str, value: Any) -> Iterator[str]:
 
 
 def _spelled(value: Any) -> str:
-    """A value as Hydra's grammar reads it."""
+    """Write a value in Hydra's grammar."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list | tuple):
@@ -118,6 +118,6 @@ def _spelled(value: Any) -> str:
 
 
 def plain_overrides(config: DictConfig) -> list[str]:
-    """The task's words of a composed configuration, as they were typed."""
+    """Return the overrides of a composed configuration, as typed."""
     words: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     return [str(word) for word in words]

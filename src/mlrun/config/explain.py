@@ -1,4 +1,4 @@
-"""What Hydra, OmegaConf and PyYAML refuse, in the user's words."""
+"""Turn errors of Hydra, OmegaConf and PyYAML into messages for users."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from mlrun.errors import MlrunError, did_you_mean
 
 
 def explain(error: BaseException) -> str:
-    """What Hydra or OmegaConf refused, in one line, without Hydra's advice to add a `+`."""
+    """Return a one-line message for an error, without Hydra's advice to add a `+`."""
     chain = list(_causes(error))
     for cause in chain:
         if isinstance(cause, MlrunError):
@@ -24,9 +24,9 @@ def explain(error: BaseException) -> str:
         if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
             return _no_option(cause)
         if "group override must be a string or a list" in str(cause):
-            return "GROUP=OPTION needs the name of an option, e.g. model=mlp; mlrun ls lists them"
+            return "GROUP=OPTION needs the name of an option, e.g. model=mlp; see mlrun ls"
         if isinstance(cause, OverrideParseException):
-            wanted = "KEY=VALUE or GROUP=OPTION is wanted (odd characters: KEY=\\'VALUE\\')"
+            wanted = "use KEY=VALUE or GROUP=OPTION (quote special characters: KEY=\\'VALUE\\')"
             return f"cannot read '{cause.override}': {wanted}"
         if isinstance(cause, yaml.YAMLError):
             return _malformed(cause)
@@ -37,23 +37,23 @@ def explain(error: BaseException) -> str:
     if any("Cannot convert 'DictConfig' to string" in str(cause) for cause in chain):
         return unpackaged
     if several := re.match(r"Ambiguous value for argument '(.+)'", text):
-        return f"{several[1]}: several values; add -m to run each, or [a,b] for a list"
+        return f"{several[1]}: several values; add -m to run each, or write a list as [a,b]"
     for cause in chain:
         if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key:
             return _no_key(cause)
         if "is not a subclass of" in str(cause) and isinstance(cause, OmegaConfBaseException):
-            return f"{cause.full_key}: set a key of it, {cause.full_key}.KEY=VALUE"
+            return f"{cause.full_key}: set one of its keys, {cause.full_key}.KEY=VALUE"
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
             return f"{cause.full_key}: {str(cause.msg or cause).splitlines()[0]}"
     if group := re.match(r"You must specify '(\w+)'", text):
         if any("@package" not in _text(file) for file in _own_tasks()):
             return unpackaged
         listed = ", ".join(options(group[1]))
-        return f"nothing chosen for {group[1]}: say {group[1]}=OPTION, one of {listed}"
+        return f"no option selected for {group[1]}; use {group[1]}=OPTION with one of {listed}"
     if isinstance(error, OSError) and error.filename:
         return f"cannot create {error.filename}: {error.strerror}"
-    if isinstance(error, TypeError | AttributeError | AssertionError):  # Hydra did not expect it
-        return "no configuration comes of these words: GROUP=OPTION and KEY=VALUE are wanted"
+    if isinstance(error, TypeError | AttributeError | AssertionError):  # an internal error of Hydra
+        return "cannot build a configuration from these arguments; use GROUP=OPTION and KEY=VALUE"
     return _without_advice(text)
 
 
@@ -73,7 +73,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _malformed(error: yaml.YAMLError) -> str:
-    """Name the user's file, which Hydra does not tell."""
+    """Name the user's file, which Hydra does not report."""
     folder = own_conf()
     for file in sorted(folder.rglob("*.yaml")) if folder else []:
         try:
@@ -104,7 +104,7 @@ def _no_key(error: OmegaConfBaseException) -> str:
     ]
     if inside and "." not in str(error.full_key):
         return f"unknown key '{error.full_key}'. Did you mean '{inside[0]}'?"
-    return f"unknown key '{error.full_key}'.{hint} Keys there: {', '.join(dict.fromkeys(known))}"
+    return f"unknown key '{error.full_key}'.{hint} Valid keys: {', '.join(dict.fromkeys(known))}"
 
 
 def _without_advice(text: str) -> str:

@@ -1,1 +1,1 @@
-"""A model as one file for another program, its preprocessing included."""
+"""Export a model with its preprocessing as one file for another program."""

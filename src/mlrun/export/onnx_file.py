@@ -1,7 +1,7 @@
-"""The model as ONNX: one input per column, by name, and labels out; no Python needed to run it.
+"""Export as ONNX: one named input per column, labels as output; runs without Python.
 
-torch's exporter makes the graph from raw rows to predictions; nodes before it make raw rows of
-the columns, nodes behind it labels of the class numbers.
+torch's exporter creates the graph from raw rows to predictions; nodes in front of it combine the
+columns into raw rows, nodes behind it turn class numbers into labels.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-import onnxscript  # noqa: F401  # torch's exporter wants it: better missed here than in there
+import onnxscript  # noqa: F401  # torch's exporter needs it: fail here if it is missing
 import torch
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
@@ -24,17 +24,17 @@ from mlrun.errors import MlrunError
 from mlrun.export.torch_file import Answers, Facts, trace
 from mlrun.runs.predictor import Predictor
 
-OPSET = 18  # the one torch's exporter is written for; runtimes of 2023 and later know it
+OPSET = 18  # the default of torch's exporter; runtimes since 2023 support it
 OPSET_ML = 4
-LARGEST = 2_000_000_000  # bytes of weights; protobuf holds 2 GiB, and the graph takes some of it
+LARGEST = 2_000_000_000  # bytes of weights; protobuf allows 2 GiB, including the graph
 OUTPUTS = ("prediction", "probabilities")
 
 
 def to_bytes(predictor: Predictor, facts: Facts) -> bytes:
-    """The content of a .onnx file.
+    """Return the content of a .onnx file.
 
     Raises:
-        MlrunError: too large for the format, or columns that it cannot take.
+        MlrunError: the model is too large for the format, or a column is not supported.
     """
     _refuse_large(predictor)
     _refuse_columns(predictor.contract)
@@ -48,7 +48,7 @@ def to_bytes(predictor: Predictor, facts: Facts) -> bytes:
 
 
 def load(path: Path) -> Callable[[Tensor], Answers]:
-    """What onnxruntime computes from the file, for raw rows as the contract orders them."""
+    """Load the file with onnxruntime as a function of raw rows in the order of the contract."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -69,8 +69,8 @@ def _refuse_large(predictor: Predictor) -> None:
     size = sum(tensor.nbytes for tensor in predictor.model.state_dict().values())
     if size > LARGEST:
         raise MlrunError(
-            f"the model's weights take {size / 1e9:.1f} GB; an ONNX file (protobuf) holds 2 GB at "
-            "most: --format torch_export or safetensors"
+            f"the weights take {size / 1e9:.1f} GB, but an ONNX file (protobuf) is limited "
+            "to 2 GB; use --format torch_export or safetensors"
         )
 
 
@@ -78,13 +78,13 @@ def _refuse_columns(contract: Contract) -> None:
     for column in contract.get("columns", []):
         if column["name"] in OUTPUTS:
             raise MlrunError(
-                f"column '{column['name']}' is called as an output of the ONNX file, where every "
-                "name is taken once: rename the column, or --format torch_export"
+                f"column '{column['name']}' has the name of an output of the ONNX file, where "
+                "names are unique; rename the column, or use --format torch_export"
             )
         if column["fill"] is not None and "" in (column["categories"] or []):
             raise MlrunError(
-                f"column '{column['name']}' has a category of blanks only, which in an ONNX file "
-                "is a missing value: give it a name, or --format torch_export"
+                f"column '{column['name']}' has an empty category, which in an ONNX file "
+                "is a missing value; give it a name, or use --format torch_export"
             )
 
 
@@ -92,11 +92,11 @@ def _refuse_columns(contract: Contract) -> None:
 
 
 def _with_heads(core: ModelProto, contract: Contract, spec: Spec) -> ModelProto:
-    """The graph with a column or images for each input, and a label for each class number."""
+    """Add nodes for inputs (columns or images) and labels to the graph."""
     prefix = _prefix([column["name"] for column in contract.get("columns", [])])
     core = onnx.compose.add_prefix(core, prefix)
     for node in core.graph.node:
-        node.ClearField("metadata_props")  # the exporter's notes on the code it came from
+        node.ClearField("metadata_props")  # the exporter's references to source code
     inputs, before = _inputs(contract, spec, core.graph.input[0].name, prefix)
     outputs, behind, labels = _outputs(spec, [out.name for out in core.graph.output], prefix)
     graph = helper.make_graph(
@@ -113,7 +113,7 @@ def _with_heads(core: ModelProto, contract: Contract, spec: Spec) -> ModelProto:
 
 
 def _prefix(names: Sequence[str]) -> str:
-    """What no column's name begins with, for the graph's own names."""
+    """Return a prefix for names in the graph that no column name starts with."""
     prefix = "model/"
     while any(name.startswith(prefix) for name in names):
         prefix = "_" + prefix
@@ -137,7 +137,7 @@ def _inputs(
 
 
 def _encoder(text: str, code: str, levels: Sequence[str]) -> NodeProto:
-    """Each level as its number, nothing as NaN, anything else as the number of the unknown."""
+    """Encode each level as its index, empty as NaN, anything else as the unknown index."""
     codes = dict.fromkeys([""], np.nan) | {level: i for i, level in enumerate(levels)}
     return helper.make_node(
         "LabelEncoder",
@@ -171,7 +171,7 @@ def _value(name: str, kind: int, *shape: int) -> ValueInfoProto:
     return helper.make_tensor_value_info(name, kind, ["rows", *shape])
 
 
-# --- raw rows as the file takes them ---
+# --- raw rows as inputs of the file ---
 
 
 def _feeds(contract: Contract, rows: Tensor) -> dict[str, NDArray[Any]]:
@@ -182,11 +182,13 @@ def _feeds(contract: Contract, rows: Tensor) -> dict[str, NDArray[Any]]:
 
 
 def _column(column: Mapping[str, Any], values: NDArray[np.float64]) -> NDArray[Any]:
-    """(n, 1) numbers as they are, categories as text again."""
+    """Return (n, 1) numbers unchanged, or categories as text."""
     levels = column["categories"]
     if levels is None:
         return values
-    unseen = "?" * (1 + max(map(len, levels), default=0))  # longer than any level: not one of them
+    unseen = "?" * (
+        1 + max(map(len, levels), default=0)
+    )  # longer than any level, so not one of them
     texts = [*levels, unseen]
     words = ["" if np.isnan(code) else texts[int(code)] for code in values.ravel()]
     return np.array(words, dtype=object).reshape(-1, 1)

@@ -1,4 +1,4 @@
-"""The weights alone, with all it takes to build the model around them, as safetensors."""
+"""Export the weights as safetensors, with everything needed to rebuild the model."""
 
 import json
 from pathlib import Path
@@ -15,16 +15,16 @@ from mlrun.system.files import blamed_on
 
 
 def to_bytes(predictor: Predictor, facts: Facts) -> bytes:
-    """The content of a .safetensors file: weights, and `facts` in its header."""
+    """Return the content of a .safetensors file: weights, and `facts` in the header."""
     weights = {name: value.contiguous() for name, value in predictor.model.state_dict().items()}
     return save(weights, metadata=facts)
 
 
 def load(path: str | Path) -> RawModel:
-    """Build the model of a .safetensors file that `mlrun export` wrote.
+    """Build the model from a .safetensors file written by `mlrun export`.
 
     Raises:
-        MlrunError: unreadable, none of ours, or it names what may not be built.
+        MlrunError: the file is unreadable or from elsewhere, or names a class that is not allowed.
     """
     path = Path(path)
     with blamed_on(path):

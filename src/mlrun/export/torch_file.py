@@ -1,4 +1,4 @@
-"""The model that takes raw rows, and its file for `torch.export.load`."""
+"""The model for raw rows, and its export with torch.export."""
 
 import copy
 import io
@@ -14,16 +14,16 @@ from mlrun.data.preprocess.module import Contract, build_preprocess
 from mlrun.runs.predictor import Predictor
 from mlrun.training.objective import Objective
 
-Answers = dict[str, Tensor]  # `prediction` and, of a classification, `probabilities`
-Facts = dict[str, str]  # what an exported file says of itself: name → JSON
+Answers = dict[str, Tensor]  # `prediction` and, for a classification, `probabilities`
+Facts = dict[str, str]  # the description in an exported file: name → JSON
 
 
 class RawModel(nn.Module):
-    """Preprocessing, network and decoding in one; it computes, and is not trained any more.
+    """Preprocessing, network and decoding in one module, for inference only.
 
-    Rows as the contract orders them, (n, columns) float64 with categories as their numbers, or
-    (n, channels, height, width) uint8, give `prediction`: (n, 1) float32 in the target's unit; or
-    (n,) int64 class numbers and `probabilities`, (n, classes) float32.
+    Input: rows in the order of the contract, (n, columns) float64 with categories as indices, or
+    (n, channels, height, width) uint8. Output: `prediction`, (n, 1) float32 in the target's unit;
+    or `prediction`, (n,) int64 class numbers, and `probabilities`, (n, classes) float32.
     """
 
     def __init__(self, contract: Contract, model: nn.Module, objective: Objective) -> None:
@@ -35,7 +35,7 @@ class RawModel(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, rows: Tensor) -> Answers:
-        """Raw rows → predictions."""
+        """Compute predictions for raw rows."""
         outputs = self.model(self.preprocess(rows))
         answers = {"prediction": self._objective.decode(outputs)}
         if self.spec.kind != REGRESSION:
@@ -44,14 +44,14 @@ class RawModel(nn.Module):
 
 
 def trace(predictor: Predictor) -> ExportedProgram:
-    """The model as a graph that takes any number of raw rows.
+    """Export the model as a graph for any number of raw rows.
 
-    The graph says nothing of the files, on this machine, that its code came from, and the row it
-    is traced with, which the file keeps, is nobody's.
+    The graph does not contain paths of source files, and the rows for tracing, which the file
+    keeps, are zeros instead of real data.
     """
     network = _without_noise(copy.deepcopy(predictor.model))
     model = RawModel(predictor.contract, network, predictor.objective)
-    # Two rows: from one alone it would conclude that it is always one.
+    # Two rows: with one, torch would assume that there is always one.
     rows = torch.zeros(2, *predictor.examples.shape[1:], dtype=predictor.examples.dtype)
     program = torch.export.export(model, (rows,), dynamic_shapes=({0: Dim("rows")},), strict=False)
     for node in program.graph.nodes:
@@ -60,7 +60,7 @@ def trace(predictor: Predictor) -> ExportedProgram:
 
 
 def _without_noise(model: nn.Module) -> nn.Module:
-    """RReLU, outside training a leaky ReLU, as one: ONNX has no name for it."""
+    """Replace RReLU with the equivalent leaky ReLU, because ONNX does not have it."""
     for name, child in model.named_children():
         if isinstance(child, nn.RReLU):
             setattr(model, name, nn.LeakyReLU((child.lower + child.upper) / 2))
@@ -70,7 +70,7 @@ def _without_noise(model: nn.Module) -> nn.Module:
 
 
 def to_bytes(predictor: Predictor, facts: Facts) -> bytes:
-    """The content of a .pt2 file, `contract.json` and the other facts among its extra files."""
+    """Return the content of a .pt2 file, with `contract.json` and the other facts as extras."""
     buffer = io.BytesIO()
     extra = {f"{name}.json": text for name, text in facts.items()}
     torch.export.save(trace(predictor), buffer, extra_files=extra)
@@ -78,7 +78,7 @@ def to_bytes(predictor: Predictor, facts: Facts) -> bytes:
 
 
 def load(path: Path) -> Callable[[Tensor], Answers]:
-    """What a .pt2 file computes."""
+    """Load a .pt2 file as a function."""
     with path.open("rb") as file:
         module: nn.Module = torch.export.load(file).module()
     return module

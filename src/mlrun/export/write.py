@@ -1,7 +1,7 @@
-"""export: a run's best model, preprocessing included, as one file for another program.
+"""export: write a run's best model with its preprocessing as one file for another program.
 
-Before the file is kept, the program it is for loads it and answers for real rows, which the
-checkpoint holds; the answers must be those of the model it was made of.
+Before the file is kept, the other program loads it and predicts real rows from the checkpoint; the
+predictions must equal those of the original model.
 """
 
 import json
@@ -35,32 +35,32 @@ SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "safetensors": ".safetensor
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that was kept, and how it compared."""
+    """An exported file and its comparison with the original."""
 
     path: Path
-    rows: int  # of the validation data
-    difference: float  # the largest, in the target's unit or of a probability
+    rows: int  # number of compared rows
+    difference: float  # largest difference, in the target's unit or as a probability
 
 
 @dataclass(frozen=True)
 class Format:
-    """How a file of a format is made, and what its program then answers to raw rows."""
+    """An export format: how to create a file, and how to load it as a function of raw rows."""
 
     to_bytes: Callable[[Predictor, Facts], bytes]
     load: Callable[[Path], Callable[[Tensor], Answers]]
 
 
 def export(folder: str, format: str, *, output: str | None = None) -> Exported:
-    """Write a run's best model as one file, once it is known to answer as the model does.
+    """Write a run's best model as one file and check its predictions.
 
     Args:
         folder: the run folder.
         format: onnx | torch_export | safetensors.
-        output: where to; `model.<suffix>` in the run folder if not given.
+        output: the file; default: `model.<suffix>` in the run folder.
 
     Raises:
-        MlrunError: no such run or format, a package is not installed, the file cannot be written
-            or answers differently.
+        MlrunError: the run or format does not exist, a package is not installed, the file cannot
+            be written, or its predictions differ.
     """
     kind = format_of(format)
     run = open_run(folder)
@@ -71,10 +71,10 @@ def export(folder: str, format: str, *, output: str | None = None) -> Exported:
 
 
 def write(path: Path, kind: Format, predictor: Predictor, values: Mapping[str, Any]) -> Exported:
-    """Make the file, compare, keep it.
+    """Create the file, compare its predictions, and keep it if they agree.
 
     Raises:
-        MlrunError: it cannot be written, or answers differently; what stood there still stands.
+        MlrunError: the file cannot be written, or its predictions differ; an old file stays.
     """
     cpu, exact = torch.device("cpu"), partial(outputs_by_torch, precision="32")
     predictor = replace(predictor, model=predictor.model.to(cpu), device=cpu, outputs_of=exact)
@@ -99,10 +99,10 @@ def _keep_if_right(path: Path, content: bytes, predictor: Predictor, kind: Forma
 
 
 def format_of(name: str) -> Format:
-    """The format of that name.
+    """Return the format with this name.
 
     Raises:
-        MlrunError: there is none, or a package it needs is not installed.
+        MlrunError: it does not exist, or a required package is not installed.
     """
     if name not in SUFFIXES:
         hint = did_you_mean(name, SUFFIXES)
@@ -120,7 +120,7 @@ def format_of(name: str) -> Format:
 
 
 def facts_of(predictor: Predictor, values: Mapping[str, Any]) -> Facts:
-    """What the file says of itself, and what a model is built of around its weights."""
+    """Return the description for the file, which also allows rebuilding the model."""
     facts = {
         "mlrun": {"version": __version__},
         "contract": predictor.contract,
@@ -132,7 +132,7 @@ def facts_of(predictor: Predictor, values: Mapping[str, Any]) -> Facts:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what the exporters say of their own code, and of packages we do without, to them."""
+    """Silence the exporters' messages about their own code and optional packages."""
     logs = [logging.getLogger(name) for name in ("torch", "onnxscript", "onnx_ir")]
     levels = [log.level for log in logs]
     for log in logs:

@@ -1,1 +1,1 @@
-"""What people look at: the console, the plots, TensorBoard."""
+"""Output for people: console, plots, TensorBoard."""

@@ -1,4 +1,4 @@
-"""What the user sees of a run, on a terminal or in a log; the same lines go to run.log."""
+"""Console output of a run, on a terminal or as plain lines; run.log gets the same lines."""
 
 import logging
 import os
@@ -20,16 +20,16 @@ from rich.text import Text
 from mlrun.errors import MlrunError
 from mlrun.system.secrets import redact, secrets
 
-LINES = 20  # of progress where there is no terminal: one per 5 % of the run
+LINES = 20  # of progress without a terminal: one per 5 % of the run
 REFRESH_SECONDS = 0.25
 log = logging.getLogger("mlrun")
 
 
 class Console:
-    """Messages, progress and results of one run; used as a context.
+    """Messages, progress and results of one run; a context manager.
 
-    On a terminal progress is one live line; elsewhere plain lines without control codes. With
-    `quiet` only the run folder is printed, at the end.
+    On a terminal, progress is one live line; otherwise plain lines without control codes. With
+    `quiet`, it prints only the run folder at the end.
     """
 
     def __init__(self, *, quiet: bool) -> None:
@@ -59,10 +59,10 @@ class Console:
         self._open.close()
 
     def log_to(self, path: Path) -> None:
-        """Write the lines so far and all that follow to this file.
+        """Write all lines, including earlier ones, to this file.
 
         Raises:
-            MlrunError: it cannot be written.
+            MlrunError: the file cannot be written.
         """
         self._file.setTarget(_log_file(path))
         self._file.flushLevel = logging.DEBUG
@@ -71,15 +71,15 @@ class Console:
     # --- before, while and after training ---
 
     def sample_warning(self, folder: Path) -> None:
-        """Say loudly that this is not real data."""
+        """Print a warning that this is not real data."""
         text = (
-            f"SAMPLE DATA: no files of your own, so a stand-in was written to {folder}. "
-            "Its scores say nothing about the real task; data/README.md says where files go."
+            f"SAMPLE DATA: found no data files, so sample data was written to {folder}. Scores on "
+            "it say nothing about the real task; data/README.md explains where to put your files."
         )
         log.warning(text, extra={"panel": "yellow"})
 
     def model_summary(self, title: str, layers: Sequence[tuple[str, str, int]]) -> None:
-        """The model's layers: name, output shape, parameters."""
+        """Print the layers of the model: name, output shape, parameters."""
         total = sum(parameters for _, _, parameters in layers)
         log.info("%s: %s parameters", title, f"{total:,}")
         if not self.live:
@@ -93,7 +93,7 @@ class Console:
         self.out.print(table)
 
     def begin_progress(self, epochs: int, monitor: str) -> None:
-        """Training starts."""
+        """Start the progress display."""
         self._epochs, self._monitor = epochs, monitor
         self._started = self._shown = time.monotonic()
         self._first: int | None = None
@@ -104,7 +104,7 @@ class Console:
             self._progress.start()
 
     def epoch(self, row: Mapping[str, Any], best_epoch: int, best_score: float) -> None:
-        """An epoch is done: redraw at most four times a second, or log one line in twenty."""
+        """Show an epoch: redraw at most four times a second, or log 20 lines per run."""
         self._first = self._first or row["epoch"]
         if self._progress is not None:
             scores = [name for name in ("train/loss", "valid/loss") if name in row]
@@ -119,14 +119,14 @@ class Console:
             log.info("%s", text, extra={"hidden": self.live})
 
     def end_progress(self) -> None:
-        """Training is over, however it ended."""
+        """Stop the progress display."""
         if self._progress is not None:
             self._progress.refresh()
             self._progress.stop()
             self._progress = None
 
     def result(self, lines: Sequence[tuple[str, str]], *, title: str, folder: Path) -> None:
-        """The final scores, files and next commands."""
+        """Print the final scores, files and next commands."""
         self.end_progress()
         width = max(len(name) for name, _ in lines)
         text = "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
@@ -155,7 +155,7 @@ class Console:
 
 @contextmanager
 def log_taken_over(*handlers: logging.Handler) -> Iterator[None]:
-    """Our messages go to these handlers alone; the logger is as the caller had it afterwards."""
+    """Send mlrun's messages only to these handlers; restore the logger afterwards."""
     before = log.handlers, log.level, log.propagate
     log.handlers, log.propagate = [*handlers], False
     log.setLevel(logging.INFO)
@@ -167,10 +167,10 @@ def log_taken_over(*handlers: logging.Handler) -> Iterator[None]:
 
 @contextmanager
 def logged_to(path: Path) -> Iterator[None]:
-    """What is logged in this block goes to this file, and nowhere else.
+    """Log only to this file inside the block.
 
     Raises:
-        MlrunError: it cannot be written.
+        MlrunError: the file cannot be written.
     """
     file = _log_file(path)
     with log_taken_over(file):
@@ -190,7 +190,7 @@ def _log_file(path: Path) -> logging.FileHandler:
 
 
 def epoch_lines(history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """A run's epochs, one line for each 5 % of them."""
+    """Yield a line for every 5 % of the epochs of a run."""
     every = max(1, len(history) // LINES)
     width = len(str(len(history)))
     for row in history:
@@ -201,7 +201,7 @@ def epoch_lines(history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 class _Redacted(logging.Formatter):
-    """Lines, tracebacks included, without the secrets of the environment."""
+    """Formats lines and tracebacks without the secrets of the environment."""
 
     def __init__(self, words: str) -> None:
         super().__init__(words)
@@ -212,7 +212,7 @@ class _Redacted(logging.Formatter):
 
 
 class _Screen(logging.Handler):
-    """Log lines on the console; in a coloured panel where the record asks for one."""
+    """Prints log lines on the console, in a coloured panel if the record requests one."""
 
     def __init__(self, out: RichConsole) -> None:
         super().__init__()
@@ -230,19 +230,19 @@ class _Screen(logging.Handler):
 
 
 def plain_console(*, stderr: bool = False, quiet: bool = False) -> RichConsole:
-    """Prints what it is given: no markup, no wrapping, and it outlives its reader."""
+    """Return a console without markup and wrapping that survives a closed pipe."""
     out = RichConsole(highlight=False, markup=False, soft_wrap=True, stderr=stderr, quiet=quiet)
     out.on_broken_pipe = mute_stdout  # type: ignore[method-assign]  # rich would exit
     return out
 
 
 def mute_stdout() -> None:
-    """Whoever read our output has gone (`mlrun … | head`): a run goes on without a listener."""
+    """Discard further output after the reader has exited (`mlrun … | head`)."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def duration(seconds: float) -> str:
-    """Seconds as 0:12 or 1:02:03."""
+    """Format seconds as 0:12 or 1:02:03."""
     minutes, rest = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,4 +1,4 @@
-"""The run's pictures, by matplotlib's Figure: importing pyplot would cost a second."""
+"""Plots of a run, with matplotlib's Figure: importing pyplot would take a second."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,15 +15,15 @@ from torch import Tensor
 from mlrun.data.dataset import REGRESSION, Spec
 
 TRAIN, VALID, BEST = "#4c72b0", "#dd8452", "#555555"
-MOST_NAMED = 10  # members that are told apart in a plot
-MOST_DRAWN = 20_000  # points; more of them hide each other
-MOST_LABELLED = 20  # classes whose names and counts still fit into the confusion matrix
+MOST_NAMED = 10  # members with their own colour and name in a plot
+MOST_DRAWN = 20_000  # points; more would hide each other
+MOST_LABELLED = 20  # classes with names and counts in the confusion matrix
 
 
 def draw_curve(
     folder: Path, history: Sequence[dict[str, Any]], best_epoch: int, *, title: str
 ) -> None:
-    """plots/learning_curve.png: training and validation loss by epoch, the best one marked."""
+    """Write plots/learning_curve.png: training and validation loss by epoch, best epoch marked."""
     figure = Figure(figsize=(7, 4))
     axes = figure.add_subplot()
     _curve(axes, history, "train/loss", color=TRAIN, label="train")
@@ -42,7 +42,7 @@ def draw_curve(
 def draw_curves(
     folder: Path, histories: Mapping[str, Sequence[Mapping[str, Any]]], *, title: str
 ) -> None:
-    """plots/learning_curve.png: every member's validation loss by epoch."""
+    """Write plots/learning_curve.png: every member's validation loss by epoch."""
     figure = Figure(figsize=(7, 4))
     axes = figure.add_subplot()
     few = len(histories) <= MOST_NAMED
@@ -63,14 +63,14 @@ def draw_curves(
 def draw_predictions(
     folder: Path, spec: Spec, truth: Tensor, predictions: Tensor, *, rows: str
 ) -> None:
-    """By kind of task: plots/prediction_vs_truth.png or plots/confusion_matrix.png.
+    """Write plots/prediction_vs_truth.png or plots/confusion_matrix.png, by kind of task.
 
     Args:
-        folder: plots/.
-        spec: kind and classes.
+        folder: the folder plots/.
+        spec: has kind and classes.
         truth: (n, 1) values or (n,) class numbers.
-        predictions: of the same shape.
-        rows: which rows these are, e.g. "validation".
+        predictions: same shape as truth.
+        rows: a name for the rows, e.g. "validation".
     """
     if spec.kind == REGRESSION:
         _prediction_vs_truth(folder, spec, truth.numpy().ravel(), predictions.numpy().ravel(), rows)
@@ -147,12 +147,12 @@ def _label(axes: Axes, classes: Sequence[str], matrix: NDArray[Any], shares: NDA
 
 
 def _literal(text: str) -> str:
-    """Text in which a $ is a $ and begins no formula."""
+    """Escape $, which would start a formula."""
     return text.replace("$", r"\$")
 
 
 def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # a letter the font lacks is drawn as a box
+        warnings.filterwarnings("ignore", "Glyph")  # a missing glyph is drawn as a box
         figure.savefig(path, dpi=120, metadata={"Software": None})

@@ -1,15 +1,15 @@
-"""Where the time of the first epochs goes: profile.txt to read, trace.json for a trace viewer."""
+"""Profile the first epochs: profile.txt for reading, trace.json for a trace viewer."""
 
 from pathlib import Path
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-EPOCHS = 2  # a trace of more is too large to open
+EPOCHS = 2  # a longer trace is too large to open
 
 
 class Profiler:
-    """Records from its making until `epoch` has been called for EPOCHS epochs."""
+    """Profiles from its creation until `epoch` was called for EPOCHS epochs."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -20,7 +20,7 @@ class Profiler:
         self._profile.start()
 
     def epoch(self, number: int, epochs: int) -> str | None:
-        """After the last recorded epoch: write the files and return the table's head."""
+        """After the last profiled epoch, write the files and return the head of the table."""
         if number != min(EPOCHS, epochs):
             return None
         self._profile.stop()

@@ -1,7 +1,7 @@
-"""TensorBoard event files.
+"""Write TensorBoard event files.
 
-torch's SummaryWriter takes seconds to import and a thread to write, and TensorBoard's own writer
-computes checksums in Python, byte by byte; here those of many small records are computed at once.
+torch's SummaryWriter takes seconds to import and needs a thread, and TensorBoard's own writer
+computes checksums byte by byte in Python; this module computes those of many records at once.
 """
 
 import struct
@@ -19,13 +19,13 @@ from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
 TAGS = {"train/loss": "Loss/train", "valid/loss": "Loss/valid"}
 FLUSH_SECONDS = 1.0
-MANY = 40  # records of one length; fewer are summed sooner byte by byte than with numpy
+MANY = 40  # records of one length; for fewer, byte by byte is faster than numpy
 
 
 class EventFile:
-    """One run's event file: scalars by epoch, and the hyperparameters.
+    """The event file of a run: scalars by epoch, and the hyperparameters.
 
-    A run has one file: those of the attempts before are replaced, so that no epoch is in twice.
+    It replaces files of earlier attempts, so that no epoch appears twice.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,12 +39,12 @@ class EventFile:
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
 
     def hyperparameters(self, values: Mapping[str, Any]) -> None:
-        """The settings that TensorBoard's HParams tab lists."""
+        """Write the settings for TensorBoard's HParams tab."""
         plain = {k: v if isinstance(v, bool | int | float) else str(v) for k, v in values.items()}
         self._write(Event(wall_time=time.time(), step=0, summary=hparams_pb(plain)))
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """One epoch's row of metrics.csv; losses as Loss/train and Loss/valid."""
+        """Write an epoch's row of metrics.csv, with losses as Loss/train and Loss/valid."""
         scalars = [
             Summary.Value(tag=TAGS.get(name, name), simple_value=value)
             for name, value in row.items()
@@ -55,7 +55,7 @@ class EventFile:
             self._flush()
 
     def close(self) -> None:
-        """Write what is held and close the file."""
+        """Write the buffered events and close the file."""
         with self._file:
             self._flush()
 
@@ -70,7 +70,7 @@ class EventFile:
 
 
 def framed(records: Sequence[bytes]) -> bytes:
-    """Records as TFRecord files have them: length, its checksum, the record, its checksum.
+    """Frame records as in TFRecord files: length, its checksum, the record, its checksum.
 
     https://www.tensorflow.org/tutorials/load_data/tfrecord
     """
@@ -83,7 +83,7 @@ def framed(records: Sequence[bytes]) -> bytes:
 
 
 def checksums(records: Sequence[bytes]) -> list[int]:
-    """CRC-32C of each record, masked as TFRecord wants it; those of one length all at once."""
+    """Return the masked CRC-32C of each record; all records of one length at once."""
     of_length: dict[int, list[int]] = defaultdict(list)
     for number, record in enumerate(records):
         of_length[len(record)].append(number)
@@ -109,7 +109,7 @@ def _checksum(record: bytes) -> int:
 
 
 def _crc_table() -> NDArray[np.uint32]:
-    """The remainders of all bytes by Castagnoli's polynomial, its bits reversed."""
+    """Return the remainders of all bytes for the reflected Castagnoli polynomial."""
     table = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         table = np.where(table & 1, (table >> 1) ^ np.uint32(0x82F63B78), table >> 1)

@@ -1,4 +1,4 @@
-"""A finished run as an object: its scores, its history, its predictions, as tables."""
+"""A finished run as an object with scores, history and predictions."""
 
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from mlrun.runs.inference import evaluate, predicted
 from mlrun.runs.predictions import predictions_table
 from mlrun.system.process_state import restored
 
-Data = pd.DataFrame | str | Path  # rows: a table, or a file
+Data = pd.DataFrame | str | Path  # rows as a table or a file
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Run:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What run.json holds; docs/run-folder.md lists its keys."""
+        """The content of run.json; docs/run-folder.md lists its keys."""
         return self._folder.record
 
     @property
@@ -40,7 +40,7 @@ class Run:
 
     @property
     def history(self) -> pd.DataFrame:
-        """One row per epoch, as in metrics.csv; of several members, with a column `member`."""
+        """One row per epoch, as in metrics.csv; for an ensemble with a column `member`."""
         members = sorted(self.path.glob("members/*/metrics.csv"))
         if not members:
             return pd.read_csv(self.path / "metrics.csv")
@@ -50,17 +50,17 @@ class Run:
     def evaluate(
         self, data: Data | None = None, *, allow_unknown: bool = False
     ) -> dict[str, dict[str, float]]:
-        """Score the best model, or what several members predict together.
+        """Score the best model or the ensemble.
 
         Args:
-            data: rows with targets; the run's own if not given.
-            allow_unknown: take categories that training never saw as unknown.
+            data: rows with targets; default: the run's own.
+            allow_unknown: map categories unknown to training to the bucket for unknown ones.
 
         Returns:
             Part of the data (`input` for rows of your own) → scores.
 
         Raises:
-            MlrunError: the data does not fit, or the run's own is gone or has changed.
+            MlrunError: the data does not fit, or the run's own data is missing or has changed.
         """
         with restored(), self._as_file(data) as file:
             return evaluate(str(self.path), input=file, allow_unknown=allow_unknown)
@@ -68,25 +68,25 @@ class Run:
     def predict(
         self, data: Data | None = None, *, proba: bool = False, allow_unknown: bool = False
     ) -> pd.DataFrame:
-        """The predictions for rows, as pred.csv has them.
+        """Return predictions for rows, as in pred.csv.
 
         Args:
-            data: rows, with columns in any order; the run's own test rows if not given.
-            proba: add a column for the probability of each class.
-            allow_unknown: take categories that training never saw as unknown.
+            data: rows, with columns in any order; default: the rows of the run's pred.csv.
+            proba: add a column with the probability of each class.
+            allow_unknown: map categories unknown to training to the bucket for unknown ones.
 
         Returns:
-            (n, 2) what names each row and its prediction: a number in the target's unit, or a
-            class label as text; with `proba` also (n, classes) `probability_<class>`.
+            (n, 2): id and prediction of each row, a number in the target's unit or a class label
+            as text; with `proba` also (n, classes) `probability_<class>`.
 
         Raises:
-            MlrunError: the data does not fit, or there are no classes.
+            MlrunError: the data does not fit, or the task has no probabilities.
         """
         with restored(), self._as_file(data) as file:
             folder = self._folder
             ensemble, ids, found = predicted(folder, file, data=None, allow_unknown=allow_unknown)
         if proba and found.probabilities is None:
-            raise MlrunError(f"'{ensemble.spec.target}' is a number: there are no probabilities")
+            raise MlrunError(f"'{ensemble.spec.target}' is a number, so it has no probabilities")
         shares = found.probabilities if proba else None
         return predictions_table(ensemble.spec, ids, found.predictions, shares)
 
@@ -96,7 +96,7 @@ class Run:
 
     @contextmanager
     def _as_file(self, data: Data | None) -> Iterator[str | None]:
-        """A table as a file, so that it is read, checked and normalised as any file is."""
+        """Write a table to a file, so that it is read and checked like any file."""
         if not isinstance(data, pd.DataFrame):
             yield None if data is None else str(data)
             return

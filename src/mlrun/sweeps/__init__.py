@@ -1,7 +1,7 @@
-"""Sweeps: many runs from one command, in a folder that can be resumed and read."""
+"""Sweeps: many runs from one command, in one folder that can be resumed."""
 
 from contextvars import ContextVar
 
 dry_run_asked = ContextVar(
-    "--dry-run: say what the sweep would be, and make nothing", default=False
+    "--dry-run: print the plan of the sweep and write nothing", default=False
 )

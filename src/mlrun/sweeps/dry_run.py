@@ -1,4 +1,4 @@
-"""`mlrun -m … --dry-run`: what a sweep would be, found out without making anything."""
+"""`mlrun -m … --dry-run`: print the plan of a sweep without writing anything."""
 
 import os
 import time
@@ -16,11 +16,11 @@ from mlrun.sweeps.points import Point, swept
 from mlrun.training.loop import fit
 from mlrun.training.types import Progress
 
-EPOCHS = 3  # are trained of each kind of job, to see how long they take
+EPOCHS = 3  # epochs to train for each kind of job, to estimate the time
 
 
 def print_plan(points: Sequence[Point]) -> None:
-    """Print how many jobs, what they differ in, their groups, the time they may take.
+    """Print the number of jobs, their differences, their groups and an estimate of the time.
 
     Raises:
         MlrunError: jobs would fail.
@@ -47,11 +47,11 @@ def print_plan(points: Sequence[Point]) -> None:
     out.print(f"groups, trained one after another: {groups}")
     out.print(f"about {duration(seconds)} here, if no job stops early")
     if sample:
-        out.print("on SAMPLE DATA: no files of your own")
+        out.print("on SAMPLE DATA: found no data files")
     for reason, jobs in failures.items():
         named = ", ".join(map(str, jobs[:8])) + (" …" if len(jobs) > 8 else "")
         out.print(f"{len(jobs)} would fail: {one_line(reason)} (jobs {named})")
-    out.print("nothing was made")
+    out.print("nothing was written")
     if failures:
         failing = sum(map(len, failures.values()))
         raise MlrunError(f"{failing} of the {len(points)} jobs would fail")
@@ -69,13 +69,13 @@ def _tasks(points: Sequence[Point], failures: dict[str, list[int]]) -> Iterator[
 
 
 def _work(task: Task) -> float:
-    """What an epoch's time grows with, among jobs of a kind."""
+    """Return a number proportional to the time of an epoch, for jobs of one kind."""
     weights = sum(p.numel() for p in task.job.learner.model.parameters())
     return float(len(task.job.dataset.train) * weights)
 
 
 def _seconds(group: Sequence[Task]) -> float:
-    """What some epochs of a group take; the first ones are computed to warm up."""
+    """Measure some epochs of a group, after a warm-up."""
     features = {task.job.dataset: task.job.features() for task in group}
     members = [task.job.member(features[task.job.dataset], Progress()) for task in group]
     members = [replace(m, trainer=replace(m.trainer, epochs=2 * EPOCHS)) for m in members]

@@ -1,4 +1,4 @@
-"""The sweep folder: sweep.json says what the sweep is, journal.jsonl what became of its jobs."""
+"""The sweep folder: sweep.json describes the sweep, journal.jsonl records its jobs."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,22 +26,22 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class SweepFolder:
-    """A sweep's folder."""
+    """The folder of a sweep."""
 
     path: Path
     record: dict[str, Any]  # sweep.json
 
     @property
     def journal(self) -> Journal:
-        """Its journal."""
+        """The journal of the sweep."""
         return Journal(self.path)
 
     def update(self, *, files: Mapping[str, Any] = MappingProxyType({}), **entries: Any) -> None:
-        """Set entries of sweep.json and write it anew; other processes may do so, too.
+        """Set entries of sweep.json and write the file; safe with several processes.
 
         Args:
-            files: what jobs were made of, added to what is known.
-            entries: the others.
+            files: hashes of the data files of jobs, added to the known ones.
+            entries: all other entries.
         """
         file = self.path / "sweep.json"
         with FileLock(self.path / ".sweep.lock"):
@@ -52,13 +52,13 @@ class SweepFolder:
 
 
 def claim_sweep(points: Sequence[Point], outputs: str, wanted: str | None) -> Path:
-    """A new folder: the one the user named, or one named after the time and the tasks.
+    """Create a new folder: with the user's name, or named after the time and the tasks.
 
     Raises:
-        MlrunError: what was named cannot be a new folder.
+        MlrunError: the user's name is not valid for a new folder.
     """
     if wanted is not None and not Path(wanted).name.strip("."):
-        raise MlrunError(f"hydra.sweep.dir={wanted}: the name of a new folder is wanted")
+        raise MlrunError(f"hydra.sweep.dir={wanted}: must be the name of a new folder")
     if wanted is not None and _is_just_made(Path(wanted)):
         return Path(wanted)
     if wanted is not None:
@@ -68,7 +68,7 @@ def claim_sweep(points: Sequence[Point], outputs: str, wanted: str | None) -> Pa
 
 
 def _is_just_made(path: Path) -> bool:
-    """Hydra's own sweepers make the folder, and put this one file there."""
+    """Whether Hydra's own sweeper has just created the folder, with this one file."""
     return path.is_dir() and [entry.name for entry in path.iterdir()] == ["multirun.yaml"]
 
 
@@ -80,14 +80,14 @@ def begin_sweep(
     command: Sequence[str],
     **facts: Any,
 ) -> SweepFolder:
-    """Freeze the points: from here on the sweep is what its folder says.
+    """Freeze the points: from now on, the folder alone defines the sweep.
 
     Args:
         path: an empty folder.
-        points: the first ones at least.
-        keys: in which they differ.
+        points: the known points.
+        keys: the keys in which they differ.
         command: the command line.
-        facts: more for sweep.json.
+        facts: further entries of sweep.json.
     """
     sweep = SweepFolder(path, {})
     queue(sweep.journal, points)
@@ -103,7 +103,7 @@ def begin_sweep(
 
 
 def queue(journal: Journal, points: Sequence[Point]) -> None:
-    """Note points that are to be jobs, if there are any."""
+    """Add points to the journal as queued jobs."""
     journal.add(*map(_queued, points))
 
 
@@ -119,28 +119,28 @@ def _queued(point: Point) -> dict[str, Any]:
 
 
 def open_sweep(path: Path) -> SweepFolder:
-    """The sweep in a folder.
+    """Open the sweep in a folder.
 
     Raises:
-        MlrunError: there is none, or it is of another format.
+        MlrunError: there is none, or it has another format.
     """
     file = path / "sweep.json"
     record = read_json(file)
     if not isinstance(record, Mapping) or record.get("format") != FORMAT:
-        raise MlrunError(f"{file}: not of format {FORMAT}, the one this mlrun reads")
+        raise MlrunError(f"{file}: wrong format; this version of mlrun reads format {FORMAT}")
     return SweepFolder(path, dict(record))
 
 
 def thawed(entry: Entry, source: Path, folder: str) -> Point:
-    """The point of a journal's entry, as it was frozen.
+    """Rebuild the point of a journal entry.
 
     Args:
-        entry: of the journal.
-        source: the journal.
-        folder: where data is, if that came from the environment.
+        entry: the entry.
+        source: the path of the journal, for messages.
+        folder: the data folder, if it came from the environment.
 
     Raises:
-        MlrunError: its configuration is damaged, refused, or lacks what was a secret.
+        MlrunError: the configuration is damaged or refused, or contained a secret.
     """
     if not isinstance(entry.config, dict) or not isinstance(entry.places, dict):
         raise MlrunError(f"{source} is damaged: job {entry.job} has no configuration")
@@ -150,10 +150,10 @@ def thawed(entry: Entry, source: Path, folder: str) -> Point:
 
 @contextmanager
 def at_work(sweep: SweepFolder) -> Iterator[None]:
-    """Keep other processes out, and note how it ended.
+    """Lock the sweep against other processes, and record how it ended.
 
     Raises:
-        MlrunError: another process is at it.
+        MlrunError: another process runs the sweep.
     """
     with locked(RunFolder(sweep.path)):
         try:
@@ -166,7 +166,7 @@ def at_work(sweep: SweepFolder) -> Iterator[None]:
 
 
 def is_at_work(path: Path) -> bool:
-    """Whether a process is carrying out the sweep in this folder now."""
+    """Whether a process is running the sweep in this folder."""
     try:
         with locked(RunFolder(path)):
             return False

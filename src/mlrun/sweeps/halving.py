@@ -1,7 +1,7 @@
-"""`sweep.halving=3`: all jobs begin, and at every rung only the best third of them goes on.
+"""`sweep.halving=3`: all jobs start, and at every rung only the best third continues.
 
-Successive halving (Jamieson and Talwalkar, AISTATS 2016) over epochs. A job that is stopped is a
-run like one that ran out of time: it has its pred.csv, and `mlrun resume` takes it to its end.
+Successive halving (Jamieson and Talwalkar, AISTATS 2016) over epochs. A stopped job is a run like
+one that reached its time limit: it has a pred.csv, and `mlrun resume` trains it to the end.
 """
 
 import math
@@ -18,14 +18,14 @@ from mlrun.training.metrics import higher_is_better
 
 
 def check(points: Sequence[Point]) -> None:
-    """Refuse points that cannot be compared at the same epochs.
+    """Check that the points can be compared at the same epochs.
 
     Raises:
-        MlrunError: with the reason.
+        MlrunError: naming the reason.
     """
     first = points[0].settings
     if first.sweep.objectives:
-        raise MlrunError("sweep.halving goes by trainer.monitor alone: no sweep.objectives")
+        raise MlrunError("sweep.halving compares trainer.monitor only; remove sweep.objectives")
     for point in points:
         settings = point.settings
         if (settings.task, settings.trainer.monitor) != (first.task, first.trainer.monitor):
@@ -33,22 +33,24 @@ def check(points: Sequence[Point]) -> None:
         if settings.trainer.epochs != first.trainer.epochs:
             raise MlrunError("sweep.halving: all jobs must have the same trainer.epochs")
         if settings.seeds or settings.folds or settings.trainer.max_minutes:
-            raise MlrunError("sweep.halving does not go with seeds, folds or trainer.max_minutes")
+            raise MlrunError(
+                "sweep.halving cannot be combined with seeds, folds or trainer.max_minutes"
+            )
     factor, epochs = first.sweep.halving or 2, first.trainer.epochs
     if not rungs(epochs, _count(points), factor):
         few = f"{_count(points)} settings of {epochs} epochs"
-        raise MlrunError(f"sweep.halving={factor}: nothing to stop among {few}")
+        raise MlrunError(f"sweep.halving={factor}: too few jobs or epochs ({few})")
 
 
 def rungs(epochs: int, jobs: int, factor: int) -> list[int]:
-    """The epochs after which jobs are stopped: as long as there are some to stop."""
+    """Return the epochs after which jobs are stopped."""
     count = int(math.log(jobs, factor) + 1e-9)
     found = [epochs // factor**step for step in range(count, 0, -1)]
     return sorted({epoch for epoch in found if epoch > 0})
 
 
 def train(sweep: SweepFolder, jobs: Jobs | WorkerPool, points: Sequence[Point]) -> None:
-    """Rung by rung, from wherever the journal stands."""
+    """Train rung by rung, starting from the state of the journal."""
     trainer, factor = points[0].settings.trainer, points[0].settings.sweep.halving or 2
     left = _count(points)
     _tell_what_has_ended(sweep, jobs, points)
@@ -64,12 +66,12 @@ def train(sweep: SweepFolder, jobs: Jobs | WorkerPool, points: Sequence[Point]) 
 
 
 def but_for_the_seed(overrides: Sequence[str]) -> tuple[str, ...]:
-    """What tells one setting from another."""
+    """Return the overrides without the seed, which identify a setting."""
     return tuple(word for word in overrides if word.partition("=")[0] != "seed")
 
 
 def _count(points: Sequence[Point]) -> int:
-    """How many settings there are."""
+    """Return the number of settings."""
     return len({but_for_the_seed(point.overrides) for point in points})
 
 
@@ -90,14 +92,14 @@ def _is_behind(entry: Entry, epoch: int) -> bool:
 def _stop_the_worst(
     sweep: SweepFolder, points: Sequence[Point], epoch: int, left: int
 ) -> list[Point]:
-    """Of those that came to this epoch, all but so many settings; noted at once for all of them.
+    """Stop all but the best `left` settings at this epoch; one journal write for all of them.
 
-    Seeds are repetitions: a setting goes on, or stops, with all of its jobs.
+    Seeds are repetitions: a setting continues or stops with all of its jobs.
     """
     known = sweep.journal.read()
     entries = [known[point.number] for point in points]
     if any(entry.status == STOPPED and entry.epochs == epoch for entry in entries):
-        return []  # it was done before a crash
+        return []  # already done before a crash
     trainer = points[0].settings.trainer
     sign = -1 if higher_is_better(trainer.monitor, trainer.mode) else 1
     there = [e for e in entries if e.status not in (FAILED, STOPPED) and e.score is not None]

@@ -1,4 +1,4 @@
-"""Jobs of a sweep made ready: what several share is read, fitted and looked up once."""
+"""Prepare the jobs of a sweep; read and fit shared data only once."""
 
 import json
 from collections import OrderedDict
@@ -11,23 +11,23 @@ from mlrun.sweeps.points import Point
 from mlrun.system.provenance import made_of
 
 T = TypeVar("T")
-KEPT = 16  # datasets, and jobs whose other seeds may come
+KEPT = 16  # number of datasets, and of jobs that may get siblings with other seeds
 
 
 class Prepared:
-    """Makes jobs of points."""
+    """Builds jobs from points."""
 
     def __init__(self) -> None:
-        self.read: dict[str, Dataset] = {}  # of jobs that are resumed
+        self.read: dict[str, Dataset] = {}  # datasets of resumed jobs
         self._datasets: OrderedDict[str, Dataset] = OrderedDict()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._made_of: OrderedDict[Dataset, Mapping[str, Any]] = OrderedDict()
 
     def job(self, point: Point) -> Job:
-        """The point's job.
+        """Return the job of a point.
 
         Raises:
-            MlrunError: what is wrong with its data or model.
+            MlrunError: its data or model has an error.
         """
         key = point.config.but_for_the_seed
         known = key in self._jobs
@@ -35,7 +35,7 @@ class Prepared:
         return sibling(first, point.config, point.settings.seed) if known else first
 
     def made_of(self, dataset: Dataset) -> Mapping[str, Any]:
-        """What a run of it says of data, versions, git."""
+        """Return data files, versions and git state for a run on this dataset."""
         return _kept(self._made_of, dataset, lambda: made_of(dataset.files))
 
     def _prepare(self, point: Point) -> Job:
@@ -46,7 +46,7 @@ class Prepared:
 
 
 def _kept(cache: OrderedDict[Any, T], key: Any, make: Callable[[], T]) -> T:
-    """From the cache, or made and put there; the oldest entry goes when there are too many."""
+    """Return a cached value, or create it; drop the oldest entry if there are too many."""
     if key not in cache:
         cache[key] = make()
         if len(cache) > KEPT:

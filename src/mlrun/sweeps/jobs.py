@@ -1,4 +1,4 @@
-"""The jobs of a sweep, in this process: prepared, grouped, trained together, each written down."""
+"""Run the jobs of a sweep in this process: prepare, group, train together, record."""
 
 import io
 import logging
@@ -34,18 +34,24 @@ from mlrun.training.types import Progress
 log = logging.getLogger(__name__)
 
 SUMMARY_SECONDS = 10.0
-_OF_DATA = ("data", "task=", "paths.", "experiment=", "hparams=")  # overrides that may say which
+_OF_DATA = (
+    "data",
+    "task=",
+    "paths.",
+    "experiment=",
+    "hparams=",
+)  # overrides that may change the data
 
 
 @dataclass
 class Jobs:
-    """Carries out the jobs of a sweep, and journals what becomes of each.
+    """Runs the jobs of a sweep and records their events in the journal.
 
     Args:
-        sweep: its folder.
-        command: the command line, for the jobs' records.
-        progress: told of all.
-        fail_fast: whether the first failure ends the sweep.
+        sweep: the folder of the sweep.
+        command: the command line, for the records of the jobs.
+        progress: shows the progress.
+        fail_fast: whether the first failure stops the sweep.
     """
 
     sweep: SweepFolder
@@ -58,14 +64,14 @@ class Jobs:
     _summarised: float = field(default_factory=time.monotonic)
 
     def train(self, points: Sequence[Point], until: int | None = None) -> None:
-        """Train every point, from where its folder stands; as many together as the engine takes.
+        """Train every point from the state in its folder, together where the engine can.
 
         Args:
             points: the jobs.
-            until: the epoch to stop after, to go on another time.
+            until: pause after this epoch.
 
         Raises:
-            FailedFast: a job failed, and that is to end the sweep.
+            FailedFast: a job failed and `fail_fast` is set.
             Interrupted: Ctrl-C or SIGTERM.
         """
         self._points = {self.sweep.path / point.folder: point for point in points}
@@ -79,12 +85,12 @@ class Jobs:
             self._train_members(point)
 
     def _summarise(self) -> None:
-        """Now and then, for who looks while it runs."""
+        """Update summary.csv from time to time."""
         if time.monotonic() - self._summarised > SUMMARY_SECONDS:
             write_summary(self.sweep)
             self._summarised = time.monotonic()
 
-    # --- a job's beginning ---
+    # --- the start of a job ---
 
     def _begun(self, points: Iterable[Point]) -> Iterator[Task]:
         for point in points:
@@ -94,7 +100,7 @@ class Jobs:
             try:
                 with logged_to(run.log):
                     task = self._task(run, point)
-            except Exception as error:  # whatever it is: the other jobs go on
+            except Exception as error:  # any error: the other jobs continue
                 self._fail(run, error)
             else:
                 if task is None:
@@ -103,7 +109,7 @@ class Jobs:
                     yield task
 
     def _task(self, run: RunFolder, point: Point) -> Task | None:
-        """What is to be trained; none if it was before its end could be journalled."""
+        """Return the task to train; None if it was done, but not yet in the journal."""
         if (run.path / "run.json").is_file() and "config" in read_json(run.path / "run.json"):
             run = open_run(run.path)
             if run.record["status"] == "done":
@@ -120,27 +126,27 @@ class Jobs:
         return Task(run, job, Progress(), None)
 
     def _check_data(self, point: Point, job: Job) -> None:
-        """Jobs on the same data must see the same files, also after days.
+        """Check that jobs on the same data use the same files, also after days.
 
         Raises:
-            MlrunError: they do not.
+            MlrunError: a file has changed.
         """
         made_of = self._prepared.made_of(job.dataset)["data"]
         files = {file["role"]: file["sha256"] for file in made_of}
         known = self.sweep.record.get("files", {})
         name = " ".join(word for word in point.overrides if word.startswith(_OF_DATA))
         if known.get(name, files) != files:
-            raise MlrunError("the data is not what it was when the sweep began; --data FOLDER?")
+            raise MlrunError("the data has changed since the start of the sweep; use --data FOLDER")
         if name not in known:
             sample = self.sweep.record.get("sample", False) or job.dataset.sample
             self.sweep.update(files={name: files}, sample=sample)
             if job.dataset.sample:
-                self.progress.out.print("SAMPLE DATA: no files of your own; scores say nothing")
+                self.progress.out.print("SAMPLE DATA: found no data files; scores mean nothing")
 
-    # --- its training ---
+    # --- the training of a job ---
 
     def _train(self, group: Sequence[Task]) -> None:
-        """Together; if that fails, one by one, so that one job's fault is not another's."""
+        """Train a group; if that fails, train one by one, so that errors stay separate."""
         left = [*group]
 
         def ended(task: Task, error: Exception | None) -> None:
@@ -171,7 +177,7 @@ class Jobs:
             self._train([task])
 
     def _train_members(self, point: Point) -> None:
-        """A job that is several members already."""
+        """Train a job that is itself an ensemble."""
         run = RunFolder(self.sweep.path / point.folder)
         self._note(run, RUNNING)
         try:
@@ -193,7 +199,7 @@ class Jobs:
         else:
             self._succeed(open_run(run.path))
 
-    # --- its end ---
+    # --- the end of a job ---
 
     def _end(self, task: Task, error: Exception | None) -> None:
         with logged_to(task.run.log):
@@ -231,7 +237,7 @@ class Jobs:
 
 
 def _reached(record: Mapping[str, Any], objective: str) -> float | None:
-    """What a run came to, if it says so: at its best epoch, or out of all its folds."""
+    """Return the value of an objective: of the best epoch, or out of fold."""
     scores = record.get("metrics", {})
     valid = scores.get("valid") or scores.get("out_of_fold", {})
     known = {SIZE: record.get(SIZE)} | {f"valid/{name}": value for name, value in valid.items()}
@@ -239,25 +245,25 @@ def _reached(record: Mapping[str, Any], objective: str) -> float | None:
 
 
 def _is_of_several(point: Point) -> bool:
-    """Whether the job is several members by itself."""
+    """Whether the job is itself an ensemble."""
     return bool(point.settings.seeds or point.settings.folds)
 
 
 def waits(task: Task) -> bool:
-    """Whether it was stopped to go on another time."""
+    """Whether the task is paused."""
     out_of_time = task.job.settings.trainer.max_minutes is not None
     return not out_of_time and not finished(task.progress, task.job.settings.trainer)
 
 
 def alike(first: Task, other: Task) -> bool:
-    """Whether two jobs may be trained together: in the kernel all, in a stack seeds and rates."""
+    """Whether two jobs may be trained together: always in the kernel, else if stackable."""
     if first.job.engine.trains_together and other.job.engine.trains_together:
         return True
     return stackable(first.job) == stackable(other.job)
 
 
 def stackable(job: Job) -> dict[str, Any]:
-    """What must be the same in jobs that are stacked: all but the seed, the split and the rate."""
+    """Return what stacked jobs must share: everything except seed, split and learning rate."""
     free = {"data": "split", "optimizer": "lr", "scheduler": "max_lr"}
     nodes = {
         group: {key: value for key, value in job.recorded[group].items() if key != name}
@@ -267,7 +273,7 @@ def stackable(job: Job) -> dict[str, Any]:
 
 
 def _stopped(run: RunFolder, prepared: Prepared) -> Task:
-    """A job as it stopped, to go on with."""
+    """Return the task to continue a stopped job."""
     stopped = read_stopped(run, ())
     job = rebuild(stopped, None, prepared.read)
     tidy_up(stopped)

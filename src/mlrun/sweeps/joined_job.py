@@ -1,4 +1,4 @@
-"""A job that a launcher of Hydra's has brought to this process, perhaps among many at once."""
+"""Run a job that one of Hydra's launchers started in this process, possibly among many."""
 
 import json
 import math
@@ -23,15 +23,15 @@ from mlrun.system.files import as_line
 
 
 def run_job(config: DictConfig, hydra: DictConfig, command: Sequence[str]) -> float:
-    """Carry out one job of a sweep; its best score, NaN if it failed.
+    """Run one job of a sweep; return its best score, or NaN if it failed.
 
     Args:
-        config: composed here; what was frozen when the sweep began counts, if it was.
+        config: composed here; a configuration frozen by the sweep takes precedence.
         hydra: Hydra's own configuration of the job.
         command: the command line.
 
     Raises:
-        MlrunError: it failed, and the sweeper is not ours, so that it must learn of it.
+        MlrunError: the job failed, and the sweeper is not mlrun's own.
     """
     job = composed(config)
     number, subdir = int(hydra.job.num), str(hydra.sweep.subdir)
@@ -41,7 +41,9 @@ def run_job(config: DictConfig, hydra: DictConfig, command: Sequence[str]) -> fl
     point = Point(number, words, folder, job, settings_of(job.values))
     sweep = _joined(Path(hydra.sweep.dir), point, command)
     entry = sweep.journal.read()[number]
-    if entry.config != json.loads(as_line(for_the_record(job))):  # a file has changed since
+    if entry.config != json.loads(
+        as_line(for_the_record(job))
+    ):  # a file has changed since the start
         point = thawed(entry, sweep.journal.path, point.settings.paths.data)
     with SweepProgress(1, quiet=True) as progress:
         Jobs(sweep, command, progress, fail_fast=False).train([point])
@@ -54,7 +56,7 @@ def run_job(config: DictConfig, hydra: DictConfig, command: Sequence[str]) -> fl
 
 
 def _joined(path: Path, point: Point, command: Sequence[str]) -> SweepFolder:
-    """The sweep that the job belongs to; begun here if its sweeper knows nothing of journals."""
+    """Return the sweep of the job; start it here if its sweeper keeps no journal."""
     with FileLock(path / ".begin.lock"):
         if not is_sweep(path):
             return begin_sweep(

@@ -1,7 +1,7 @@
-"""journal.jsonl: what a sweep's jobs are and what became of them, one line for each event.
+"""journal.jsonl: the jobs of a sweep and their events, one line per event.
 
-Lines are only ever added, each batch by one write, under a lock that all processes of a sweep on
-one file system share. A line that a crash cut off is dropped by the next writer.
+Lines are only appended, each batch with one write, under a lock shared by all processes of a sweep
+on one file system. The next writer removes a line that a crash cut off.
 """
 
 import json
@@ -18,24 +18,24 @@ from mlrun.errors import MlrunError
 from mlrun.system.files import as_line, read_text
 
 QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
-WAITING = "waiting"  # for the others to come as far, of which only the best will go on
-STOPPED = "stopped"  # as it was not among them
+WAITING = "waiting"  # until the other jobs reach this rung; only the best continue
+STOPPED = "stopped"  # not among the best
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of a job: its last event, and what the ones before said."""
+    """The state of a job: its last event, with values from earlier events."""
 
     job: int
     status: str
     overrides: tuple[str, ...] = ()
     config: Mapping[str, Any] | None = None  # without secrets and places
-    places: Mapping[str, str] | None = None  # as they were asked for
-    folder: str = ""  # inside the sweep's
-    score: float | None = None  # of the best epoch, as monitored
+    places: Mapping[str, str] | None = None  # unresolved
+    folder: str = ""  # relative to the sweep folder
+    score: float | None = None  # monitored score of the best epoch
     best_epoch: int | None = None
     epochs: int | None = None
-    objectives: Mapping[str, float | None] | None = None  # those of sweep.objectives
+    objectives: Mapping[str, float | None] | None = None  # values of sweep.objectives
     error: str = ""
 
 
@@ -50,16 +50,18 @@ class Journal:
         self._lock = FileLock(folder / ".journal.lock")
 
     def add(self, *events: Mapping[str, Any]) -> None:
-        """Append events, all or none of them; `job` and `status` and what there is to say."""
+        """Append events, all or none; each has `job`, `status` and further values."""
         lines = b"".join(as_line(event) for event in events)
         with self._lock, self._open() as file:
             os.write(file, lines)
-            if any(event["status"] != RUNNING for event in events):  # else the job's folder says it
+            if any(
+                event["status"] != RUNNING for event in events
+            ):  # otherwise the job's folder shows it
                 os.fsync(file)
 
     @contextmanager
     def _open(self) -> Iterator[int]:
-        """For appending, a line that was cut off removed."""
+        """Open the file for appending; remove an incomplete last line."""
         file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             end = os.lseek(file, 0, os.SEEK_END)
@@ -73,7 +75,7 @@ class Journal:
             os.close(file)
 
     def read(self) -> dict[int, Entry]:
-        """Job → what is known of it, in the order of their numbers.
+        """Return job → state, ordered by job number.
 
         Raises:
             MlrunError: the journal is missing or damaged.
@@ -82,7 +84,7 @@ class Journal:
         for event in self._events():
             known.setdefault(event["job"], {}).update(
                 {"error": ""} | event
-            )  # it may be tried again
+            )  # the job may be repeated
         return {job: _entry(known[job], self.path) for job in sorted(known)}
 
     def _events(self) -> Iterable[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`mlrun -m`: from the command line to a sweep folder, whichever sweeper and launcher Hydra has."""
+"""`mlrun -m`: run a sweep from the command line, with any of Hydra's sweepers and launchers."""
 
 import signal
 import sys
@@ -34,26 +34,28 @@ from mlrun.training.metrics import check_objectives
 def sweep(
     config: DictConfig, loader: ConfigLoader, launcher: Launcher | None, arguments: Sequence[str]
 ) -> None:
-    """Every combination of the values in the arguments.
+    """Run every combination of the values in the arguments.
 
     Args:
-        config: the sweep's own, `hydra` included.
-        loader: Hydra's.
-        launcher: Hydra's; None for ours.
-        arguments: overrides, as they were typed.
+        config: the configuration of the sweep, including `hydra`.
+        loader: Hydra's loader.
+        launcher: Hydra's launcher; None for mlrun's own.
+        arguments: overrides, as typed.
 
     Raises:
-        MlrunError: the words make no sweep; nothing was made.
-        JobsFailed: when all else is done.
+        MlrunError: the arguments are invalid; nothing was written.
+        JobsFailed: some jobs failed; the others are done.
         Interrupted: Ctrl-C or SIGTERM.
     """
     overrides = overrides_of(config, loader, arguments)
     for override in overrides:
         if override.is_sweep_override() and not override.is_discrete_sweep():
-            raise MlrunError(f"{override.input_line}: no values; hydra/sweeper=optuna searches it")
+            raise MlrunError(
+                f"{override.input_line}: not a list of values; use hydra/sweeper=optuna"
+            )
     jobs = combinations(overrides)
     if not jobs:
-        raise MlrunError("no jobs: a range or glob among the values holds nothing")
+        raise MlrunError("no jobs: a range or glob in the arguments is empty")
     points = Composer(loader, config).points(jobs, 0)
     check_keys(swept(points))
     check_objectives(points[0].settings.sweep.objectives or [])
@@ -73,18 +75,18 @@ def sweep(
 
 
 def check_keys(keys: Sequence[str]) -> None:
-    """Refuse to vary what is said of the whole sweep.
+    """Check that no setting of the whole sweep varies.
 
     Raises:
-        MlrunError: with the key.
+        MlrunError: naming the key.
     """
     for key in keys:
         if key.startswith("sweep.") or key == "quiet":
-            raise MlrunError(f"{key}: is of the whole sweep; give it one value")
+            raise MlrunError(f"{key} applies to the whole sweep; give it one value")
 
 
 def launch_elsewhere(opened: SweepFolder, launcher: Launcher, points: Sequence[Point]) -> None:
-    """Let a launcher of Hydra's run the jobs; what it keeps to itself is journalled."""
+    """Run the jobs with one of Hydra's launchers; record failures that it did not report."""
     jobs = [point.overrides for point in points]
     results = launcher.launch(jobs, points[0].number)
     entries = opened.journal.read()
@@ -97,7 +99,7 @@ def launch_elsewhere(opened: SweepFolder, launcher: Launcher, points: Sequence[P
 def overrides_of(
     config: DictConfig, loader: ConfigLoader, arguments: Sequence[str]
 ) -> list[Override]:
-    """Those of `hydra.sweeper.params` and those that were typed, which count where both are."""
+    """Return the overrides of `hydra.sweeper.params` and the arguments, which take precedence."""
     words = [f"{key}={value}" for key, value in config.hydra.sweeper.params.items()]
     parsed = OverridesParser.create(config_loader=loader).parse_overrides([*words, *arguments])
     return list({override.get_key_element(): override for override in parsed}.values())
@@ -106,7 +108,7 @@ def overrides_of(
 def launch(
     config: DictConfig, loader: ConfigLoader, jobs: Sequence[Sequence[str]], first: int
 ) -> Sequence[JobReturn]:
-    """A batch of jobs that a sweeper of somebody else's wants."""
+    """Run a batch of jobs for a sweeper other than mlrun's."""
     points = Composer(loader, config).points(jobs, first)
     if first == 0:
         opened = new_sweep(config, points, points, keys=swept(points))
@@ -130,7 +132,7 @@ def train_points(opened: SweepFolder, points: Sequence[Point]) -> None:
 
 
 def jobs_of(opened: SweepFolder, first: Point, progress: SweepProgress) -> Jobs | WorkerPool:
-    """What carries out jobs of which this is one."""
+    """Return the object that runs jobs like this one."""
     jobs = Jobs(opened, command_line(), progress, first.settings.sweep.fail_fast)
     per_device = opened.record.get("per_device")
     return WorkerPool(jobs, per_device) if per_device else jobs
@@ -138,11 +140,11 @@ def jobs_of(opened: SweepFolder, first: Point, progress: SweepProgress) -> Jobs 
 
 @contextmanager
 def concluded(opened: SweepFolder, *, quiet: bool, failing: bool = True) -> Iterator[None]:
-    """However it ends: the summary, and what to type next.
+    """Write the summary at the end of a sweep, and print the results.
 
     Raises:
-        JobsFailed: jobs did, and `failing`.
-        Interrupted: Ctrl-C, also where nothing was being trained.
+        JobsFailed: jobs failed, and `failing` is set.
+        Interrupted: Ctrl-C, also when nothing is being trained.
     """
     fast = False
     try:
@@ -166,7 +168,7 @@ def concluded(opened: SweepFolder, *, quiet: bool, failing: bool = True) -> Iter
 
 
 def is_ours(launcher: Launcher | None) -> bool:
-    """Whether jobs are trained in this process, by us."""
+    """Whether this is mlrun's own launcher."""
     return launcher is None or type(launcher).__module__ == "hydra_plugins.mlrun_sweep"
 
 
@@ -178,14 +180,14 @@ def new_sweep(
     keys: Sequence[str],
     **facts: Any,
 ) -> SweepFolder:
-    """A folder for a sweep, which Hydra learns of.
+    """Create the folder of a sweep, and set it in Hydra's configuration.
 
     Args:
-        config: the sweep's own, `hydra` included.
-        like: what the points are like, from which the folder gets its name.
-        points: those that are known.
-        keys: in which they will differ.
-        facts: for sweep.json.
+        config: the configuration of the sweep, including `hydra`.
+        like: example points, for the name of the folder.
+        points: the known points.
+        keys: the keys in which they differ.
+        facts: further entries of sweep.json.
     """
     asked = OmegaConf.to_container(config.hydra.sweep, resolve=False)
     assert isinstance(asked, dict)
@@ -195,7 +197,9 @@ def new_sweep(
     with open_dict(config):
         config.hydra.sweep.dir = str(path)
         quoted = str(path).replace("\\", "\\\\").replace("'", "\\'")
-        config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")  # for who composes anew
+        config.hydra.overrides.hydra.append(
+            f"hydra.sweep.dir='{quoted}'"
+        )  # for launchers that compose again
     launcher = config.hydra.runtime.choices["hydra/launcher"]
     if launcher == "mlrun":
         facts["per_device"] = config.hydra.launcher.per_device
@@ -205,7 +209,7 @@ def new_sweep(
 
 
 def command_line() -> list[str]:
-    """What was typed."""
+    """Return the command line."""
     return [*sys.argv, *allow_words(allowed_now())]
 
 

@@ -1,8 +1,8 @@
-"""The points of a sweep: each job's configuration, all of them known before the first one starts.
+"""The points of a sweep: the configuration of each job, composed before the first one starts.
 
-Hydra composes every job twice, from files, which takes half a second. Here files are read once for
-each combination of options. Hydra's own function sets each plain value once on a copy of that,
-and what it changes, references to it included, is put together for every point.
+Hydra composes every job twice from files, which takes half a second. This module reads files once
+per combination of options. Hydra's own function then sets each plain value once on a copy, and the
+changes, including those through references, are combined for every point.
 """
 
 import copy
@@ -23,32 +23,32 @@ from mlrun.config.schema import Settings, settings_of
 from mlrun.config.values import Composed, composed
 from mlrun.errors import MlrunError
 
-Path = tuple[str, ...]  # to a value
+Path = tuple[str, ...]  # the keys that lead to a value
 
 
 @dataclass(frozen=True)
 class Point:
-    """A job to be: its number in the sweep, what it overrides, and its whole configuration."""
+    """A job: its number in the sweep, its overrides, and its whole configuration."""
 
     number: int
     overrides: tuple[str, ...]
-    folder: str  # in the sweep's
+    folder: str  # relative to the sweep folder
     config: Composed = field(repr=False)
     settings: Settings = field(repr=False)
 
     @property
     def name(self) -> str:
-        """What tells it from the others, for people."""
+        """The overrides as text, for people."""
         return " ".join(self.overrides)
 
 
 class Composer:
-    """Composes points as Hydra would.
+    """Composes points like Hydra.
 
     Args:
-        loader: Hydra's; none where all that is chosen is in `frozen`.
-        master: the sweep's own configuration, `hydra` included.
-        frozen: what has been composed already, by the words that choose options.
+        loader: Hydra's loader; None if `frozen` has all combinations of options.
+        master: the configuration of the sweep, including `hydra`.
+        frozen: configurations already composed, by the words that select options.
     """
 
     def __init__(
@@ -66,16 +66,16 @@ class Composer:
         self._numbered = str(hydra.get("subdir", ".")) == "."  # type: ignore[union-attr]
 
     def points(self, jobs: Sequence[Sequence[str]], first: int) -> list[Point]:
-        """A point for each job's overrides, numbered from `first`.
+        """Compose a point for each job, numbered from `first`.
 
         Raises:
-            MlrunError: a setting's type or range is wrong.
-            Exception: Hydra's, where no configuration comes of the words.
+            MlrunError: the type or range of a setting is wrong.
+            Exception: from Hydra, if the overrides are invalid.
         """
         found = [self._point(first + number, job) for number, job in enumerate(jobs)]
         folders = Counter(point.folder for point in found)
         if shared := [folder for folder, count in folders.items() if count > 1]:
-            raise MlrunError(f"hydra.sweep.subdir: several jobs would be written to {shared[0]}")
+            raise MlrunError(f"hydra.sweep.subdir: several jobs would write to {shared[0]}")
         return found
 
     def _point(self, number: int, words: Sequence[str]) -> Point:
@@ -87,7 +87,7 @@ class Composer:
             raise MlrunError(f"job {number} ({' '.join(words)}): {error}") from error
 
     def compose(self, words: Sequence[str]) -> Composed:
-        """The configuration of these overrides, without the `hydra` node."""
+        """Compose the configuration for these overrides, without the `hydra` node."""
         parsed = [self._parse(word) for word in words]
         plain = [override for override in parsed if self._sets_a_value(override)]
         choices = tuple(o.input_line or "" for o in parsed if not self._sets_a_value(o))
@@ -97,11 +97,11 @@ class Composer:
 
     @property
     def bases(self) -> Mapping[tuple[str, ...], Composed]:
-        """What has been composed from files, by the words that choose options."""
+        """The configurations composed from files, by the words that select options."""
         return {choices: base.composed for choices, base in self._bases.items()}
 
     def _folder(self, number: int, words: Sequence[str], config: Composed) -> str:
-        """Its number, or what `hydra.sweep.subdir` makes of it."""
+        """Return the folder: the number of the job, or the value of `hydra.sweep.subdir`."""
         if self._numbered:
             return str(number)
         assert self._master is not None
@@ -121,7 +121,7 @@ class Composer:
         return self._parsed[word]
 
     def is_plain(self, word: str) -> bool:
-        """Whether it sets a value that is there, and chooses no file."""
+        """Whether the word sets an existing value instead of selecting an option."""
         return self._sets_a_value(self._parse(word))
 
     def _sets_a_value(self, override: Override) -> bool:
@@ -143,7 +143,7 @@ class Composer:
 
 
 class _Base:
-    """What one combination of options is composed to, and what plain values change in it."""
+    """The configuration of one combination of options, and the changes by plain values."""
 
     def __init__(self, config: DictConfig) -> None:
         self._config = config
@@ -152,7 +152,7 @@ class _Base:
         self._nested = _is_nested(self.composed.raw)
 
     def overridden(self, overrides: Sequence[Override]) -> Composed:
-        """With these values; put together from what each of them changes, where that may be."""
+        """Return the configuration with these values; combine independent changes."""
         found = [self._changes(override) for override in overrides]
         if self._nested or not _independent(found):
             return self._in_full(overrides)
@@ -181,7 +181,7 @@ class _Base:
 
 @dataclass(frozen=True)
 class _Changes:
-    """What is different once a value is set."""
+    """The differences after setting a value."""
 
     raw: Mapping[Path, Any]
     values: Mapping[Path, Any]
@@ -191,14 +191,14 @@ def _differences(before: Any, after: Any, place: Path = ()) -> Iterator[tuple[Pa
     if isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
         for key in before:
             yield from _differences(before[key], after[key], (*place, key))
-    elif repr(before) != repr(after):  # 1, 1.0 and True are equal, but not the same
+    elif repr(before) != repr(after):  # 1, 1.0 and True are equal, but not identical
         yield place, after
 
 
 def _independent(found: Sequence[_Changes]) -> bool:
-    """Whether each changes plain values of its own: none is changed by two, no node by any.
+    """Whether the changes are independent: plain values only, each changed at most once.
 
-    A value that refers to another one depends on what the other overrides do to that one.
+    A value with a reference depends on the changes to its target.
     """
     places = [place for changes in found for place in changes.values]
     nodes = any(isinstance(v, dict) for changes in found for v in changes.values.values())
@@ -207,45 +207,45 @@ def _independent(found: Sequence[_Changes]) -> bool:
 
 
 def _is_nested(raw: Any) -> bool:
-    """Whether what something refers to depends on another reference."""
+    """Whether a reference contains another reference."""
     if isinstance(raw, dict | list):
         return any(map(_is_nested, raw.values() if isinstance(raw, dict) else raw))
     return isinstance(raw, str) and re.search(r"\$\{[^}]*\$\{", raw) is not None
 
 
 def _with(node: Mapping[str, Any], path: Path, value: Any) -> Mapping[str, Any]:
-    """A copy of the way there; all else is shared."""
+    """Return a copy with a new value at `path`; unchanged parts are shared."""
     key, *rest = path
     return {**node, key: _with(node[key], tuple(rest), value) if rest else value}
 
 
 def combinations(overrides: Sequence[Override]) -> list[list[str]]:
-    """The words of each job, as they were typed: every combination of the values.
+    """Return the words of each job, as typed: every combination of the values.
 
     Raises:
-        MlrunError: a value is there twice.
+        MlrunError: a value appears twice.
     """
     jobs = [*itertools.product(*map(_choices, overrides))]
     spelled = Counter(tuple(word for _, word in job) for job in jobs)
     if twice := [words for words, count in spelled.items() if count > 1]:
-        raise MlrunError(f"{' '.join(twice[0])}: the same job twice; name each value once")
+        raise MlrunError(f"{' '.join(twice[0])}: this job appears twice; give each value once")
     return [[word for word, _ in job] for job in jobs]
 
 
 def _choices(override: Override) -> list[tuple[str, str]]:
-    """Each value's word as it was typed, and as Hydra spells it (1e-3 and 0.001 are the same)."""
+    """Return each value as typed and in Hydra's spelling (1e-3 and 0.001 are equal)."""
     line, key = override.input_line or "", override.get_key_element()
     if not override.is_sweep_override():
         return [(line, line)]
     spelled = [f"{key}={value}" for value in override.sweep_string_iterator()]
     typed = [f"{key}={value.strip()}" for value in line.partition("=")[2].split(",")]
-    # Commas inside quotes, lists and functions separate no values.
+    # Commas inside quotes, lists and functions do not separate values.
     simple = override.value_type == ValueType.SIMPLE_CHOICE_SWEEP and len(typed) == len(spelled)
     return list(zip(typed if simple else spelled, spelled, strict=True))
 
 
 def swept(points: Sequence[Point]) -> list[str]:
-    """The keys in which the points differ, as they were given."""
+    """Return the keys in which the points differ, in the order of the overrides."""
     values: dict[str, set[str]] = {}
     for point in points:
         for word in point.overrides:

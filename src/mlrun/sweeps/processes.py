@@ -1,7 +1,7 @@
-"""`hydra.launcher.per_device=2`: the jobs of a sweep in several processes, so many on each GPU.
+"""`hydra.launcher.per_device=2`: run the jobs of a sweep in several processes per GPU.
 
-A process sees one GPU only, and trains a few jobs at a time, together where that goes. The journal
-is all that the processes and the one that started them share.
+A process uses only one GPU, and trains a few jobs at a time, together where possible. The processes
+and their parent communicate only through the journal.
 """
 
 import multiprocessing
@@ -26,17 +26,17 @@ from mlrun.sweeps.points import Point
 from mlrun.sweeps.progress import SweepProgress
 from mlrun.system.signals import Interrupted, interruptible
 
-TURNS = 4  # of each process, if all jobs take as long: fewer, and some would wait for the last
+TURNS = 4  # per process; with fewer, some processes would wait for the last one
 SECONDS_BETWEEN_LOOKS = 0.5
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True)
 class WorkerPool:
-    """Carries out jobs as `Jobs` does, in other processes.
+    """Runs jobs like `Jobs`, but in other processes.
 
     Args:
-        jobs: what each process is to do likewise.
+        jobs: the template for each process.
         per_device: processes for each GPU, or on the CPU if there is none.
     """
 
@@ -45,15 +45,15 @@ class WorkerPool:
 
     @property
     def progress(self) -> SweepProgress:
-        """Told of all."""
+        """Shows the progress of all processes."""
         return self.jobs.progress
 
     def train(self, points: Sequence[Point], until: int | None = None) -> None:
-        """Train every point, from where its folder stands; see `Jobs.train`.
+        """Train every point from the state in its folder; see `Jobs.train`.
 
         Raises:
-            FailedFast: a job failed, and that is to end the sweep.
-            Interrupted: Ctrl-C or SIGTERM; the processes have stopped, too.
+            FailedFast: a job failed and `fail_fast` is set.
+            Interrupted: Ctrl-C or SIGTERM; the processes have stopped as well.
         """
         if not points:
             return
@@ -78,19 +78,19 @@ class WorkerPool:
 
 @dataclass(frozen=True)
 class Turn:
-    """Some jobs for one process."""
+    """A batch of jobs for one process."""
 
     sweep: Path
     jobs: tuple[int, ...]
-    data: str  # the folder
+    data: str  # the data folder
     until: int | None
     command: tuple[str, ...]
     fail_fast: bool
-    allow: tuple[str, ...]  # classes of the user's own
+    allow: tuple[str, ...]  # patterns for the user's own classes
 
 
 def take(turn: Turn) -> bool:
-    """Carry out a turn, in the process that it came to; whether a failure ended it."""
+    """Run a turn in this process; return whether a failure stopped it."""
     sweep = open_sweep(turn.sweep)
     entries = sweep.journal.read()
     with allowing(turn.allow), SweepProgress(len(turn.jobs), quiet=True) as progress:
@@ -100,30 +100,30 @@ def take(turn: Turn) -> bool:
             jobs.train(points, turn.until)
         except FailedFast:
             return True
-        except Interrupted:  # by the process that started this one, which knows
+        except Interrupted:  # sent by the parent process
             return False
     return False
 
 
 def devices() -> list[str]:
-    """What CUDA_VISIBLE_DEVICES is to be for each GPU; one empty text where there is none."""
+    """Return CUDA_VISIBLE_DEVICES for each GPU, or one empty text without GPUs."""
     named = [name for name in os.environ.get(VISIBLE, "").split(",") if name]
     count = torch.cuda.device_count()
     return (named or [str(number) for number in range(count)])[:count] or [""]
 
 
 def parts(numbers: Sequence[int], count: int) -> list[tuple[int, ...]]:
-    """Neighbours together, as jobs that differ in their seeds alone are; so many parts at most."""
+    """Split into at most `count` parts of neighbours, which often differ only in the seed."""
     size = -(-len(numbers) // count)
     return [tuple(numbers[start : start + size]) for start in range(0, len(numbers), size)]
 
 
 @contextmanager
 def _workers(places: Sequence[str], sweep: Path) -> Iterator[ProcessPoolExecutor]:
-    """A process for each place; however the block ends, none outlives it.
+    """Start a process per place; all of them end with the block.
 
     Raises:
-        MlrunError: the system killed one.
+        MlrunError: the system killed a process.
     """
     context = multiprocessing.get_context("spawn")
     queue: Any = context.Queue()
@@ -134,10 +134,10 @@ def _workers(places: Sequence[str], sweep: Path) -> Iterator[ProcessPoolExecutor
         yield pool
     except BrokenProcessPool as error:
         gone = "a process of the sweep was killed (out of memory?)"
-        raise MlrunError(f"{gone}; to go on: mlrun resume {sweep}") from error
+        raise MlrunError(f"{gone}; to continue: mlrun resume {sweep}") from error
     except BaseException:
         for process in list((pool._processes or {}).values()):
-            process.terminate()  # as Ctrl-C: it finishes its step and saves
+            process.terminate()  # like Ctrl-C: it finishes its step and saves
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -145,10 +145,10 @@ def _workers(places: Sequence[str], sweep: Path) -> Iterator[ProcessPoolExecutor
 
 
 def _begin(queue: Any) -> None:
-    """What a process does first."""
+    """Set up a process."""
     place, cores = queue.get()
     if place:
-        os.environ[VISIBLE] = place  # CUDA looks when it is first used
+        os.environ[VISIBLE] = place  # CUDA reads this at its first use
     if cores:
         os.sched_setaffinity(0, cores)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent decides
@@ -156,14 +156,14 @@ def _begin(queue: Any) -> None:
 
 
 def _share_of_cores(number: int, count: int) -> list[int]:
-    """Those for one of so many processes; none where the system does not say (Linux does)."""
+    """Return the cores for process `number` of `count`; empty if unknown (Linux only)."""
     usable = getattr(os, "sched_getaffinity", None)
     cores = sorted(usable(0)) if usable else []
     return cores[number::count] or [cores[number % len(cores)]] if cores else []
 
 
 def _end_with_parent() -> None:
-    """A killed parent leaves nobody to train for; its sweep can be resumed."""
+    """Exit if the parent is killed; its sweep can be resumed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -171,14 +171,14 @@ def _end_with_parent() -> None:
 
 
 def _raise_first(futures: "Sequence[Future[bool]]") -> None:
-    """The error of a turn that ended with one."""
+    """Raise the error of a failed turn."""
     for future in futures:
         if future.done() and future.result():
             raise FailedFast
 
 
 class _Looks:
-    """Tells the progress what the journal says that it did not say at the last look."""
+    """Shows new events of the journal in the progress display."""
 
     def __init__(
         self, sweep: SweepFolder, progress: SweepProgress, points: Sequence[Point]
@@ -189,7 +189,7 @@ class _Looks:
         self._seen = {number: entries[number].status for number in self._points}
 
     def look(self) -> None:
-        """Read the journal."""
+        """Read the journal and show new events."""
         entries = self._sweep.journal.read()
         for number, point in self._points.items():
             entry = entries[number]

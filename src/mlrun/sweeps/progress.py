@@ -1,4 +1,4 @@
-"""What the user sees of a sweep while it runs: one live line, or a line now and then."""
+"""The progress display of a sweep: one live line, or plain lines from time to time."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -14,10 +14,10 @@ from mlrun.training.metrics import higher_is_better
 
 
 class SweepProgress:
-    """Jobs done, failed and running, the best score so far, the time left.
+    """Shows jobs done, failed and running, the best score and the time left.
 
     Args:
-        jobs: how many there will be.
+        jobs: total number of jobs.
         quiet: print nothing.
     """
 
@@ -25,8 +25,8 @@ class SweepProgress:
         self.out = plain_console(quiet=quiet)
         self._status: dict[int, str] = {}
         self._jobs = jobs
-        self._points: dict[int, Point] = {}  # those that have begun
-        self._seen: dict[int, int] = {}  # their epochs
+        self._points: dict[int, Point] = {}  # started jobs
+        self._seen: dict[int, int] = {}  # epochs of each started job
         self._best: tuple[float, Point] | None = None
         self._started = self._shown = time.monotonic()
         self._lines = 0
@@ -52,14 +52,14 @@ class SweepProgress:
             self.out.print(self._line())
 
     def epoch(self, numbers: Sequence[int]) -> None:
-        """These jobs are an epoch further."""
+        """Count an epoch for these jobs."""
         for number in numbers:
             self._seen[number] += 1
         if self.out.is_terminal and time.monotonic() - self._shown > REFRESH_SECONDS:
             self._refresh()
 
     def job(self, point: Point, status: str, facts: Mapping[str, Any]) -> None:
-        """A job has begun or ended."""
+        """Record the start or the end of a job."""
         self._status[point.number] = status
         self._points[point.number] = point
         if status == RUNNING:

@@ -1,4 +1,4 @@
-"""resume SWEEP: what is not done of a sweep, as it was frozen when the sweep began."""
+"""resume SWEEP: run the unfinished jobs of a sweep, as frozen at its start."""
 
 import os
 from pathlib import Path
@@ -12,16 +12,16 @@ from mlrun.sweeps.launch import concluded, train_points
 
 
 def resume_sweep(path: Path, *, data: str | None, failed: bool = False) -> None:
-    """Run what is queued, go on with what was running; what is done stays.
+    """Run queued jobs and continue running ones; finished jobs stay.
 
     Args:
         path: the sweep folder.
-        data: where its data files are now, if not where they were.
-        failed: also try again what failed.
+        data: a folder with its data files, if they were moved.
+        failed: also repeat failed jobs.
 
     Raises:
-        MlrunError: another process is at it, it cannot be read, or there is no folder `data`.
-        JobsFailed: jobs did.
+        MlrunError: another process runs the sweep, it is unreadable, or `data` does not exist.
+        JobsFailed: some jobs failed.
         Interrupted: Ctrl-C or SIGTERM.
     """
     sweep = open_sweep(path)
@@ -46,13 +46,13 @@ def resume_sweep(path: Path, *, data: str | None, failed: bool = False) -> None:
         quiet = points[0].settings.quiet
         with concluded(sweep, quiet=quiet):
             if left:
-                plain_console(quiet=quiet).print(f"resuming {path}: {len(left)} jobs to do")
+                plain_console(quiet=quiet).print(f"resuming {path}: {len(left)} jobs left")
                 sweep.update(status="running")
                 train_points(sweep, points if points[0].settings.sweep.halving else left)
 
 
 def _is_left(entry: Entry, sweep: Path, *, failed: bool) -> bool:
-    """Whether there is something to do; also where the folder of a job that was done is gone."""
+    """Whether the job must run, also because its folder is missing."""
     if entry.status == FAILED:
         return failed
     gone = not (sweep / entry.folder / "run.json").is_file()

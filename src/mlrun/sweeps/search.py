@@ -1,8 +1,8 @@
-"""`hydra/sweeper=optuna`: points chosen by what those before came to, a batch at a time.
+"""`hydra/sweeper=optuna`: Optuna proposes points by earlier results, one batch at a time.
 
-A batch is trained together like any jobs. The study lies in the sweep folder; a trial's number is
-its job's. Each batch draws from a generator of its own, so that a resumed search goes on as it
-would have without the stop.
+A batch is trained together like other jobs. The study is in the sweep folder; trial numbers equal
+job numbers. Each batch has its own random generator, so that a resumed search proposes the same
+points as an uninterrupted one.
 """
 
 import itertools
@@ -58,7 +58,7 @@ STUDY, STORAGE = "sweep", "optuna.journal"
 
 @dataclass(frozen=True)
 class Space:
-    """What every trial has, and what is chosen for each."""
+    """The search space: fixed words, and ranges for the sampler."""
 
     fixed: tuple[str, ...]  # words
     ranges: dict[str, BaseDistribution]
@@ -66,7 +66,7 @@ class Space:
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """How many trials, how many at once, and who chooses them."""
+    """The settings of a search: sampler, number of trials, batch size, seed."""
 
     sampler: str
     trials: int
@@ -76,7 +76,9 @@ class SearchPlan:
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:
             hint = did_you_mean(self.sampler, SAMPLERS)
-            raise MlrunError(f"hydra.sweeper.sampler={self.sampler}: {', '.join(SAMPLERS)}.{hint}")
+            raise MlrunError(
+                f"hydra.sweeper.sampler={self.sampler}: must be one of {', '.join(SAMPLERS)}.{hint}"
+            )
         for name, value in (("n_trials", self.trials), ("n_jobs", self.at_once)):
             if value < 1:
                 raise MlrunError(f"hydra.sweeper.{name}={value}: must be at least 1")
@@ -85,11 +87,11 @@ class SearchPlan:
 def search(
     config: DictConfig, loader: ConfigLoader, launcher: Launcher | None, arguments: Sequence[str]
 ) -> None:
-    """Search the space that the arguments and `hydra.sweeper.params` span.
+    """Search the space given by the arguments and `hydra.sweeper.params`.
 
     Raises:
-        MlrunError: they span none; nothing was made.
-        JobsFailed: when all else is done.
+        MlrunError: the space is empty or invalid; nothing was written.
+        JobsFailed: some jobs failed; the others are done.
         Interrupted: Ctrl-C or SIGTERM.
     """
     asked = config.hydra.sweeper
@@ -99,13 +101,15 @@ def search(
     composer = Composer(loader, config)
     [first] = composer.points([_corner(space)], 0)
     if first.settings.sweep.halving:
-        raise MlrunError("sweep.halving goes with hydra/sweeper=mlrun: a search chooses by itself")
+        raise MlrunError("sweep.halving cannot be combined with a search; use hydra/sweeper=mlrun")
     check_keys([*space.ranges])
     check_objectives(first.settings.sweep.objectives or [])
     if first.settings.sweep.objectives and plan.sampler == "cmaes":
-        raise MlrunError("hydra.sweeper.sampler=cmaes searches for one objective; tpe for several")
+        raise MlrunError(
+            "hydra.sweeper.sampler=cmaes supports one objective only; tpe supports several"
+        )
     if dry_run_asked.get():
-        raise MlrunError("--dry-run tells of sweeps whose jobs are known before: not of a search")
+        raise MlrunError("--dry-run does not support a search, whose jobs are not known in advance")
     for chosen in _choices(space, composer):
         composer.compose([*space.fixed, *chosen])
     told = vars(plan) | {"words": [_written_out(override) for override in overrides]}
@@ -117,11 +121,11 @@ def search(
 
 
 def resume_search(opened: SweepFolder, folder: str) -> None:
-    """Go on with a search, to the number of trials it was begun for.
+    """Continue a search to its planned number of trials.
 
     Args:
-        opened: its sweep.
-        folder: where data is, if that came from the environment.
+        opened: the sweep of the search.
+        folder: the data folder, if it came from the environment.
     """
     told, source = opened.record["search"], opened.path / "sweep.json"
     space = space_of(OverridesParser.create().parse_overrides(told["words"]))
@@ -140,21 +144,23 @@ def resume_search(opened: SweepFolder, folder: str) -> None:
 
 
 def space_of(overrides: Sequence[Override]) -> Space:
-    """What the overrides span.
+    """Return the search space of the overrides.
 
     Raises:
-        MlrunError: nothing, or a range that is none.
+        MlrunError: there are no ranges, or a range is invalid.
     """
     fixed = [
         override.input_line or "" for override in overrides if not override.is_sweep_override()
     ]
     ranges = {o.get_key_element(): _range(o) for o in overrides if o.is_sweep_override()}
     if "seed" in ranges:
-        raise MlrunError("seed is nothing to search for: search first, then repeat the best ones")
+        raise MlrunError(
+            "seed is not a search parameter; search first, then repeat the best settings"
+        )
     if not ranges:
         raise MlrunError(
-            "nothing to search: name ranges, e.g. 'optimizer.lr=tag(log,interval(1e-4,1e-1))' "
-            "model.hidden=[16],[32,16]; hparams=… has those of a task (mlrun ls hparams)"
+            "no search space: give ranges, e.g. 'optimizer.lr=tag(log,interval(1e-4,1e-1))' "
+            "model.hidden=[16],[32,16], or use hparams=… (see mlrun ls hparams)"
         )
     return Space(tuple(fixed), ranges)
 
@@ -163,11 +169,11 @@ def _range(override: Override) -> BaseDistribution:
     sweep: Any = override.value()
     tags = set(getattr(sweep, "tags", ()))
     if odd := sorted(tags - {"log"}):
-        raise MlrunError(f"{override.input_line}: no tag '{odd[0]}', only log")
+        raise MlrunError(f"{override.input_line}: unknown tag '{odd[0]}'; only log is supported")
     log = "log" in tags
     try:
         if isinstance(sweep, IntervalSweep):
-            low: Any = sweep.start  # whole where int(…) is around
+            low: Any = sweep.start  # an integer with int(…)
             high: Any = sweep.end
             if type(low) is type(high) is int:
                 return IntDistribution(low, high, log=log)
@@ -181,7 +187,7 @@ def _range(override: Override) -> BaseDistribution:
 
 
 def _written_out(override: Override) -> str:
-    """As it can be read where the files of its options are no more."""
+    """Return the override in a form that does not need the option files."""
     if override.is_sweep_override() and override.is_discrete_sweep():
         sweep: Any = override.value()
         if not isinstance(sweep, RangeSweep):
@@ -191,12 +197,12 @@ def _written_out(override: Override) -> str:
 
 
 def _corner(space: Space) -> list[str]:
-    """Some point, to see that there are any."""
+    """Return some point, to check that the space is valid."""
     return _words(space, {key: _values(found)[0] for key, found in space.ranges.items()})
 
 
 def _values(found: BaseDistribution) -> list[Any]:
-    """Those there are, or the ends of an interval."""
+    """Return all values, or the ends of an interval."""
     if isinstance(found, CategoricalDistribution):
         return list(found.choices)
     if isinstance(found, IntDistribution) and not found.log:
@@ -210,7 +216,7 @@ def _words(space: Space, values: Mapping[str, Any]) -> list[str]:
 
 
 def _choices(space: Space, composer: Composer) -> Iterator[list[str]]:
-    """Every combination of what is chosen from groups."""
+    """Yield every combination of options from groups."""
     named = [
         [f"{key}={value}" for value in found.choices]
         for key, found in space.ranges.items()
@@ -229,7 +235,7 @@ def _frozen(choices: Sequence[str], config: Composed) -> dict[str, Any]:
 
 
 class _Search:
-    """A study and the jobs that are its trials."""
+    """A study and its jobs."""
 
     def __init__(
         self, opened: SweepFolder, space: Space, plan: SearchPlan, composer: Composer, first: Point
@@ -249,7 +255,7 @@ class _Search:
         )
 
     def go_on(self, launcher: Launcher | None) -> None:
-        """Up to the number of trials that is planned; with what was begun first."""
+        """Run up to the planned number of trials; finish started ones first."""
         most = self._plan.trials
         if self._plan.sampler == "grid":
             most = min(most, math.prod(len(_values(r)) for r in self._space.ranges.values()))
@@ -264,7 +270,7 @@ class _Search:
                 self._train_trials({trial.number: trial.params for trial in asked}, jobs, launcher)
 
     def _sampler(self, number: int) -> "optuna.samplers.BaseSampler":
-        """For the batch that begins with this trial: a resumed search draws the same."""
+        """Return the sampler for the batch that starts with this trial; equal after a resume."""
         kind, seed = self._plan.sampler, self._plan.seed + number
         if kind == "random":
             return optuna.samplers.RandomSampler(seed=seed)
@@ -280,7 +286,7 @@ class _Search:
         jobs: Jobs | WorkerPool,
         launcher: Launcher | None,
     ) -> None:
-        """Train the trials that have not ended, and tell the study what came of all."""
+        """Train the unfinished trials, and report all results to the study."""
         journal = self._sweep.journal
         entries = journal.read() if journal.path.exists() else {}
         ended = [n for n in trials if n in entries and entries[n].status in (DONE, FAILED)]
@@ -308,7 +314,7 @@ class _Search:
 
 
 class _Grid(optuna.samplers.BaseSampler):
-    """Every combination in turn; optuna's own wants to stop a study that it does not run."""
+    """A grid sampler; Optuna's own would stop a study, which works only inside optimize()."""
 
     def __init__(self, space: Space) -> None:
         values = {key: _values(found) for key, found in space.ranges.items()}
@@ -317,15 +323,15 @@ class _Grid(optuna.samplers.BaseSampler):
         ]
 
     def infer_relative_search_space(self, *_: Any) -> dict[str, BaseDistribution]:
-        """optuna's hook: nothing is drawn together."""
+        """Implement Optuna's hook: there is no joint sampling."""
         return {}
 
     def sample_relative(self, *_: Any) -> dict[str, Any]:
-        """optuna's hook."""
+        """Implement Optuna's hook."""
         return {}
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
     ) -> Any:
-        """optuna's hook: one value of a trial."""
+        """Implement Optuna's hook: return one value of a trial."""
         return self._points[trial.number % len(self._points)][name]

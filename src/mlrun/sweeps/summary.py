@@ -1,7 +1,7 @@
-"""What a sweep comes to: summary.csv, the ranking in sweep.json, the table on the screen.
+"""The results of a sweep: summary.csv and the ranking in sweep.json.
 
-Seeds are repetitions, not parameters: where `seed` is swept, jobs that differ in nothing else make
-one setting, ranked by the mean of their scores.
+Seeds are repetitions, not parameters: jobs that differ only in `seed` are one setting, ranked by
+the mean of their scores.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,39 +15,39 @@ from mlrun.sweeps.journal import DONE, Entry
 from mlrun.system.files import csv_rows, write_atomically
 from mlrun.training.metrics import higher_is_better
 
-SURE = 0.05  # a difference is called one when chance alone would make it less often than this
+SURE = 0.05  # significance level for the difference of two settings
 
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """Jobs that differ in their seeds only."""
+    """Jobs that differ only in the seed."""
 
-    overrides: tuple[str, ...]  # of the keys that are swept, without the seed
+    overrides: tuple[str, ...]  # overrides of the swept keys, without the seed
     task: str
     monitor: str
-    higher: bool  # is better
-    target: str | None  # the column, if it was named
+    higher: bool  # whether a higher score is better
+    target: str | None  # the target column, if it was set
     jobs: tuple[Entry, ...]
 
     @property
     def scores(self) -> dict[int, float]:
-        """Seed → score, of the jobs that are done."""
+        """Seed → score for finished jobs."""
         done = [job for job in self.jobs if job.status == DONE and job.score is not None]
         return {seed_of(job): job.score for job in done if job.score is not None}
 
     @property
     def mean(self) -> float:
-        """Of the scores; there must be some."""
+        """Mean of the scores; requires at least one."""
         return fmean(self.scores.values())
 
     @property
     def deviation(self) -> float | None:
-        """Of the scores, as of a sample; None of a single one."""
+        """Sample standard deviation of the scores; None for a single score."""
         return stdev(self.scores.values()) if len(self.scores) > 1 else None
 
     @property
     def objectives(self) -> dict[str, float]:
-        """The means of those that all jobs have which are done."""
+        """Means of the objectives that all finished jobs have."""
         done = [job.objectives or {} for job in self.jobs if job.status == DONE]
         names = done[0] if done else {}
         found = {name: [one.get(name) for one in done] for name in names}
@@ -66,12 +66,12 @@ class Setting:
 
 
 def seed_of(job: Entry) -> int:
-    """The seed of a job."""
+    """Return the seed of a job."""
     return int((job.config or {})["seed"])
 
 
 def by_setting(entries: Sequence[Entry], swept: Sequence[str]) -> list[Setting]:
-    """The settings of a sweep, in the order of their first jobs."""
+    """Group jobs by setting, in the order of their first jobs."""
     found: dict[tuple[str, ...], list[Entry]] = {}
     for entry in entries:
         found.setdefault(_but_for_the_seed(entry, swept), []).append(entry)
@@ -92,16 +92,16 @@ def _setting(overrides: tuple[str, ...], jobs: Sequence[Entry]) -> Setting:
 
 
 def ranked(settings: Sequence[Setting]) -> list[Setting]:
-    """Those with a score, the best mean first; what cannot be compared one after another."""
+    """Return settings with a score, best mean first; grouped by comparable kind."""
     scored = [setting for setting in settings if setting.scores]
     kinds = list(dict.fromkeys(map(kind_of, settings)))
     return sorted(scored, key=lambda s: (kinds.index(kind_of(s)), -s.mean if s.higher else s.mean))
 
 
 def front(settings: Sequence[Setting]) -> list[Setting]:
-    """The Pareto front of comparable settings, the best in the first objective first.
+    """Return the Pareto front of comparable settings, ordered by the first objective.
 
-    Those of which no other is as good in all objectives and better in one.
+    The front has the settings that no other setting dominates.
     """
     names = max((tuple(setting.objectives) for setting in settings), key=len, default=())
     whole = {s: _costs(s) for s in settings if len(s.objectives) == len(names) > 0}
@@ -114,7 +114,7 @@ def front(settings: Sequence[Setting]) -> list[Setting]:
 
 
 def _costs(setting: Setting) -> tuple[float, ...]:
-    """Its objectives, so that lower is better."""
+    """Return the objectives with signs such that lower is better."""
     values = setting.objectives.items()
     return tuple(-value if higher_is_better(name, "auto") else value for name, value in values)
 
@@ -124,14 +124,14 @@ def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
 
 
 def kind_of(setting: Setting) -> tuple[str | None, ...]:
-    """What must be the same where scores are compared."""
+    """Return what settings must share for their scores to be comparable."""
     return setting.task, setting.monitor, setting.target
 
 
 def difference(first: Setting, second: Setting) -> tuple[str, float] | None:
-    """Which test, and how often chance alone would make so large a difference of the means.
+    """Test the difference of the means; return the name of the test and the p-value.
 
-    The paired t-test over the seeds that both have, else Welch's; None with too few repetitions.
+    It is the paired t-test over common seeds, otherwise Welch's; None with too few repetitions.
     """
     from scipy import stats
 
@@ -148,7 +148,7 @@ def difference(first: Setting, second: Setting) -> tuple[str, float] | None:
 
 
 def write_summary(sweep: SweepFolder) -> list[Setting]:
-    """summary.csv, and the ranking in sweep.json; the ranking."""
+    """Write summary.csv and the ranking in sweep.json; return the ranking."""
     entries = [*sweep.journal.read().values()]
     swept = sweep.record["swept"]
     write_atomically(sweep.path / "summary.csv", csv_rows(_rows(entries, swept)).encode())
@@ -164,7 +164,7 @@ def write_summary(sweep: SweepFolder) -> list[Setting]:
 
 
 def fronts(ranking: Sequence[Setting]) -> list[list[Setting]]:
-    """The Pareto fronts of what can be compared; none if there are no objectives."""
+    """Return the Pareto fronts of comparable settings; empty without objectives."""
     kinds = dict.fromkeys(map(kind_of, ranking))
     found = [front([one for one in ranking if kind_of(one) == kind]) for kind in kinds]
     return [one for one in found if one]

@@ -1,4 +1,4 @@
-"""What the user reads when a sweep ends: a table, what failed, what to type next."""
+"""The output at the end of a sweep: table, failures, next commands."""
 
 import shlex
 from collections import Counter
@@ -20,10 +20,10 @@ WIDTH = 80
 
 
 def show_sweep(path: Path) -> None:
-    """A sweep as it stands, told by its folder alone.
+    """Print the state of a sweep from its folder alone.
 
     Raises:
-        MlrunError: it is damaged.
+        MlrunError: the folder is damaged.
     """
     from mlrun.system.files import blamed_on
 
@@ -39,13 +39,13 @@ def show_sweep(path: Path) -> None:
     with blamed_on(sweep.journal.path):
         show_end(sweep, ranked(by_setting(entries, sweep.record["swept"])), quiet=False)
     if sweep.record.get("status") != "done":
-        out.print(f"go on        {shlex.join(['mlrun', 'resume', str(path)])}")
+        out.print(f"continue     {shlex.join(['mlrun', 'resume', str(path)])}")
 
 
 def show_end(sweep: SweepFolder, ranking: Sequence[Setting], *, quiet: bool) -> None:
-    """Every failure; the top settings, the best run and its commands.
+    """Print every failure, the top settings, the best run and its commands.
 
-    With `quiet` the failures and the sweep folder alone.
+    With `quiet`, print only the failures and the sweep folder.
     """
     failed = [entry for entry in sweep.journal.read().values() if entry.status == FAILED]
     _show_failures(failed, sweep.path, plain_console(stderr=True))
@@ -58,11 +58,11 @@ def show_end(sweep: SweepFolder, ranking: Sequence[Setting], *, quiet: bool) -> 
     for front in fronts(ranking):
         _show_front(front, out)
     if sweep.record.get("sample"):
-        out.print("data         the bundled SAMPLE, not real data")
+        out.print("data         bundled SAMPLE data, not real data")
     entries = sweep.journal.read().values()
     if stopped := [entry for entry in entries if entry.status == STOPPED]:
         epochs = sum(entry.epochs or 0 for entry in entries)
-        out.print(f"{len(stopped)} jobs were stopped early; {epochs} epochs were trained in all")
+        out.print(f"stopped {len(stopped)} jobs early; trained {epochs} epochs in total")
     out.print(f"summary      {sweep.path / 'summary.csv'}")
     out.print(f"sweep folder {sweep.path}")
 
@@ -98,9 +98,9 @@ def _show_kind(ranking: Sequence[Setting], folder: Path, out: RichConsole) -> No
 
 
 def _show_front(front: Sequence[Setting], out: RichConsole) -> None:
-    """Of a Pareto front: each setting's objectives, and its best job."""
+    """Print a Pareto front: objectives and best job of each setting."""
     names = list(front[0].objectives)
-    out.print(f"Pareto front of {' and '.join(names)}, whom nobody beats in all:")
+    out.print(f"Pareto front of {' and '.join(names)}:")
     table = Table(box=None, padding=(0, 1), header_style="dim")
     for name in (*names, "job"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -115,7 +115,7 @@ def _show_front(front: Sequence[Setting], out: RichConsole) -> None:
 
 
 def _short(word: str) -> str:
-    """KEY=VALUE, a drawn number with four digits."""
+    """Return KEY=VALUE with long numbers rounded to four digits."""
     key, equals, value = word.partition("=")
     try:
         return f"{key}={float(value):.4g}" if equals and len(value) > 10 else word
@@ -133,7 +133,7 @@ def _show_difference(first: Setting, second: Setting, out: RichConsole) -> None:
 
 
 def _show_failures(failed: Sequence[Entry], folder: Path, out: RichConsole) -> None:
-    """Each reason once, with the jobs that it ended."""
+    """Print each reason once, with its failed jobs."""
     reasons: dict[str, list[Entry]] = {}
     for entry in failed:
         reasons.setdefault(entry.error, []).append(entry)
@@ -145,13 +145,13 @@ def _show_failures(failed: Sequence[Entry], folder: Path, out: RichConsole) -> N
         out.print(f"error: {who} failed: {one_line(reason)}")
         out.print(f"       {folder / entries[0].folder / 'run.log'}")
     if failed:
-        out.print(f"try again    {shlex.join(['mlrun', 'resume', str(folder)])} --failed")
+        out.print(f"repeat       {shlex.join(['mlrun', 'resume', str(folder)])} --failed")
 
 
 def show_what_is_left(sweep: SweepFolder) -> None:
-    """That a failure ended it, and how to go on."""
+    """Print that a failure stopped the sweep, and how to continue."""
     statuses = [entry.status for entry in sweep.journal.read().values()]
     left = sum(status not in (DONE, FAILED, STOPPED) for status in statuses)
     command = shlex.join(["mlrun", "resume", str(sweep.path)])
     out = plain_console(stderr=True)
-    out.print(f"sweep.fail_fast ended it; jobs left: {left}; to go on: {command}")
+    out.print(f"stopped by sweep.fail_fast; jobs left: {left}; to continue: {command}")

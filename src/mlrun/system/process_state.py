@@ -1,4 +1,4 @@
-"""What training changes in its process, put back for programs that go on afterwards."""
+"""Restore the state of the process that training changes, for programs that use mlrun."""
 
 import os
 from collections.abc import Iterator
@@ -6,13 +6,13 @@ from contextlib import contextmanager
 
 import torch
 
-# Ours, cuBLAS's, and one that torch's compiler sets when an optimizer imports it.
+# mlrun's, cuBLAS's, and one that torch's compiler sets when an optimizer imports it.
 VARIABLES = ("MLRUN_DATA", "CUBLAS_WORKSPACE_CONFIG", "TORCHINDUCTOR_CACHE_DIR")
 
 
 @contextmanager
 def restored() -> Iterator[None]:
-    """Random state, threads and settings of torch, and variables, are as before afterwards."""
+    """Restore torch's random state, threads and settings, and environment variables."""
     generator, threads = torch.get_rng_state(), torch.get_num_threads()
     devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     deterministic = torch.are_deterministic_algorithms_enabled()

@@ -35,7 +35,7 @@ def test_help_names_every_verb_and_version_is_ours(mlrun):
 
 
 def test_ls_lists_groups_and_options_with_a_line_each(mlrun):
-    assert "mlp     fully connected layers" in mlrun("ls", "model").out
+    assert "mlp     multilayer perceptron" in mlrun("ls", "model").out
     everything = mlrun("ls").out
     for group in ("task=", "model=", "optimizer=", "scheduler=", "debug="):
         assert group in everything
@@ -299,7 +299,7 @@ def test_batch_norm_survives_a_last_batch_of_one_row(mlrun, write_csv):
         ("trainer.epochs=-1", "trainer.epochs=-1: must be at least 1"),
         ("optimizer.lr=0", "optimizer.lr=0: must be more than 0"),
         ("scheduler=step scheduler.step_size=0", "optimizer or scheduler: integer modulo"),
-        ("scheduler=step scheduler.step_size=a", "scheduler.step_size=a: a whole number"),
+        ("scheduler=step scheduler.step_size=a", "scheduler.step_size=a: must be an integer"),
         ("loss=huber loss.delta=-1", "loss: huber_loss does not support"),
         ("paths=here", "paths: set one of its keys"),
         ("optimizer.lr=fast", "optimizer.lr=fast: must be a number"),
@@ -328,7 +328,7 @@ def test_batch_norm_survives_a_last_batch_of_one_row(mlrun, write_csv):
         ("data.split.methd=x", "Did you mean 'method'?"),
         ("model._target_=os.system", "refused"),
         ("model.activation={_target_:os.system}", "not allowed inside"),
-        ("evalute x", "no command 'evalute'"),
+        ("evalute x", "unknown command 'evalute'"),
         ("evaluate nowhere", "no run folder nowhere"),
         ("predict", "the following arguments are required: RUN"),
         ("ls modle", "no group 'modle'"),

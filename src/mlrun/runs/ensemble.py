@@ -59,29 +59,29 @@ def combined(members: Sequence[Predictor], outputs: Sequence[Tensor]) -> Ensembl
 def combined_by_row(
     members: Sequence[Predictor], rows: Sequence[Rows], outputs: Sequence[Tensor]
 ) -> tuple[list[Any], EnsemblePrediction]:
-    """What the members predict together for the rows that each of them has, and the rows' names.
+    """Combine the predictions of members for their rows; return ids and predictions.
 
-    Without a test file these are the members' validation rows, which differ between folds: every
-    row is then predicted by the members that have it alone, and none of them trained on it. The
-    rows come in the order of the file, and `each` is empty.
+    Without a test file these are the validation rows of the members, which differ between folds.
+    Each row is then predicted only by the members that did not train on it, the rows are in the
+    order of the file, and `each` is empty.
 
     Args:
-        members: at least one.
-        rows: each one's; numbers of the same source.
-        outputs: each one's (n, out_features) of its rows.
+        members: at least one member.
+        rows: the rows of each member, from the same source.
+        outputs: (n, out_features) of each member, for its rows.
 
     Raises:
-        MlrunError: the rows differ, and do not say which they are of their source.
+        MlrunError: the rows differ, and have no row numbers of their source.
     """
     if all(part is rows[0] or _same_rows(part, rows[0]) for part in rows):
         return rows[0].ids, combined(members, outputs)
     if any(part.index is None for part in rows):
-        raise MlrunError("the members predict different rows; a data class makes them by Rows.take")
+        raise MlrunError("the members predict different rows; data classes must use Rows.take")
     numbers = [part.index.numpy() for part in rows if part.index is not None]
     known = np.unique(np.concatenate(numbers))
     has = np.stack([np.isin(known, own) for own in numbers])
     joint, order = [], []
-    for pattern in np.unique(has, axis=1).T:  # the rows that the same members have
+    for pattern in np.unique(has, axis=1).T:  # rows of the same members
         some = known[(pattern == has.T).all(axis=1)]
         those = np.flatnonzero(pattern).tolist()
         parts = [outputs[one][_places(some, numbers[one])] for one in those]
@@ -98,13 +98,13 @@ def _same_rows(part: Rows, other: Rows) -> bool:
 
 
 def _places(wanted: NDArray[np.int64], among: NDArray[np.int64]) -> Tensor:
-    """Where the wanted numbers stand among others, all of them there."""
+    """Return the positions of the wanted numbers in `among`, which contains all of them."""
     order = among.argsort()
     return torch.from_numpy(order[np.searchsorted(among, wanted, sorter=order)])
 
 
 def _rejoined(joint: Sequence[EnsemblePrediction], order: Tensor) -> EnsemblePrediction:
-    """Predictions of different rows as one, in another order."""
+    """Join predictions of different rows, and reorder them."""
     shares = [one.probabilities for one in joint if one.probabilities is not None]
     return EnsemblePrediction(
         torch.cat([one.predictions for one in joint])[order],

@@ -24,7 +24,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from scipy import stats
 
 from mlrun.config.options import CONF
-from mlrun.sweeps.search import space_of
+from mlrun.sweeps.search_space import space_of
 
 TOP = Path(__file__).resolve().parents[1]
 TRIALS, SEARCHES, FRESH = 60, 8, 5

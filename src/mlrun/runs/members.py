@@ -7,12 +7,10 @@ folder above has the combined results: pred.csv, scores, plots.
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import torch
 
@@ -30,6 +28,7 @@ from mlrun.runs.finish import STOP_REASONS
 from mlrun.runs.folder import RunFolder, claim_exactly, locked, open_run, remove_leftovers
 from mlrun.runs.group import Task, in_groups, train_together
 from mlrun.runs.job import Job, prepare, sibling
+from mlrun.runs.member_specs import MemberSpec, member_specs
 from mlrun.runs.predictions import write_predictions
 from mlrun.runs.record import recorded, write_first_record
 from mlrun.runs.stopped import Stopped, changed, configuration, read_stopped, rebuild, tidy_up
@@ -38,59 +37,6 @@ from mlrun.training.metrics import shown
 from mlrun.training.types import Progress
 
 log = logging.getLogger(__name__)
-
-# data.split.method → the matching method with folds
-FOLDED = {
-    "auto": "auto_kfold",
-    "holdout": "kfold",
-    "random_split": "kfold",
-    "stratified": "stratified_kfold",
-    "group": "group_kfold",
-    **{name: name for name in ("kfold", "stratified_kfold", "auto_kfold", "group_kfold")},
-}
-
-
-@dataclass(frozen=True)
-class MemberSpec:
-    """A member: its name, its seed, and the configuration of its single run."""
-
-    name: str
-    seed: int
-    config: Composed
-
-
-def member_specs(config: Composed, settings: Settings) -> Iterator[MemberSpec]:
-    """Yield every member: all seeds of each fold.
-
-    Raises:
-        MlrunError: the split method does not support folds.
-    """
-    folds = range(settings.folds) if settings.folds else [None]
-    seeds = range(settings.seed, settings.seed + (settings.seeds or 1))
-    for fold in folds:
-        of_fold = config.changed(_folded(config, settings.folds, fold))
-        for seed, own in zip(seeds, of_fold.seeded(seeds), strict=True):
-            names = [] if fold is None else [f"fold_{fold}"]
-            if settings.seeds:
-                names.append(f"seed_{seed}")
-            yield MemberSpec("_".join(names), seed, own)
-
-
-def _folded(config: Composed, folds: int | None, fold: int | None) -> dict[str, Any]:
-    alone: dict[str, Any] = {"seeds": None, "folds": None}
-    if fold is None:
-        return alone
-    split = config.values["data"].get("split")
-    if not isinstance(split, Mapping) or "method" not in split:
-        raise MlrunError(f"folds={folds}: this data class has no data.split.method")
-    method, place = str(split["method"]), "data.split"
-    if method not in FOLDED:
-        raise MlrunError(f"folds={folds}: data.split.method={method} does not support folds")
-    return alone | {
-        f"{place}.method": FOLDED[method],
-        f"{place}.folds": folds,
-        f"{place}.fold": fold,
-    }
 
 
 def train_members(

@@ -7,12 +7,11 @@ points as an uninterrupted one.
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
@@ -36,16 +35,20 @@ from mlrun.sweeps.launch import (
 from mlrun.sweeps.points import Composer, Point
 from mlrun.sweeps.processes import WorkerPool
 from mlrun.sweeps.progress import SweepProgress
+from mlrun.sweeps.search_space import (
+    Space,
+    corner,
+    group_choices,
+    space_of,
+    values_of,
+    words_of,
+    written_out,
+)
 from mlrun.training.metrics import check_objectives, higher_is_better
 
 try:
     import optuna
-    from optuna.distributions import (
-        BaseDistribution,
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
+    from optuna.distributions import BaseDistribution
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
     from optuna.trial import FrozenTrial, TrialState
@@ -54,14 +57,6 @@ except ImportError:
 
 SAMPLERS = ("tpe", "random", "grid", "cmaes")
 STUDY, STORAGE = "sweep", "optuna.journal"
-
-
-@dataclass(frozen=True)
-class Space:
-    """The search space: fixed words, and ranges for the sampler."""
-
-    fixed: tuple[str, ...]  # words
-    ranges: dict[str, BaseDistribution]
 
 
 @dataclass(frozen=True)
@@ -99,7 +94,7 @@ def search(
     space = space_of(overrides)
     plan = SearchPlan(asked.sampler, asked.n_trials, asked.n_jobs, asked.seed)
     composer = Composer(loader, config)
-    [first] = composer.points([_corner(space)], 0)
+    [first] = composer.points([corner(space)], 0)
     if first.settings.sweep.halving:
         raise MlrunError("sweep.halving cannot be combined with a search; use hydra/sweeper=mlrun")
     check_keys([*space.ranges])
@@ -110,9 +105,9 @@ def search(
         )
     if dry_run_asked.get():
         raise MlrunError("--dry-run does not support a search, whose jobs are not known in advance")
-    for chosen in _choices(space, composer):
+    for chosen in group_choices(space, composer):
         composer.compose([*space.fixed, *chosen])
-    told = vars(plan) | {"words": [_written_out(override) for override in overrides]}
+    told = vars(plan) | {"words": [written_out(override) for override in overrides]}
     frozen = [_frozen(choices, base) for choices, base in composer.bases.items()]
     opened = new_sweep(config, [first], [], keys=[*space.ranges], search=told, frozen=frozen)
     elsewhere = None if is_ours(launcher) else launcher
@@ -136,94 +131,8 @@ def resume_search(opened: SweepFolder, folder: str) -> None:
         frozen[tuple(one["choices"])] = OmegaConf.create(dict(base.raw))
     plan = SearchPlan(told["sampler"], told["trials"], told["at_once"], told["seed"])
     composer = Composer(None, None, frozen)
-    [first] = composer.points([_corner(space)], 0)
+    [first] = composer.points([corner(space)], 0)
     _Search(opened, space, plan, composer, first).go_on(None)
-
-
-# --- the space ---
-
-
-def space_of(overrides: Sequence[Override]) -> Space:
-    """Return the search space of the overrides.
-
-    Raises:
-        MlrunError: there are no ranges, or a range is invalid.
-    """
-    fixed = [
-        override.input_line or "" for override in overrides if not override.is_sweep_override()
-    ]
-    ranges = {o.get_key_element(): _range(o) for o in overrides if o.is_sweep_override()}
-    if "seed" in ranges:
-        raise MlrunError(
-            "seed is not a search parameter; search first, then repeat the best settings"
-        )
-    if not ranges:
-        raise MlrunError(
-            "no search space: give ranges, e.g. 'optimizer.lr=tag(log,interval(1e-4,1e-1))' "
-            "model.hidden=[16],[32,16], or use hparams=… (see mlrun ls hparams)"
-        )
-    return Space(tuple(fixed), ranges)
-
-
-def _range(override: Override) -> BaseDistribution:
-    sweep: Any = override.value()
-    tags = set(getattr(sweep, "tags", ()))
-    if odd := sorted(tags - {"log"}):
-        raise MlrunError(f"{override.input_line}: unknown tag '{odd[0]}'; only log is supported")
-    log = "log" in tags
-    try:
-        if isinstance(sweep, IntervalSweep):
-            low: Any = sweep.start  # an integer with int(…)
-            high: Any = sweep.end
-            if type(low) is type(high) is int:
-                return IntDistribution(low, high, log=log)
-            return FloatDistribution(low, high, log=log)
-        values = [*override.sweep_string_iterator()]
-        if isinstance(sweep, RangeSweep) and isinstance(sweep.start, int):
-            return IntDistribution(int(values[0]), int(values[-1]), step=int(sweep.step))
-        return CategoricalDistribution(values)
-    except (ValueError, TypeError, IndexError) as error:
-        raise MlrunError(f"{override.input_line}: {error}") from None
-
-
-def _written_out(override: Override) -> str:
-    """Return the override in a form that does not need the option files."""
-    if override.is_sweep_override() and override.is_discrete_sweep():
-        sweep: Any = override.value()
-        if not isinstance(sweep, RangeSweep):
-            choices = ",".join(override.sweep_string_iterator())
-            return f"{override.get_key_element()}=choice({choices})"
-    return override.input_line or ""
-
-
-def _corner(space: Space) -> list[str]:
-    """Return some point, to check that the space is valid."""
-    return _words(space, {key: _values(found)[0] for key, found in space.ranges.items()})
-
-
-def _values(found: BaseDistribution) -> list[Any]:
-    """Return all values, or the ends of an interval."""
-    if isinstance(found, CategoricalDistribution):
-        return list(found.choices)
-    if isinstance(found, IntDistribution) and not found.log:
-        return [*range(found.low, found.high + 1, found.step)]
-    assert isinstance(found, IntDistribution | FloatDistribution)
-    return [found.low, found.high]
-
-
-def _words(space: Space, values: Mapping[str, Any]) -> list[str]:
-    return [*space.fixed, *(f"{key}={values[key]}" for key in space.ranges)]
-
-
-def _choices(space: Space, composer: Composer) -> Iterator[list[str]]:
-    """Yield every combination of options from groups."""
-    named = [
-        [f"{key}={value}" for value in found.choices]
-        for key, found in space.ranges.items()
-        if isinstance(found, CategoricalDistribution)
-    ]
-    groups = [words for words in named if not composer.is_plain(words[0])]
-    yield from map(list, itertools.product(*groups))
 
 
 def _frozen(choices: Sequence[str], config: Composed) -> dict[str, Any]:
@@ -258,7 +167,7 @@ class _Search:
         """Run up to the planned number of trials; finish started ones first."""
         most = self._plan.trials
         if self._plan.sampler == "grid":
-            most = min(most, math.prod(len(_values(r)) for r in self._space.ranges.values()))
+            most = min(most, math.prod(len(values_of(r)) for r in self._space.ranges.values()))
         with SweepProgress(most, quiet=self._first.settings.quiet) as progress:
             jobs = jobs_of(self._sweep, self._first, progress)
             begun = [t for t in self._study.trials if t.state == TrialState.RUNNING]
@@ -301,7 +210,7 @@ class _Search:
             self._tell(number, entries[number])
 
     def _point(self, number: int, values: Mapping[str, Any]) -> Point:
-        [point] = self._composer.points([_words(self._space, values)], number)
+        [point] = self._composer.points([words_of(self._space, values)], number)
         return point
 
     def _tell(self, number: int, entry: Entry) -> None:
@@ -317,7 +226,7 @@ class _Grid(optuna.samplers.BaseSampler):
     """A grid sampler; Optuna's own would stop a study, which works only inside optimize()."""
 
     def __init__(self, space: Space) -> None:
-        values = {key: _values(found) for key, found in space.ranges.items()}
+        values = {key: values_of(found) for key, found in space.ranges.items()}
         self._points = [
             dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())
         ]

@@ -1,0 +1,113 @@
+"""What a search may choose from: fixed words and ranges."""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+
+from mlrun.errors import MlrunError
+from mlrun.sweeps.points import Composer
+
+try:
+    from optuna.distributions import (
+        BaseDistribution,
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+except ImportError:
+    raise MlrunError("hydra/sweeper=optuna needs: pip install 'mlrun-cli[sweep]'") from None
+
+
+@dataclass(frozen=True)
+class Space:
+    """The search space: fixed words, and ranges for the sampler."""
+
+    fixed: tuple[str, ...]  # words
+    ranges: dict[str, BaseDistribution]
+
+
+def space_of(overrides: Sequence[Override]) -> Space:
+    """Return the search space of the overrides.
+
+    Raises:
+        MlrunError: there are no ranges, or a range is invalid.
+    """
+    fixed = [
+        override.input_line or "" for override in overrides if not override.is_sweep_override()
+    ]
+    ranges = {o.get_key_element(): _range(o) for o in overrides if o.is_sweep_override()}
+    if "seed" in ranges:
+        raise MlrunError(
+            "seed is not a search parameter; search first, then repeat the best settings"
+        )
+    if not ranges:
+        raise MlrunError(
+            "no search space: give ranges, e.g. 'optimizer.lr=tag(log,interval(1e-4,1e-1))' "
+            "model.hidden=[16],[32,16], or use hparams=… (see mlrun ls hparams)"
+        )
+    return Space(tuple(fixed), ranges)
+
+
+def _range(override: Override) -> BaseDistribution:
+    sweep: Any = override.value()
+    tags = set(getattr(sweep, "tags", ()))
+    if odd := sorted(tags - {"log"}):
+        raise MlrunError(f"{override.input_line}: unknown tag '{odd[0]}'; only log is supported")
+    log = "log" in tags
+    try:
+        if isinstance(sweep, IntervalSweep):
+            low: Any = sweep.start  # an integer with int(…)
+            high: Any = sweep.end
+            if type(low) is type(high) is int:
+                return IntDistribution(low, high, log=log)
+            return FloatDistribution(low, high, log=log)
+        values = [*override.sweep_string_iterator()]
+        if isinstance(sweep, RangeSweep) and isinstance(sweep.start, int):
+            return IntDistribution(int(values[0]), int(values[-1]), step=int(sweep.step))
+        return CategoricalDistribution(values)
+    except (ValueError, TypeError, IndexError) as error:
+        raise MlrunError(f"{override.input_line}: {error}") from None
+
+
+def written_out(override: Override) -> str:
+    """Return the override in a form that does not need the option files."""
+    if override.is_sweep_override() and override.is_discrete_sweep():
+        sweep: Any = override.value()
+        if not isinstance(sweep, RangeSweep):
+            choices = ",".join(override.sweep_string_iterator())
+            return f"{override.get_key_element()}=choice({choices})"
+    return override.input_line or ""
+
+
+def corner(space: Space) -> list[str]:
+    """Return some point, to check that the space is valid."""
+    return words_of(space, {key: values_of(found)[0] for key, found in space.ranges.items()})
+
+
+def values_of(found: BaseDistribution) -> list[Any]:
+    """Return all values, or the ends of an interval."""
+    if isinstance(found, CategoricalDistribution):
+        return list(found.choices)
+    if isinstance(found, IntDistribution) and not found.log:
+        return [*range(found.low, found.high + 1, found.step)]
+    assert isinstance(found, IntDistribution | FloatDistribution)
+    return [found.low, found.high]
+
+
+def words_of(space: Space, values: Mapping[str, Any]) -> list[str]:
+    """Return the overrides of a point: the fixed words, and a word for each chosen value."""
+    return [*space.fixed, *(f"{key}={values[key]}" for key in space.ranges)]
+
+
+def group_choices(space: Space, composer: Composer) -> Iterator[list[str]]:
+    """Yield every combination of options from groups."""
+    named = [
+        [f"{key}={value}" for value in found.choices]
+        for key, found in space.ranges.items()
+        if isinstance(found, CategoricalDistribution)
+    ]
+    groups = [words for words in named if not composer.is_plain(words[0])]
+    yield from map(list, itertools.product(*groups))

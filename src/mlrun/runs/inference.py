@@ -117,7 +117,9 @@ def predict(
     target = _target(run, input, output, members)
     ensemble, ids, together = predicted(run, input, data=data, allow_unknown=allow_unknown)
     if members and not len(together.each):
-        raise MlrunError(f"{run.path}: its members predict different rows: --members --input FILE")
+        raise MlrunError(
+            f"{run.path}: the members validate different rows: --members needs --input"
+        )
     if proba and together.probabilities is None:
         name = ensemble.spec.target
         raise MlrunError(f"'{name}' is a number, so it has no probabilities")

@@ -72,7 +72,7 @@ def test_the_readmes_own_task_works(mlrun, workdir):
     Path(name).parent.mkdir(parents=True)
     Path(name).write_text(text)
     Path("houses.csv").write_text(HOUSES)
-    assert f"type `mlrun task={Path(name).stem}`" in README
+    assert f"`mlrun task={Path(name).stem}`" in README
     answer = mlrun(f"task={Path(name).stem}", *SHORT)
     assert answer.code == 0, answer.err
 

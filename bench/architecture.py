@@ -46,7 +46,7 @@ def floor_plan() -> str:
     An arrow is left out where a longer way of arrows says the same.
     """
     arrows = imports()
-    words = {name: _purpose(name).partition(":")[0] for name in _floors()}
+    words = {name: re.split("[:;]", _purpose(name))[0] for name in _floors()}
     boxes = [f'  {name}["<b>{name}</b><br/>{text}"]' for name, text in words.items()]
     shown = sorted(_without_shortcuts(arrows), key=_by_floor)
     lines = [f"  {above} --> {below}" for above, below in shown]

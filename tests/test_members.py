@@ -264,4 +264,4 @@ def test_without_a_test_file_every_row_is_predicted_by_those_that_did_not_train_
     assert [row["id"] for row in found] == [f"r{i}" for i in range(rows)]
     means = [sum(said[row["id"]]) / 2 for row in found]
     assert [float(row[column]) for row in found] == pytest.approx(means, rel=1e-5)
-    assert "--members needs --input" in mlrun("predict", "many", "--members").err
+    assert "use --members with --input FILE" in mlrun("predict", "many", "--members").err

@@ -1,1 +1,1 @@
-"""The user's words: what may be set, what was set, and the objects that come of it."""
+"""Configuration: settings and their checks, allow-list, and the objects that settings describe."""

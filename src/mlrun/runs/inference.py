@@ -118,7 +118,7 @@ def predict(
     ensemble, ids, together = predicted(run, input, data=data, allow_unknown=allow_unknown)
     if members and not len(together.each):
         raise MlrunError(
-            f"{run.path}: the members validate different rows: --members needs --input"
+            f"{run.path}: its members predict different rows; use --members with --input FILE"
         )
     if proba and together.probabilities is None:
         name = ensemble.spec.target
@@ -140,7 +140,7 @@ def predict(
 def predicted(
     run: RunFolder, input: str | None, *, data: str | None, allow_unknown: bool
 ) -> tuple[Ensemble, Sequence[Any], EnsemblePrediction]:
-    """The run's models, what names the rows, and the predictions; arguments as in `predict`."""
+    """Return models, row ids and predictions of a run; the arguments are those of `predict`."""
     ensemble = open_ensemble(run)
     if input is not None:
         rows = ensemble.read(Path(input), allow_unknown=allow_unknown)

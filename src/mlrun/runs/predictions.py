@@ -63,7 +63,7 @@ def write_members(
 def predictions_table(
     spec: Spec, ids: Sequence[Any], predictions: Tensor, probabilities: Tensor | None = None
 ) -> pd.DataFrame:
-    """What `write_predictions` writes, as a table: float64 values or class labels as texts."""
+    """Return the rows of `write_predictions` as a table: float64 values or class labels."""
     values = predictions.flatten().double().numpy()
     columns: dict[str, Any] = {spec.header[0]: list(ids)}
     columns[spec.header[1]] = [spec.classes[int(n)] for n in values] if spec.classes else values

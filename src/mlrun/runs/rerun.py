@@ -115,7 +115,7 @@ def _reasons(before: RunFolder, now: RunFolder) -> Iterator[str]:
 
 
 def _kernel_differences(before: Any, now: Any) -> Iterator[str]:
-    """What differs between two entries `kernel`; nothing where torch alone computed a run."""
+    """Yield the differences of two entries `kernel`; none if only torch computed a run."""
     if not (isinstance(before, dict) and isinstance(now, dict)):
         return
     for key in sorted({*before, *now}):

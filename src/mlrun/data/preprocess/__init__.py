@@ -1,1 +1,1 @@
-"""From the columns of a file to the numbers of a model: fitted once, stored as plain JSON."""
+"""Preprocessing of tables and images: fitted once, stored as plain JSON."""

@@ -1,4 +1,4 @@
-"""Check a table against a contract, and turn its cells into the raw numbers of the module."""
+"""Check a table against a contract, and convert it to raw rows."""
 
 import logging
 import math

@@ -51,9 +51,9 @@ def choose_outputs(model: nn.Module, trainer: Trainer) -> Outputs:
 
 
 def kernel_built(outputs: Outputs) -> dict[str, str] | None:
-    """What the kernel that computes these outputs was built with; None where torch computes them.
+    """Return how the kernel that computes these outputs was built; None if torch computes them.
 
-    The native engine trains nothing whose outputs torch computes.
+    The native engine trains only models whose outputs the kernel computes.
     """
     return library.built() if outputs is outputs_by_kernel else None
 

@@ -169,17 +169,17 @@ POINTS: dict[str, Patch] = {
     "half-a-tensorboard-event": half("events.out.tfevents.*"),
     "old-events-removed": after(Path, "unlink", lambda self, **_: "tfevents" in self.name),
     "between-metrics-and-checkpoint": before(mlrun.runs.checkpoint.Checkpoints, "write"),
-    # best.pt
-    "half-of-best.pt": half(".best.pt.*.tmp"),
-    "best.pt-not-synced": before(os, "fsync", of("best.pt")),
-    "best.pt-before-rename": before(Path, "replace", to("best.pt")),
-    "best.pt-renamed": after(Path, "replace", to("best.pt")),
-    # last.pt, in the order it comes to be
-    "half-of-last.pt": half(".last.pt.*.tmp"),
-    "last.pt-not-synced": before(os, "fsync", of("last.pt")),
-    "last.pt-before-it-is-previous.pt": before(Path, "replace", to("previous.pt")),
-    "last.pt-missing": after(Path, "replace", to("previous.pt")),
-    "last.pt-renamed": after(Path, "replace", to("last.pt")),  # its folder is not synced yet
+    # best.safetensors
+    "half-of-best": half(".best.safetensors.*.tmp"),
+    "best-not-synced": before(os, "fsync", of("best.safetensors")),
+    "best-before-rename": before(Path, "replace", to("best.safetensors")),
+    "best-renamed": after(Path, "replace", to("best.safetensors")),
+    # last.safetensors, in the order it comes to be
+    "half-of-last": half(".last.safetensors.*.tmp"),
+    "last-not-synced": before(os, "fsync", of("last.safetensors")),
+    "last-before-it-is-previous": before(Path, "replace", to("previous.safetensors")),
+    "last-missing": after(Path, "replace", to("previous.safetensors")),
+    "last-renamed": after(Path, "replace", to("last.safetensors")),  # its folder is not synced yet
     # after training
     "before-scoring": before(mlrun.runs.single, "finish"),
     "half-of-pred.csv": half(".pred.csv.*.tmp"),

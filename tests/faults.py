@@ -11,8 +11,8 @@ older_checkpoint = pytest.mark.fault(
     "`mlrun resume` ends with the same bits as an uninterrupted run; no epoch appears twice",
 )
 damaged_last = pytest.mark.fault(
-    "last.pt truncated or corrupted",
-    "a warning; the run resumes from previous.pt with the same bits",
+    "last.safetensors truncated or corrupted",
+    "a warning; the run resumes from previous.safetensors with the same bits",
 )
 damaged_all = pytest.mark.fault(
     "every checkpoint damaged",

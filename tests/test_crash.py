@@ -76,21 +76,21 @@ CHOSEN = {
         "between-metrics-and-checkpoint",
         "between-metrics-and-checkpoint:4",
     ],
-    "kill -9 while mlrun writes best.pt": [
-        "half-of-best.pt",
-        "half-of-best.pt:3",
-        "best.pt-not-synced:3",
-        "best.pt-before-rename:3",
-        "best.pt-renamed:3",
+    "kill -9 while mlrun writes best.safetensors": [
+        "half-of-best",
+        "half-of-best:3",
+        "best-not-synced:3",
+        "best-before-rename:3",
+        "best-renamed:3",
     ],
-    "kill -9 while mlrun writes last.pt": [
-        "half-of-last.pt",
-        "half-of-last.pt:3",
-        "last.pt-not-synced:3",
-        "last.pt-before-it-is-previous.pt:2",
-        "last.pt-missing:2",
-        "last.pt-renamed:3",
-        "last.pt-renamed:6",
+    "kill -9 while mlrun writes last.safetensors": [
+        "half-of-last",
+        "half-of-last:3",
+        "last-not-synced:3",
+        "last-before-it-is-previous:2",
+        "last-missing:2",
+        "last-renamed:3",
+        "last-renamed:6",
     ],
     "kill -9 while mlrun writes run.json": [
         "half-of-run.json:2",
@@ -105,13 +105,13 @@ CHOSEN = {
         "half-a-picture:2",
     ],
     "another kill -9 during resume": [
-        "last.pt-renamed:3 > half-of-run.json",
-        "last.pt-renamed:3 > before-the-state-is-restored",
-        "last.pt-renamed:3 > state-restored",
-        "last.pt-renamed:3 > half-of-the-first-metrics.csv",
-        "last.pt-renamed:3 > old-events-removed",
-        "last.pt-missing:2 > last.pt-missing",
-        "last.pt-missing:2 > half-of-last.pt > last.pt-renamed > while-drawing",
+        "last-renamed:3 > half-of-run.json",
+        "last-renamed:3 > before-the-state-is-restored",
+        "last-renamed:3 > state-restored",
+        "last-renamed:3 > half-of-the-first-metrics.csv",
+        "last-renamed:3 > old-events-removed",
+        "last-missing:2 > last-missing",
+        "last-missing:2 > half-of-last > last-renamed > while-drawing",
     ],
 }
 FAST: tuple[str, ...] = ()  # all of them: make soak
@@ -141,11 +141,11 @@ def test_a_run_killed_at_a_chosen_point_resumes_to_the_same_bits(mlrun, whole, j
 
 
 @pytest.mark.slow
-@pytest.mark.fault("last.pt damaged, then kill -9 while mlrun writes the next one", SAME)
-@pytest.mark.parametrize("point", ["half-of-last.pt", "last.pt-missing", "last.pt-renamed"])
+@pytest.mark.fault("last.safetensors damaged, then kill -9 while mlrun writes the next one", SAME)
+@pytest.mark.parametrize("point", ["half-of-last", "last-missing", "last-renamed"])
 def test_a_damaged_checkpoint_never_replaces_the_good_one_before_it(mlrun, whole, point):
-    die_at("last.pt-renamed:3", *JOBS["covid"], *TINY, "hydra.run.dir=broken")
-    damage(Path("broken/checkpoints/last.pt"), "truncated")
+    die_at("last-renamed:3", *JOBS["covid"], *TINY, "hydra.run.dir=broken")
+    damage(Path("broken/checkpoints/last.safetensors"), "truncated")
     die_at(point, "resume", "broken")
     assert mlrun("resume", "broken").code == 0
     assert_ended_like(whole(mlrun, *JOBS["covid"], *TINY), Path("broken"))

@@ -21,7 +21,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from mlrun.config import options as catalogue
+from mlrun.runs.checkpoint import load, save
 from tests import faults
+from tests.forged import sealed
 from tests.fuzzing import Ended, Share, check_no_leftovers, command, is_whole, shares
 from tests.test_tabular import composed
 
@@ -239,7 +241,7 @@ leaf = st.one_of(
 tensor = st.builds(
     lambda shape, kind: torch.ones(shape).to(kind),
     st.sampled_from(((), (0,), (1,), (3,), (1, 3), (3, 5), (2, 2, 2))),
-    st.sampled_from((torch.float32, torch.float64, torch.int64, torch.bool, torch.complex64)),
+    st.sampled_from((torch.float32, torch.float64, torch.int64, torch.bool, torch.float16)),
 )
 
 
@@ -280,9 +282,9 @@ def change_json(file: Path, change: tuple[int, str, Any]) -> None:
 
 
 def change_checkpoint(file: Path, change: tuple[int, str, Any]) -> None:
-    state = torch.load(file, weights_only=True)
+    state = load(file)
     changed(state, change)
-    torch.save(state, file)
+    save(file, state)
 
 
 def change_bytes(file: Path, content: Callable[[bytes], bytes] | str) -> None:
@@ -296,6 +298,12 @@ def change_bytes(file: Path, content: Callable[[bytes], bytes] | str) -> None:
         file.unlink()
     elif callable(content):
         file.write_bytes(content(file.read_bytes()))
+
+
+def change_sealed_bytes(file: Path, content: Callable[[bytes], bytes] | str) -> None:
+    """Other bytes in a checkpoint, with the checksum that fits them."""
+    if callable(content):
+        file.write_bytes(sealed(content(file.read_bytes())))
 
 
 @st.composite
@@ -313,9 +321,15 @@ def bytes_changes(draw: st.DrawFn) -> Callable[[bytes], bytes] | str:
 
 
 JSON_FILES = ("run.json", "run.json", "split.json")
-CHECKPOINTS = ("best.pt", "last.pt")
+CHECKPOINTS = ("best.safetensors", "last.safetensors")
 PLACES = (
-    *("run.json", "split.json", "checkpoints/best.pt", "checkpoints/last.pt", "metrics.csv"),
+    *(
+        "run.json",
+        "split.json",
+        "checkpoints/best.safetensors",
+        "checkpoints/last.safetensors",
+        "metrics.csv",
+    ),
     *("pred.csv", "config.yaml", "run.log", ".hydra/config.yaml", "plots/learning_curve.png"),
     *(".lock", "checkpoints", "plots", "tensorboard", ".hydra"),
 )
@@ -328,6 +342,11 @@ damages = st.one_of(
         checkpoint_changes,
     ),
     st.tuples(st.just(change_bytes), st.sampled_from(PLACES), bytes_changes()),
+    st.tuples(
+        st.just(change_sealed_bytes),
+        st.sampled_from(CHECKPOINTS).map(lambda name: f"checkpoints/{name}"),
+        bytes_changes(),
+    ),
 )
 COMMANDS = (
     *(("evaluate", "run"), ("evaluate", "run", "--input", "new.csv"), ("predict", "run")),

@@ -15,7 +15,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mlrun.runs import record
-from mlrun.runs.checkpoint import load
+from mlrun.runs.checkpoint import load, save
 from tests import faults
 
 TINY = ("quiet=true", "trainer.limit_batches=3", "checkpoint.every_seconds=0", "trainer.epochs=6")
@@ -67,7 +67,7 @@ def without_seconds(state: Any) -> Any:
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    for name in ("best.pt", "last.pt"):
+    for name in ("best.safetensors", "last.safetensors"):
         states = [without_seconds(load(run / "checkpoints" / name)) for run in (one, other)]
         assert same(*states), name
     first, second = (history(run) for run in (one, other))
@@ -144,7 +144,7 @@ def test_the_first_and_the_last_epoch_can_be_resumed_too(
 def test_a_run_can_be_resumed_from_a_checkpoint_older_than_its_metrics(mlrun, crashing):
     mlrun(*TINY, "hydra.run.dir=whole")
     crashing(4, *TINY, "checkpoint.every_seconds=1000", "hydra.run.dir=broken")
-    assert not Path("broken/checkpoints/last.pt").exists()
+    assert not Path("broken/checkpoints/last.safetensors").exists()
     assert mlrun("resume", "broken").code == 0
     assert_same_run(Path("whole"), Path("broken"))
 
@@ -173,9 +173,9 @@ def damage(path: Path, how: str) -> None:
 def test_a_damaged_last_checkpoint_is_told_and_the_previous_one_used(mlrun, crashing, how):
     mlrun(*TINY, "hydra.run.dir=whole")
     crashing(4, *TINY, "hydra.run.dir=broken")
-    damage(Path("broken/checkpoints/last.pt"), how)
+    damage(Path("broken/checkpoints/last.safetensors"), how)
     answer = mlrun("resume", "broken", "quiet=false")
-    assert "last.pt cannot be loaded" in answer.out
+    assert "last.safetensors cannot be loaded" in answer.out
     assert "resuming broken after epoch 3" in answer.out
     assert_same_run(Path("whole"), Path("broken"))
 
@@ -188,20 +188,20 @@ def test_a_damaged_last_checkpoint_is_told_and_the_previous_one_used(mlrun, cras
         (["contract", "unused"], [[1]]),
         (["progress", "epoch"], 10**12),
         (["weights", "0.1.weight"], {}),
-        (["weights", "0.1.bias"], torch.ones(128, dtype=torch.complex64)),
+        (["weights", "0.1.bias"], torch.ones(128, dtype=torch.float64)),
     ],
 )
 @pytest.mark.slow
 @faults.damaged_folder
 def test_a_checkpoint_of_other_kinds_of_values_is_refused(mlrun, crashing, path, value):
     crashing(2, *TINY, "hydra.run.dir=broken")
-    for name in ("last.pt", "previous.pt"):
+    for name in ("last.safetensors", "previous.safetensors"):
         state = load(Path("broken/checkpoints") / name)
         inner = state
         for key in path[:-1]:
             inner = inner[key]
         inner[path[-1]] = value
-        torch.save(state, Path("broken/checkpoints") / name)
+        save(Path("broken/checkpoints") / name, state)
     answer = mlrun("resume", "broken")
     assert (answer.code, len(answer.err.splitlines())) == (2, 1)
     assert "checkpoint" in answer.err
@@ -210,7 +210,7 @@ def test_a_checkpoint_of_other_kinds_of_values_is_refused(mlrun, crashing, path,
 @faults.damaged_all
 def test_without_any_readable_checkpoint_the_user_is_told(mlrun, crashing):
     crashing(4, *TINY, "hydra.run.dir=broken")
-    for name in ("last.pt", "previous.pt"):
+    for name in ("last.safetensors", "previous.safetensors"):
         damage(Path("broken/checkpoints") / name, "truncated")
     answer = mlrun("resume", "broken")
     assert (answer.code, "can be read" in answer.err) == (2, True)
@@ -319,7 +319,7 @@ def test_kill_9_and_a_second_process_on_the_same_run(mlrun):
     arguments = (*LONG, "quiet=true", "checkpoint.every_seconds=0")
     mlrun(*arguments, "hydra.run.dir=whole")
     process = started(*arguments, "hydra.run.dir=killed")
-    wait_for(process, Path("killed/checkpoints/previous.pt").is_file)
+    wait_for(process, Path("killed/checkpoints/previous.safetensors").is_file)
     process.send_signal(signal.SIGSTOP)
     assert "another process is training in killed" in mlrun("resume", "killed").err
     process.kill()
@@ -338,14 +338,15 @@ def test_an_interrupted_run_ends_cleanly_says_how_to_go_on_and_does(mlrun, numbe
     # It would go on for hours, so the signal comes in time; where it stops, five epochs are added.
     arguments = (*LONG, "scheduler=constant", "checkpoint.every_seconds=0")
     process = started(*arguments, "trainer.epochs=1000000", "hydra.run.dir=stopped")
-    wait_for(process, Path("stopped/checkpoints/last.pt").is_file)
+    wait_for(process, Path("stopped/checkpoints/last.safetensors").is_file)
     process.send_signal(number)
     _, error = process.communicate(timeout=60)
     assert process.returncode == code
     name = signal.Signals(number).name
     assert error == f"interrupted by {name}\nto continue: mlrun resume stopped\n"
     assert status(Path("stopped")) == "interrupted"
-    epochs = f"trainer.epochs={load(Path('stopped/checkpoints/last.pt'))['progress']['epoch'] + 5}"
+    done = load(Path("stopped/checkpoints/last.safetensors"))["progress"]["epoch"]
+    epochs = f"trainer.epochs={done + 5}"
     assert mlrun("resume", "stopped", epochs, "quiet=true").code == 0
     mlrun(*arguments, epochs, "quiet=true", "hydra.run.dir=whole")
     assert_same_run(Path("whole"), Path("stopped"))

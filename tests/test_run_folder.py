@@ -50,9 +50,9 @@ def test_metrics_rows_without_a_validation_have_empty_cells(workdir):
 
 def test_run_json_is_updated_in_place(workdir):
     run = RunFolder(workdir)
-    run.update(format=1, status="running")
+    run.update(format=2, status="running")
     run.update(status="done")
-    assert open_run(workdir).record == {"format": 1, "status": "done"}
+    assert open_run(workdir).record == {"format": 2, "status": "done"}
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,8 @@ def test_run_json_is_updated_in_place(workdir):
     [
         (None, "is not a run folder"),
         ("{", "damaged"),
-        ("[]", "format 1"),
-        ('{"format": 2}', "format 1"),
+        ("[]", "format 2"),
+        ('{"format": 1}', "format 2"),
     ],
 )
 def test_what_is_no_run_folder_is_refused(workdir, content, message):

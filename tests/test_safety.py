@@ -1,6 +1,5 @@
 """A stranger's run folder is as safe to open as a text file; secrets stay where they are."""
 
-import copy
 import json
 import os
 import pickle
@@ -18,6 +17,7 @@ import torch
 from mlrun.cli.main import main
 from mlrun.runs.checkpoint import load, save
 from tests import faults
+from tests.forged import entry, forged
 from tests.test_allowlist import ATTACKS
 from tests.test_cli import FLOWERS, SMOKE
 
@@ -78,7 +78,7 @@ def poison(run: Path, change: Callable[[Any], None]) -> None:
     for text in (run / "config.yaml", run / ".hydra" / "config.yaml"):
         text.write_text(json.dumps(record["config"]))  # JSON is YAML
     for name in CHECKPOINTS:
-        alter(run / "checkpoints" / f"{name}.pt", lambda state: change(state["config"]))
+        alter(run / "checkpoints" / f"{name}.safetensors", lambda state: change(state["config"]))
 
 
 def alter(path: Path, change: Callable[[Any], None]) -> None:
@@ -282,36 +282,16 @@ class Payload:
         return os.system, ("touch PWNED",)
 
 
-def laughing(path: Path) -> None:
-    """Lists of the same ten lists, ten levels deep."""
-    value: list[Any] = [0]
-    for _ in range(10):
-        value = [value] * 10
-    alter(path, lambda state: state["contract"].update(unused=value))
-
-
-def announcing(path: Path) -> None:
-    alter(path, lambda state: state.update(more=bytearray(10)))
-
-
-def stretching(path: Path) -> None:
-    alter(path, lambda state: state.update(examples=state["examples"][:1].expand(10**6, 2)))
-
-
-def with_many_layers(path: Path) -> None:
-    alter(path, lambda state: state["config"]["model"].update(hidden=[1] * 10**5))
-
-
 def pickled(path: Path) -> None:
     path.write_bytes(pickle.dumps(Payload()))
 
 
 def with_a_class(path: Path) -> None:
-    torch.save({"format": 1, "weights": Payload()}, path)
+    torch.save({"format": 2, "weights": Payload()}, path)
 
 
 def with_a_module(path: Path) -> None:
-    torch.save({"format": 1, "weights": torch.nn.Linear(1, 1)}, path)
+    torch.save({"format": 2, "weights": torch.nn.Linear(1, 1)}, path)
 
 
 def inflating(path: Path) -> None:
@@ -319,45 +299,68 @@ def inflating(path: Path) -> None:
         archive.writestr("archive/data.pkl", bytes(50_000_000))
 
 
-def overlapping(path: Path) -> None:
-    """The directory lists the same stored megabyte a hundred times."""
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", bytes(1_000_000))
-        for number in range(100):
-            entry = copy.copy(archive.filelist[0])
-            entry.filename = f"archive/{number}"
-            archive.filelist.append(entry)
+def naming_a_function(path: Path) -> None:
+    path.write_bytes(forged('{"weights":{"$object":["os.system",["touch PWNED"]]}}'))
 
 
 def claiming_terabytes(path: Path) -> None:
-    def change(state: Any) -> None:
-        state["config"]["model"]["hidden"] = [10**6, 10**6]
-        state["weights"] = {
-            f"{layer}.{kind}": torch.zeros(1).expand(10**6, 10**6)
-            for layer in (1, 3, 5)
-            for kind in ("weight", "bias")
-        }
+    """Of weights that are not in the file, for a model that would have them."""
+    state = load(path)
+    state["config"]["model"]["hidden"] = [10**6, 10**6]
+    values = json.dumps({"config": state["config"], "weights": {"1.weight": {"$tensor": None}}})
+    claim = entry("weights/1.weight", "F32", [10**6, 10**6], 0, 4 * 10**12)
+    path.write_bytes(forged(values, claim, bytes(1000)))
 
-    alter(path, change)
+
+def overlapping(path: Path) -> None:
+    """The header lists the same stored megabyte a hundred times."""
+    names = [f"weights/{number}" for number in range(100)]
+    claims = ",".join(entry(name, "U8", [10**6], 0, 10**6) for name in names)
+    values = {"weights": {str(number): {"$tensor": None} for number in range(100)}}
+    path.write_bytes(forged(json.dumps(values), claims, bytes(10**6)))
+
+
+def nested(path: Path) -> None:
+    path.write_bytes(forged('{"contract":' + '{"columns":[' * 10**5))
+
+
+def with_a_long_header(path: Path) -> None:
+    path.write_bytes(forged("{}", length=2**62))
+
+
+def with_more_parts(path: Path) -> None:
+    alter(path, lambda state: state.update(more=[0]))
+
+
+def with_many_layers(path: Path) -> None:
+    alter(path, lambda state: state["config"]["model"].update(hidden=[1] * 10**4))
 
 
 @faults.hostile_checkpoint
 @against_every_command(
     [
-        *(pickled, with_a_class, with_a_module, inflating, overlapping, claiming_terabytes),
-        *(laughing, announcing, stretching, with_many_layers),
+        *(pickled, with_a_class, with_a_module, inflating, naming_a_function),
+        *(claiming_terabytes, overlapping, nested, with_a_long_header),
+        *(with_more_parts, with_many_layers),
     ]
 )
 def test_a_hostile_checkpoint_is_refused(mlrun, run, command, attack):
-    (run / "checkpoints" / "previous.pt").unlink(missing_ok=True)
+    (run / "checkpoints" / "previous.safetensors").unlink(missing_ok=True)
     for name in ("best", "last"):
-        attack(run / "checkpoints" / f"{name}.pt")
+        attack(run / "checkpoints" / f"{name}.safetensors")
     answer = mlrun(*command)
     assert not Path("PWNED").exists()
     if command[0] == "rerun":  # needs no checkpoint
         assert answer.code == 0
     else:
         assert_refused(answer, "run/checkpoints")
+
+
+@faults.hostile_checkpoint
+def test_a_checkpoint_with_a_million_examples_is_refused(mlrun, run):
+    many = torch.ones(1, 2, dtype=torch.float64).expand(10**6, 2)
+    alter(run / "checkpoints/best.safetensors", lambda state: state.update(examples=many))
+    assert_refused(mlrun("predict", "run", "--output", "out.csv"), "1 to 16 examples")
 
 
 # --- files ---

@@ -646,7 +646,7 @@ def test_processes_end_with_the_one_that_started_them(mlrun, number):
     assert mlrun(*words, "hydra.sweep.dir=whole").code == 0
     command = [sys.executable, "-m", "mlrun", *words, NAMED, PER_DEVICE]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while not list(Path("sweep").glob("*/checkpoints/last.pt")):
+        while not list(Path("sweep").glob("*/checkpoints/last.safetensors")):
             time.sleep(0.05)
         process.send_signal(number)
     time.sleep(1)

@@ -97,7 +97,7 @@ def test_a_killed_run_is_resumed_to_the_same_bits(mlrun):
     words.append("quiet=true")
     assert ended(started(*words, "hydra.run.dir=whole")) == "whole\n"
     process = started(*words, "hydra.run.dir=killed")
-    while not Path("killed/checkpoints/last.pt").exists():
+    while not Path("killed/checkpoints/last.safetensors").exists():
         time.sleep(0.05)
     workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(workers[-1]), signal.SIGKILL)

@@ -33,7 +33,7 @@ def main() -> None:
         ("pandas.read_csv, covid", lambda: pd.read_csv(table)),
         ("mlrun's read_table, covid", lambda: read_table(table)),
         ("torch.save, covid", lambda: torch.save(state, folder / "torch.pt")),
-        ("mlrun's checkpoint, covid (flushed to disk)", lambda: save(folder / "mlrun.pt", state)),
+        ("mlrun's checkpoint, covid (flushed to disk)", lambda: save(folder / "mlrun", state)),
         ("SummaryWriter, two scalars", lambda: _two_scalars(writer)),
         ("mlrun's event file, two scalars", lambda: events.epoch(row)),
     ):

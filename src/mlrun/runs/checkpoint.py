@@ -1,11 +1,7 @@
-"""Checkpoints: plain tensors and primitives, written atomically, loaded without unpickling code."""
+"""Checkpoints: when they are taken, when they are written, and what they must hold."""
 
-import io
-import pickle
-import pickletools
 import time
-import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
 from operator import is_
 from pathlib import Path
@@ -16,25 +12,26 @@ import torch
 
 from mlrun.errors import MlrunError
 from mlrun.runs.folder import RunFolder
+from mlrun.runs.state_file import PLAIN, Part, encode, fits, read, to_bytes, unfit
 from mlrun.system.files import write_atomically
 from mlrun.training.loop import EpochRow
 from mlrun.training.types import Learner, Progress
 
-FORMAT = 1
 State = dict[str, Any]
-# What best.pt and last.pt hold, and of what kind it is.
+# What best.safetensors and last.safetensors hold, and of what kind it is.
 BEST_PARTS: dict[str, type] = {
     **dict.fromkeys(("config", "spec", "contract", "weights", "progress"), dict),
     "examples": torch.Tensor,
 }
-LAST_PARTS = BEST_PARTS | {"optimizer": dict, "scheduler": dict, "history": list}
+LAST_PARTS = BEST_PARTS | {"optimizer": dict, "scheduler": dict, "best": dict, "history": list}
 
 
 class Checkpoints:
-    """best.pt and last.pt of a run: taken in memory every epoch, on disk every few seconds.
+    """The checkpoints of a run: taken in memory every epoch, written every few seconds.
 
-    last.pt alone is enough to go on exactly: it also holds the best weights and the history, and
-    order and dropout of an epoch follow from (seed, epoch), so there is no generator to save.
+    last.safetensors alone is enough to go on exactly: it also holds the best weights and the
+    history, and order and dropout of an epoch follow from (seed, epoch), so there is no generator
+    to save.
 
     Args:
         run: whose checkpoints/ they go to.
@@ -53,7 +50,8 @@ class Checkpoints:
     ) -> None:
         self._run = run
         self._every_seconds = every_seconds
-        self._described = {"format": FORMAT, **described}
+        self._described = {name: encode(name, value) for name, value in described.items()}
+        self._rows: list[str] = []  # of the history, encoded once
         self._written = time.monotonic()
         self._weights: State = {}
         self._last, self._best = _Copy(), _Copy()
@@ -77,12 +75,18 @@ class Checkpoints:
         return time.monotonic() - self._written >= self._every_seconds
 
     def write(self, history: list[EpochRow]) -> None:
-        """Put both on disk, if an epoch has been done; the last.pt before stays as previous.pt."""
+        """Write both, if an epoch has been done, and keep the last checkpoint before.
+
+        Args:
+            history: of all epochs so far; the next call adds to it.
+        """
         best, last = self._best.state, self._last.state
         if best:
-            save(self._run.best, self._described | best)
+            save(self._run.best, {**self._described, **best})
         if last:
-            whole = self._described | last | {"best": best, "history": history}
+            self._rows += [encode("history", row).text for row in history[len(self._rows) :]]
+            rows = Part(f"[{','.join(self._rows)}]")
+            whole = {**self._described, **last, "best": best, "history": rows}
             save(self._run.last, whole, keep=self._run.previous)
         self._written = time.monotonic()
 
@@ -104,13 +108,13 @@ class _Copy:
     def take(self, state: State) -> None:
         """Copy what may change; much faster than copy.deepcopy, which outlasts a small epoch."""
         originals: list[torch.Tensor] = []
-        self._taken = _without_tensors(state, originals)
+        taken = _without_tensors(state, originals)
         same = len(originals) == len(self._originals) and all(map(is_, originals, self._originals))
         if same and originals:
             torch._foreach_copy_(self._copies, originals)
         else:
-            self._copies = [tensor.detach().clone() for tensor in originals]
-        self._originals = originals
+            self._copies = [_copied(tensor) for tensor in originals]
+        self._originals, self._taken = originals, taken
 
     @property
     def state(self) -> State:
@@ -119,25 +123,34 @@ class _Copy:
         return whole
 
 
-_PLAIN = frozenset((int, float, str, bool, type(None)))
+def _copied(tensor: torch.Tensor) -> torch.Tensor:
+    if not fits(tensor):
+        raise unfit(tensor)
+    return tensor.detach().clone()
 
 
 def _without_tensors(value: Any, found: list[torch.Tensor]) -> Any:
-    """A copy of plain values; tensors are collected, and a mark left in their place."""
+    """A copy of plain values; tensors are collected, and a mark left in their place.
+
+    Raises:
+        MlrunError: a value that no checkpoint can hold.
+    """
     kind = type(value)
-    if kind in _PLAIN:
+    if kind in PLAIN:
         return value
     if kind is dict or kind is OrderedDict:
         return {
-            key: entry if type(entry) in _PLAIN else _without_tensors(entry, found)
+            key: entry if type(entry) in PLAIN else _without_tensors(entry, found)
             for key, entry in value.items()
         }
-    if kind is list:
-        return [_without_tensors(entry, found) for entry in value]
+    if kind is list or kind is tuple:
+        return kind(_without_tensors(entry, found) for entry in value)
+    if kind is Counter:
+        return value.copy()
     if isinstance(value, torch.Tensor):
         found.append(value)
         return torch.Tensor
-    return value
+    raise unfit(value)
 
 
 def _with_tensors(value: Any, tensors: Iterator[torch.Tensor]) -> Any:
@@ -145,52 +158,62 @@ def _with_tensors(value: Any, tensors: Iterator[torch.Tensor]) -> Any:
         return next(tensors)
     if type(value) is dict:
         return {key: _with_tensors(entry, tensors) for key, entry in value.items()}
-    return [_with_tensors(entry, tensors) for entry in value] if type(value) is list else value
+    if type(value) is list or type(value) is tuple:
+        return type(value)(_with_tensors(entry, tensors) for entry in value)
+    return value
 
 
-def save(path: Path, state: State, *, keep: Path | None = None) -> None:
+def check_savable(learner: Learner) -> None:
+    """Refuse, before training, what no checkpoint could hold.
+
+    Raises:
+        MlrunError: the state of the model, the optimizer or the scheduler contains such a value.
+    """
+    for name in ("model", "optimizer", "scheduler"):
+        encode(name, getattr(learner, name).state_dict())
+
+
+def save(path: Path, state: Mapping[str, Any], *, keep: Path | None = None) -> None:
     """Write a state of plain values and tensors, whole or not at all.
 
     Args:
         path: the file.
-        state: what `load` gives back.
-        keep: where to the file that stood at `path` before is moved.
+        state: what `load` gives back; parts may be encoded already.
+        keep: the path to which the file that was at `path` before is moved.
+
+    Raises:
+        MlrunError: a value that no checkpoint can hold.
     """
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_atomically(path, buffer.getvalue(), keep=keep)
+    parts = {
+        name: value if isinstance(value, Part) else encode(name, value)
+        for name, value in state.items()
+    }
+    write_atomically(path, to_bytes(parts), keep=keep)
 
 
 def load(path: Path, *, parts: Mapping[str, type] = MappingProxyType({})) -> State:
-    """Read a checkpoint on the CPU, refusing anything but tensors and plain values.
+    """Read a checkpoint on the CPU; no code of it runs.
 
     Args:
         path: the file.
         parts: what must be in it, and of what kind.
 
     Raises:
-        MlrunError: missing, damaged, holding code, of another format, or without one of `parts`.
+        MlrunError: missing, damaged, of another format, without one of `parts`, or with a part that
+            no checkpoint has.
     """
     if not path.is_file():
         raise MlrunError(f"no checkpoint {path}: did the run finish its first epoch?")
-    try:
-        _check_archive(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        _check_size(state, path)
-    except MlrunError:
-        raise
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        first_line = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise MlrunError(f"{path} cannot be loaded as plain tensors: {first_line}") from error
-    written = state.get("format") if isinstance(state, dict) else None
-    if not isinstance(written, int) or written != FORMAT:
-        raise MlrunError(f"{path}: not a checkpoint of format {FORMAT}, the one this mlrun reads")
+    state = read(path)
+    for name in state:
+        if name not in LAST_PARTS:
+            raise MlrunError(f"{path} is damaged: '{name}' is no part of a checkpoint")
     for name, kind in parts.items():
         if not isinstance(state.get(name), kind):
             raise MlrunError(
                 f"{path} is damaged: '{name}' is missing in it or is no {kind.__name__}"
             )
-    return state  # type: ignore[no-any-return]
+    return state
 
 
 def load_last(run: RunFolder) -> tuple[State | None, str]:
@@ -212,71 +235,3 @@ def load_last(run: RunFolder) -> tuple[State | None, str]:
     if found:
         raise MlrunError(f"no checkpoint in {run.last.parent} can be read")
     return None, ""
-
-
-# What our checkpoints are made of besides plain values; torch would build more (sparse tensors,
-# byte arrays of any announced size …).
-_MADE_OF = {
-    "torch._utils _rebuild_tensor_v2",
-    "collections OrderedDict",
-    "collections Counter",  # MultiStepLR keeps its milestones so
-} | {
-    f"torch {kind}Storage"
-    for kind in ("Bool", "Byte", "Int", "Long", "Half", "BFloat16", "Float", "Double")
-}
-
-
-def _check_contents(archive: zipfile.ZipFile, path: Path) -> None:
-    """Look through the pickle without running it.
-
-    Raises:
-        MlrunError: it names something else than tensors.
-    """
-    for name in archive.namelist():
-        if not name.endswith("data.pkl"):
-            continue
-        for operation, argument, _ in pickletools.genops(archive.read(name)):
-            named = argument if operation.name == "GLOBAL" else operation.name
-            if operation.name in ("GLOBAL", "STACK_GLOBAL", "INST") and named not in _MADE_OF:
-                raise MlrunError(f"{path} cannot be loaded as plain tensors: it holds {named}")
-
-
-def _check_size(state: Any, path: Path) -> None:
-    """Refuse entries that refer to each other so often that together they outgrow the file.
-
-    Raises:
-        MlrunError: more values, or larger tensors, than bytes.
-    """
-    left, todo = path.stat().st_size, [state]
-    while todo and left > 0:
-        value = todo.pop()
-        left -= 1
-        if isinstance(value, Mapping):
-            todo += [*value.keys(), *value.values()]
-        elif isinstance(value, list | tuple | set | frozenset):
-            todo += value
-        elif isinstance(value, torch.Tensor):
-            held = value.untyped_storage().nbytes() if value.layout == torch.strided else 0
-            left = left if value.numel() * value.element_size() <= held else 0
-    if todo or left <= 0:
-        raise MlrunError(f"{path} cannot be loaded: its entries are larger than the file")
-
-
-def _check_archive(path: Path) -> None:
-    """torch's files are zip archives of stored entries, each with a checksum: verify them all.
-
-    Raises:
-        MlrunError: no such archive, a wrong checksum, or entries that unpack to more than they are.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            inflated = [e for e in archive.infolist() if e.compress_type != zipfile.ZIP_STORED]
-            if inflated or sum(e.file_size for e in archive.infolist()) > path.stat().st_size:
-                raise MlrunError(f"{path} cannot be loaded: its entries are larger than the file")
-            damaged = archive.testzip()
-            if damaged is None:
-                _check_contents(archive, path)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-        raise MlrunError(f"{path} cannot be loaded: {error}") from error
-    if damaged is not None:
-        raise MlrunError(f"{path} cannot be loaded: the checksum of {damaged} is wrong")

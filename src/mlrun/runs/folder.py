@@ -18,7 +18,7 @@ from mlrun.errors import MlrunError, did_you_mean
 from mlrun.system.files import as_json, read_json, write_atomically
 
 T = TypeVar("T")
-FORMAT = 1
+FORMAT = 2
 
 
 def claim(outputs: str | Path, name: str) -> Path:
@@ -55,15 +55,15 @@ def claim_exactly(parent: Path, name: str) -> Path:
 
 @dataclass
 class RunFolder:
-    """Paths and small files of one run (format 1; docs/run-folder.md lists them)."""
+    """Paths and small files of one run (format 2; docs/run-folder.md lists them)."""
 
     path: Path
     record: dict[str, Any] = field(default_factory=dict)
 
     config = property(lambda self: self.path / "config.yaml")
-    best = property(lambda self: self.path / "checkpoints" / "best.pt")
-    last = property(lambda self: self.path / "checkpoints" / "last.pt")
-    previous = property(lambda self: self.path / "checkpoints" / "previous.pt")
+    best = property(lambda self: self.path / "checkpoints" / "best.safetensors")
+    last = property(lambda self: self.path / "checkpoints" / "last.safetensors")
+    previous = property(lambda self: self.path / "checkpoints" / "previous.safetensors")
     metrics = property(lambda self: self.path / "metrics.csv")
     split = property(lambda self: self.path / "split.json")
     predictions = property(lambda self: self.path / "pred.csv")

@@ -10,6 +10,7 @@ from mlrun.config.recorded import check_lookups, for_the_record
 from mlrun.config.schema import Settings
 from mlrun.config.values import Composed
 from mlrun.data.dataset import Dataset
+from mlrun.runs.checkpoint import check_savable
 from mlrun.runs.predictor import Predictor
 from mlrun.system.device import choose_device
 from mlrun.system.random import seed_everything
@@ -61,6 +62,7 @@ def prepare(config: Composed, settings: Settings, dataset: Dataset | None = None
     if dataset is None:
         dataset = build("data", config.values).load()
     learner, engine = build_learner(config.values, settings, dataset, device)
+    check_savable(learner)
     predictor = Predictor(
         learner.model,
         learner.objective,

@@ -139,7 +139,7 @@ def _shape(objective: Objective) -> dict[str, Any]:
 
 
 def check_weights(planned: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
-    """Check names, shapes and memory of weights.
+    """Check names, shapes and types of weights.
 
     Raises:
         MlrunError: naming the first weight that does not match.
@@ -150,7 +150,5 @@ def check_weights(planned: Mapping[str, Tensor], weights: Mapping[str, Tensor]) 
     for name, tensor in weights.items():
         if not isinstance(tensor, Tensor):
             raise MlrunError(f"the checkpoint's weights are not numbers: '{name}'")
-        size = tensor.numel() * tensor.element_size()
-        alike = tensor.shape == planned[name].shape and tensor.dtype == planned[name].dtype
-        if not alike or tensor.untyped_storage().nbytes() < size:
+        if tensor.shape != planned[name].shape or tensor.dtype != planned[name].dtype:
             raise MlrunError(f"the checkpoint's weights do not match its model: '{name}'")

@@ -88,7 +88,7 @@ def tidy_up(stopped: Stopped) -> None:
     remove_leftovers(run)
     if stopped.complaint:
         log.warning(stopped.complaint)
-        run.previous.replace(run.last)  # the damaged file must not replace previous.pt
+        run.previous.replace(run.last)  # the damaged file must not replace previous.safetensors
     for entry in ("error", "ended", "stopped"):
         run.record.pop(entry, None)
 

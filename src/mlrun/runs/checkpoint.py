@@ -15,6 +15,7 @@ from mlrun.runs.folder import RunFolder
 from mlrun.runs.state_file import PLAIN, Part, encode, fits, read, to_bytes, unfit
 from mlrun.system.files import write_atomically
 from mlrun.training.loop import EpochRow
+from mlrun.training.torch_private import copy_tensors
 from mlrun.training.types import Learner, Progress
 
 State = dict[str, Any]
@@ -111,7 +112,7 @@ class _Copy:
         taken = _without_tensors(state, originals)
         same = len(originals) == len(self._originals) and all(map(is_, originals, self._originals))
         if same and originals:
-            torch._foreach_copy_(self._copies, originals)
+            copy_tensors(self._copies, originals)
         else:
             self._copies = [_copied(tensor) for tensor in originals]
         self._originals, self._taken = originals, taken

@@ -192,7 +192,7 @@ def test_the_first_failure_ends_the_sweep_on_request(mlrun):
             "sweep.fail_fast=true,false",
             "sweep.fail_fast applies to the whole sweep; give it one value",
         ),
-        ("hydra.launcher.per_device=0", "hydra.launcher.per_device=0: at least 1, or null"),
+        ("hydra.launcher.per_device=0", "hydra.launcher.per_device=0: must be at least 1, or null"),
         ("hydra.sweep.subdir=x", "hydra.sweep.subdir: several jobs would write to x"),
         (
             "trainer.epochs=3,0",
@@ -487,7 +487,7 @@ def test_what_failed_is_tried_again_and_its_error_is_no_more(mlrun, write_csv):
     words = ("task=csv", "data.train=t.csv", "data.target=y", "model=linear", "trainer.epochs=2")
     answer = mlrun("-m", *words, "seed=1,2", "quiet=true", NAMED)
     assert "error: 2 jobs (0, 1) failed: no file t.csv" in answer.err
-    assert answer.err.endswith("try again    mlrun resume sweep --failed\n")
+    assert answer.err.endswith("repeat       mlrun resume sweep --failed\n")
     write_csv("t.csv", "x,y\n" + "".join(f"{i},{i * 0.5}\n" for i in range(40)))
     assert (
         mlrun("resume", "sweep", "--data", "nowhere").err
@@ -798,11 +798,11 @@ def test_a_search_is_a_sweep(mlrun):
     [
         ((), "no search space: give ranges"),
         (("optimizer.lr=tag(log,interval(0,1))",), "optimizer.lr=tag(log,interval(0,1)): "),
-        (("optimizer.lr=tag(lgo,interval(1,2))",), "no tag 'lgo', only log"),
+        (("optimizer.lr=tag(lgo,interval(1,2))",), "unknown tag 'lgo'; only log"),
         (("seed=1,2",), "seed is not a search parameter"),
         (
             ("hydra.sweeper.sampler=tpa", "optimizer.lr=1,2"),
-            "hydra.sweeper.sampler=tpa: tpe, random",
+            "hydra.sweeper.sampler=tpa: must be one of tpe, random",
         ),
         (
             ("hydra.sweeper.n_jobs=0", "optimizer.lr=1,2"),

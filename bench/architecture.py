@@ -1,4 +1,4 @@
-"""Writes the made parts of docs/architecture.md from src/mlrun; a test keeps the page current."""
+"""Generate parts of docs/architecture.md from src/mlrun; a test checks that they are current."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ PAGE = TOP / "docs" / "architecture.md"
 
 
 def _contracts() -> Any:
-    """What import-linter holds."""
+    """Return the contracts of import-linter."""
     project = tomllib.loads((TOP / "pyproject.toml").read_text(encoding="utf-8"))
     return project["tool"]["importlinter"]["contracts"]
 
@@ -28,7 +28,7 @@ ENTRIES = ("__init__", "__main__")  # doors without a floor of their own
 
 
 def page(text: str) -> str:
-    """The page, with its made parts as the code says now.
+    """Return the page with its generated parts updated from the code.
 
     Args:
         text: the page as it is; what stands between the marks is replaced.
@@ -41,7 +41,7 @@ def page(text: str) -> str:
 
 
 def floor_plan() -> str:
-    """A Mermaid flow chart: an arrow for each package that imports another one.
+    """Return a Mermaid flow chart with an arrow for each import between packages.
 
     An arrow is left out where a longer way of arrows says the same.
     """
@@ -54,7 +54,7 @@ def floor_plan() -> str:
 
 
 def files() -> str:
-    """For each package a table of its files, with the first line of each docstring."""
+    """Return a table of files for each package, with the first line of each docstring."""
     parts = []
     for name in _floors():
         place = PACKAGE / name
@@ -70,7 +70,7 @@ def files() -> str:
 
 
 def imports() -> set[tuple[str, str]]:
-    """(package, package it imports), wherever in a file the import stands."""
+    """Return (package, imported package) for all imports, also inside functions."""
     found = set()
     for file in PACKAGE.rglob("*.py"):
         above = _floor(file.relative_to(PACKAGE).with_suffix("").parts[0])
@@ -82,7 +82,7 @@ def imports() -> set[tuple[str, str]]:
 
 
 def _imported(file: Path) -> Iterator[str]:
-    """The first name after `mlrun.` of everything a file imports of ours."""
+    """Yield the first name after `mlrun.` of all imports from mlrun in a file."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -94,13 +94,13 @@ def _imported(file: Path) -> Iterator[str]:
 
 
 def _floor(name: str) -> str:
-    """The package, or module, of this name; nothing for the doors and for plain names."""
+    """Return the package or module with this name; an empty text for other names."""
     there = (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").is_file()
     return name if there and name not in ENTRIES else ""
 
 
 def _floors() -> list[str]:
-    """What there is, from the top floor down.
+    """Return the packages from top to bottom.
 
     Raises:
         ValueError: a package that is in no layer of pyproject.toml's first contract.
@@ -113,7 +113,7 @@ def _floors() -> list[str]:
 
 
 def _without_shortcuts(arrows: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """The arrows that no longer way of downward arrows stands for."""
+    """Drop arrows that a longer path of downward arrows implies."""
     down = {arrow for arrow in arrows if _by_floor(arrow)[0] < _by_floor(arrow)[1]}
     return {
         (above, below)
@@ -134,21 +134,21 @@ def _by_floor(arrow: tuple[str, str]) -> tuple[int, int]:
 
 
 def _purpose(name: str) -> str:
-    """The first line of a package's docstring, without the full stop."""
+    """Return the first line of a package's docstring without the full stop."""
     place = PACKAGE / name
     file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
     return _first_line(file).rstrip(".")
 
 
 def _files(place: Path) -> list[Path]:
-    """The sources of a package, those of packages inside it after its own."""
+    """Return the source files of a package; files of its subpackages come last."""
     sources = [file for suffix in ("py", "cpp", "h") for file in place.rglob(f"*.{suffix}")]
     named = [file for file in sources if file.name != "__init__.py" or file.parent != place]
     return sorted(named, key=lambda file: (len(file.parts), file))
 
 
 def _first_line(file: Path) -> str:
-    """The first line of a docstring, or of a C++ file's first comment."""
+    """Return the first line of a docstring, or of the first comment of a C++ file."""
     text = file.read_text(encoding="utf-8")
     if file.suffix != ".py":
         return next(line for line in text.splitlines() if line.startswith("//")).lstrip("/ ")

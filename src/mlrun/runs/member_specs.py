@@ -1,4 +1,4 @@
-"""Which members `seeds` and `folds` mean: a name, a seed and a configuration for each."""
+"""The members of a run with `seeds` or `folds`: name, seed and configuration of each."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a search may choose from: fixed words and ranges."""
+"""The search space of a search: fixed words and ranges."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence

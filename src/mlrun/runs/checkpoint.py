@@ -1,4 +1,4 @@
-"""Checkpoints: when they are taken, when they are written, and what they must hold."""
+"""Checkpoints: take, write and read the state of a run."""
 
 import time
 from collections import Counter, OrderedDict
@@ -19,7 +19,7 @@ from mlrun.training.torch_private import copy_tensors
 from mlrun.training.types import Learner, Progress
 
 State = dict[str, Any]
-# What best.safetensors and last.safetensors hold, and of what kind it is.
+# The parts of best.safetensors and last.safetensors, with their types.
 BEST_PARTS: dict[str, type] = {
     **dict.fromkeys(("config", "spec", "contract", "weights", "progress"), dict),
     "examples": torch.Tensor,
@@ -28,17 +28,17 @@ LAST_PARTS = BEST_PARTS | {"optimizer": dict, "scheduler": dict, "best": dict, "
 
 
 class Checkpoints:
-    """The checkpoints of a run: taken in memory every epoch, written every few seconds.
+    """The checkpoints of a run: copied in memory every epoch, written every few seconds.
 
-    last.safetensors alone is enough to go on exactly: it also holds the best weights and the
-    history, and order and dropout of an epoch follow from (seed, epoch), so there is no generator
-    to save.
+    last.safetensors alone is enough to resume exactly: it also contains the best weights and the
+    history. Row order and dropout of an epoch depend on (seed, epoch), so there is no random
+    generator to save.
 
     Args:
-        run: whose checkpoints/ they go to.
-        every_seconds: how often at most, the end aside.
-        described: what a checkpoint says besides weights: config, spec, preprocessing contract.
-        best: of the run that is resumed.
+        run: the run folder.
+        every_seconds: shortest time between writes, except at the end.
+        described: the description besides weights: config, spec, preprocessing contract.
+        best: the best state of a resumed run.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Checkpoints:
         self._run = run
         self._every_seconds = every_seconds
         self._described = {name: encode(name, value) for name, value in described.items()}
-        self._rows: list[str] = []  # of the history, encoded once
+        self._rows: list[str] = []  # encoded rows of the history
         self._written = time.monotonic()
         self._weights: State = {}
         self._last, self._best = _Copy(), _Copy()
@@ -61,8 +61,8 @@ class Checkpoints:
         run.best.parent.mkdir(parents=True, exist_ok=True)
 
     def take(self, learner: Learner, progress: Progress) -> None:
-        """After an epoch, the one place a run can go on from: keep a copy of the state."""
-        # The model's tensors stay where they are; asking for them takes as long as copying them.
+        """Copy the state after an epoch; a run can resume only from the end of an epoch."""
+        # The tensors of the model stay the same; state_dict() takes as long as copying them.
         self._weights = self._weights or learner.model.state_dict()
         state = {"weights": self._weights, "progress": dict(vars(progress))}
         if progress.improved:
@@ -76,10 +76,10 @@ class Checkpoints:
         return time.monotonic() - self._written >= self._every_seconds
 
     def write(self, history: list[EpochRow]) -> None:
-        """Write both, if an epoch has been done, and keep the last checkpoint before.
+        """Write both checkpoints, if an epoch is done, and keep the previous one.
 
         Args:
-            history: of all epochs so far; the next call adds to it.
+            history: the rows of all epochs so far; it only grows between calls.
         """
         best, last = self._best.state, self._last.state
         if best:
@@ -92,14 +92,14 @@ class Checkpoints:
         self._written = time.monotonic()
 
     def load_best(self, learner: Learner) -> None:
-        """Give the model the weights of its best epoch."""
+        """Load the weights of the best epoch into the model."""
         if not self._best.state:  # the last epoch is always validated
             raise MlrunError(f"{self._run.last} is damaged: no best epoch in it")
         learner.model.load_state_dict(self._best.state["weights"])
 
 
 class _Copy:
-    """A state with tensors of its own, into which the next one is copied."""
+    """A copy of a state whose tensors are reused for the next copy."""
 
     def __init__(self) -> None:
         self._taken: State = {}
@@ -107,7 +107,7 @@ class _Copy:
         self._copies: list[torch.Tensor] = []
 
     def take(self, state: State) -> None:
-        """Copy what may change; much faster than copy.deepcopy, which outlasts a small epoch."""
+        """Copy a state; much faster than copy.deepcopy, which takes longer than a small epoch."""
         originals: list[torch.Tensor] = []
         taken = _without_tensors(state, originals)
         same = len(originals) == len(self._originals) and all(map(is_, originals, self._originals))
@@ -119,7 +119,7 @@ class _Copy:
 
     @property
     def state(self) -> State:
-        """What was taken last; empty if nothing was."""
+        """The last copied state; empty without a copy."""
         whole: State = _with_tensors(self._taken, iter(self._copies))
         return whole
 
@@ -131,10 +131,10 @@ def _copied(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _without_tensors(value: Any, found: list[torch.Tensor]) -> Any:
-    """A copy of plain values; tensors are collected, and a mark left in their place.
+    """Copy plain values; collect tensors and leave a marker in their place.
 
     Raises:
-        MlrunError: a value that no checkpoint can hold.
+        MlrunError: a checkpoint cannot store a value.
     """
     kind = type(value)
     if kind in PLAIN:
@@ -165,25 +165,25 @@ def _with_tensors(value: Any, tensors: Iterator[torch.Tensor]) -> Any:
 
 
 def check_savable(learner: Learner) -> None:
-    """Refuse, before training, what no checkpoint could hold.
+    """Check before training that a checkpoint can store the state.
 
     Raises:
-        MlrunError: the state of the model, the optimizer or the scheduler contains such a value.
+        MlrunError: the state of model, optimizer or scheduler has an unsupported value.
     """
     for name in ("model", "optimizer", "scheduler"):
         encode(name, getattr(learner, name).state_dict())
 
 
 def save(path: Path, state: Mapping[str, Any], *, keep: Path | None = None) -> None:
-    """Write a state of plain values and tensors, whole or not at all.
+    """Write a state of plain values and tensors atomically.
 
     Args:
         path: the file.
-        state: what `load` gives back; parts may be encoded already.
-        keep: the path to which the file that was at `path` before is moved.
+        state: the state; parts may already be encoded.
+        keep: the path to move the previous file to.
 
     Raises:
-        MlrunError: a value that no checkpoint can hold.
+        MlrunError: a checkpoint cannot store a value.
     """
     parts = {
         name: value if isinstance(value, Part) else encode(name, value)
@@ -193,15 +193,15 @@ def save(path: Path, state: Mapping[str, Any], *, keep: Path | None = None) -> N
 
 
 def load(path: Path, *, parts: Mapping[str, type] = MappingProxyType({})) -> State:
-    """Read a checkpoint on the CPU; no code of it runs.
+    """Read a checkpoint on the CPU; this executes no code from the file.
 
     Args:
         path: the file.
-        parts: what must be in it, and of what kind.
+        parts: the required parts and their types.
 
     Raises:
-        MlrunError: missing, damaged, of another format, without one of `parts`, or with a part that
-            no checkpoint has.
+        MlrunError: the file is missing or damaged, has another format, or has missing or unknown
+            parts.
     """
     if not path.is_file():
         raise MlrunError(f"no checkpoint {path}: did the run finish its first epoch?")
@@ -218,13 +218,13 @@ def load(path: Path, *, parts: Mapping[str, type] = MappingProxyType({})) -> Sta
 
 
 def load_last(run: RunFolder) -> tuple[State | None, str]:
-    """The newest whole checkpoint to go on from, and what was wrong with a newer one.
+    """Load the newest readable checkpoint, and describe the problem of a newer one.
 
     Returns:
-        (state, complaint): no state where no epoch was ever saved, no complaint where all is well.
+        (state, complaint): None if no epoch was saved; an empty complaint without problems.
 
     Raises:
-        MlrunError: there are checkpoints, and none of them can be read.
+        MlrunError: there are checkpoints, but none is readable.
     """
     found = [path for path in (run.last, run.previous) if path.is_file()]
     complaint = ""

@@ -1,23 +1,23 @@
-"""The file of a state: tensors as safetensors, all else as JSON among them, under one checksum.
+"""The file format of a state: tensors as safetensors, other values as JSON, with one checksum.
 
-It is a safetensors file: the header's length (8 bytes), the header (JSON: dtype, shape and place of
-every tensor), the tensors' bytes. The header begins with `MAGIC` and a CRC-32 of the length and of
-all that follows. It finds damage, as in a zip archive; SHA-256 would take longer than all the rest
-where the processor has no instruction for it.
+It is a safetensors file: the length of the header (8 bytes), the header (JSON: dtype, shape and
+position of every tensor) and the bytes of the tensors. The header starts with `MAGIC` and a CRC-32
+of the length and of everything that follows. The CRC detects damage, as in a zip archive; SHA-256
+would take longer than everything else on processors without an instruction for it.
 
-The tensor `values.json` holds the other values as JSON text, in which `{"$tensor": …}` stands where
-a tensor belongs; the tensor's name is the path to that place: `optimizer/state/0/exp_avg`.
-What JSON has no word for is written
+The tensor `values.json` contains the other values as JSON text, with `{"$tensor": …}` in place of a
+tensor; the name of the tensor is the path to that place: `optimizer/state/0/exp_avg`. Values that
+JSON does not support are written as
 
 - `{"$tuple": [...]}` for a tuple,
 - `{"$items": [[key, value], ...]}` for a dictionary whose keys are not plain texts,
 - `{"$counter": [[key, count], ...]}` for a `collections.Counter`,
-- `{"$tensor": null}` for a tensor, or `{"$tensor": [0, 2, 3, 1]}` for one whose dimensions lie in
-  memory in that order (channels last); its bytes are in the file in the usual order,
-- `NaN`, `Infinity` and `-Infinity`, as Python's json does; other floats come back bit for bit.
+- `{"$tensor": null}` for a tensor, or `{"$tensor": [0, 2, 3, 1]}` for one with this order of
+  dimensions in memory (channels last); the file stores its bytes in the usual order,
+- `NaN`, `Infinity` and `-Infinity`, like Python's json; other floats are restored bit for bit.
 
-Nothing else is read, and reading runs no code: safetensors compares all sizes with the file before
-any of it is copied.
+Nothing else is read, and reading executes no code: safetensors compares all sizes with the file
+before it copies data.
 """
 
 import json
@@ -39,7 +39,7 @@ FORMAT = 2
 MAGIC = f'{{"__metadata__":{{"mlrun checkpoint {FORMAT}, CRC-32":"'.encode()
 CHECKSUM = slice(8 + len(MAGIC), 8 + len(MAGIC) + 8)  # 8 hexadecimal digits
 VALUES = "values.json"
-LONGEST_HEADER = 100_000_000  # that safetensors reads
+LONGEST_HEADER = 100_000_000  # limit of safetensors
 DTYPES = {
     "BOOL": torch.bool,
     "U8": torch.uint8,
@@ -52,13 +52,13 @@ DTYPES = {
 }
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 PLAIN = frozenset((int, float, str, bool, type(None)))
-_NOT_A_STATE = (ValueError, TypeError, RuntimeError, ArithmeticError)  # what odd values lead to
+_NOT_A_STATE = (ValueError, TypeError, RuntimeError, ArithmeticError)  # errors from invalid values
 _JSON = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 
 
 @dataclass(frozen=True)
 class Part:
-    """A value as a file holds it."""
+    """An encoded value."""
 
     text: str  # JSON
     tensors: Mapping[str, Tensor] = field(default_factory=dict)  # by name
@@ -79,7 +79,7 @@ def encode(name: str, value: Any) -> Part:
 
 
 def unfit(value: Any, place: str = "the state") -> MlrunError:
-    """The error for what a checkpoint cannot hold."""
+    """Return the error for a value that a checkpoint cannot store."""
     kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
     return MlrunError(
         f"{place}: a checkpoint cannot hold a value of type {kind}, only numbers, texts, lists, "
@@ -88,12 +88,12 @@ def unfit(value: Any, place: str = "the state") -> MlrunError:
 
 
 def fits(tensor: Tensor) -> bool:
-    """Whether a file can hold this tensor."""
+    """Whether a file can store this tensor."""
     return tensor.dtype in _NAMES and tensor.layout == torch.strided
 
 
 def _as_json(value: Any, place: str, found: dict[str, Tensor]) -> Any:
-    """The value as JSON has it; its tensors go to `found`."""
+    """Return the value for JSON; its tensors go to `found`."""
     kind = type(value)
     if kind in PLAIN:
         return value
@@ -128,7 +128,7 @@ def _pairs(values: Mapping[Any, Any], place: str, found: dict[str, Tensor]) -> l
 
 
 def _order(tensor: Tensor) -> list[int] | None:
-    """The dimensions from the outermost in memory to the innermost, if that is not 0, 1, 2 …."""
+    """Return the dimensions from outermost to innermost in memory, unless they are 0, 1, 2 …."""
     if tensor.dim() < 2:
         return None
     sizes, strides = tensor.shape, tensor.stride()
@@ -138,13 +138,13 @@ def _order(tensor: Tensor) -> list[int] | None:
 
 
 def to_bytes(parts: Mapping[str, Part]) -> bytes:
-    """The content of the file that holds these parts.
+    """Return the content of the file for these parts.
 
-    safetensors' own `save` gives the same but for the checksum; it takes several times as long,
+    safetensors' own `save` writes the same without the checksum, but takes several times as long,
     mostly for copies.
 
     Raises:
-        MlrunError: so many tensors that their header could not be read.
+        MlrunError: there are too many tensors for the header.
     """
     text = ",".join(f"{_JSON.encode(name)}:{part.text}" for name, part in parts.items())
     tensors = {name: tensor for part in parts.values() for name, tensor in part.tensors.items()}
@@ -173,7 +173,7 @@ def _checksum(*pieces: bytes | memoryview) -> bytes:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The parts in a file that `to_bytes` made, tensors on the CPU.
+    """Read the parts from a file of `to_bytes`; tensors are on the CPU.
 
     Raises:
         MlrunError: it cannot be read, is of another format, damaged, or holds anything else.
@@ -196,7 +196,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _checked(path: Path) -> bytes:
-    """The content of a file with the right beginning and checksum."""
+    """Read a file and check its start and its checksum."""
     content = path.read_bytes()
     if content[8 : CHECKSUM.start] != MAGIC:
         raise MlrunError(f"{path}: not a checkpoint of format {FORMAT}, the one this mlrun reads")
@@ -213,7 +213,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _from_json(value: Any, place: str, entries: dict[str, Any]) -> Any:
-    """The value that `_as_json` was given."""
+    """Restore a value encoded by `_as_json`."""
     if type(value) is list:
         return [_from_json(entry, f"{place}/{n}", entries) for n, entry in enumerate(value)]
     if type(value) is not dict:
@@ -238,7 +238,7 @@ def _from_json(value: Any, place: str, entries: dict[str, Any]) -> Any:
 
 
 def _tensor(entry: Mapping[str, Any], name: str, order: Any) -> Tensor:
-    """The tensor of that name, in memory of torch's own."""
+    """Return the tensor with this name, in memory owned by torch."""
     shape, dtype = entry["shape"], DTYPES.get(entry["dtype"])
     order = [*range(len(shape))] if order is None else order
     integers = type(order) is list and all(type(dim) is int for dim in order)

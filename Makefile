@@ -1,6 +1,6 @@
 # Targets for users, developers and CI; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all check format soak smoke wheel results search bench bench-quick large-file docs pictures clean
+.PHONY: help install run test test-slow test-all coverage check format soak smoke wheel results search bench bench-quick large-file docs pictures clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -23,8 +23,14 @@ run: .venv/.installed ## train the COVID-19 regression (on real data if present,
 test: .venv/.installed ## run the fast tests
 	$(PYTEST)
 
+test-slow: .venv/.installed ## run the slow tests; SHARE=2/3 runs the second third of them
+	$(PYTEST) -m "slow and not data" --deselect tests/test_wheel.py $(if $(SHARE),--share=$(SHARE))
+
 test-all: .venv/.installed ## run all tests; those marked `data` need MLRUN_DATA
 	$(PYTEST) -m ""
+
+coverage: .venv/.installed ## run the fast tests and report which branches of src/mlrun they execute
+	$(PYTEST) --cov
 
 check: .venv/.installed ## run format check, linter, import rules, type checker, fast tests (CI runs this)
 	$(BIN)/ruff format --check .
@@ -75,5 +81,5 @@ pictures: .venv/.installed ## generate the pictures in the README
 	$(BIN)/python bench/pictures.py
 
 clean: ## delete what the targets above created (not your data or runs)
-	rm -rf .venv .venv-bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

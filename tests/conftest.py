@@ -1,7 +1,9 @@
 """Fixtures: an empty working folder, the command line in process, small files."""
 
+import contextlib
 import gc
 import gzip
+import shutil
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,17 +13,31 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from mlrun.cli.main import main
-from mlrun.report import plots
 
-import_module("mlrun.runs.single")  # and with it all that a run imports
-# What is imported stays, and looking through it for garbage again and again takes a fifth of all.
-gc.freeze()
-gc.set_threshold(100_000)
-torch.set_num_threads(1)  # there is a worker on every core
-pytest_plugins = ["tests.reliability"]
+pytest_plugins = ["tests.reliability", "tests.shares"]
+
+WHOLE_SAMPLE: dict[str, tuple[int, int]] = {}
+SMALL_SAMPLE = {"covid": (300, 90), "phone_price": (300, 90), "mnist": (200, 60)}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare a process that runs tests; the one that only starts the workers imports nothing."""
+    if config.getoption("numprocesses", None):
+        return
+    import torch
+
+    import_module("mlrun.runs.single")  # and with it all that a run imports
+    # What is imported stays, and looking through it for garbage again and again takes a fifth.
+    gc.freeze()
+    gc.set_threshold(100_000)
+    torch.set_num_threads(1)  # there is a worker on every core
+    # Small stand-ins train faster. Fixtures of every scope see them; the marker `sample` does not.
+    from mlrun.data import sample
+
+    WHOLE_SAMPLE.update(sample.ROWS)
+    sample.ROWS.update(SMALL_SAMPLE)
 
 
 @pytest.fixture(autouse=True)
@@ -36,12 +52,18 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture takes as long as all else of a small run: only tests marked `draws` draw them."""
 
-    def empty(_: Any, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def empty(_: Any, path: Path, **__: Any) -> None:
         path.touch()
 
     if "draws" not in request.keywords:
-        monkeypatch.setattr(plots, "_save", empty)
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", empty)
+
+
+@pytest.fixture(autouse=True)
+def _whole_sample(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests marked `sample` see the stand-ins as users and other processes do."""
+    if "sample" in request.keywords:
+        monkeypatch.setattr("mlrun.data.sample.ROWS", WHOLE_SAMPLE)
 
 
 @dataclass(frozen=True)
@@ -71,18 +93,40 @@ def mlrun(capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     return call
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """`whole(mlrun, "task=covid", ...)`: the run that never stopped, made once for all tests."""
+    """`whole(mlrun, "task=covid", ...)`: a finished run, trained once for all tests; only read it.
+
+    With `-m` it is a finished sweep. A run on the full-size sample is another run.
+    """
+    from mlrun.data import sample
+
     made: dict[tuple[str, ...], Path] = {}
 
     def run(mlrun: Callable[..., Answer], *arguments: str) -> Path:
-        if arguments not in made:
-            made[arguments] = tmp_path_factory.mktemp("whole") / "run"
-            assert mlrun(*arguments, f"hydra.run.dir={made[arguments]}").code == 0
-        return made[arguments]
+        key = (*arguments, str(sample.ROWS))
+        if key not in made:
+            folder = tmp_path_factory.mktemp("whole")
+            kind = "sweep" if "-m" in arguments else "run"
+            with contextlib.chdir(folder):  # where its data stays
+                assert mlrun(*arguments, f"hydra.{kind}.dir=run").code == 0
+            made[key] = folder / "run"
+        return made[key]
 
     return run
+
+
+@pytest.fixture
+def finished(
+    whole: Callable[..., Path], mlrun: Callable[..., Answer], workdir: Path
+) -> Callable[..., Path]:
+    """`finished("run", "task=covid", ...)`: a copy of such a run or sweep, to change."""
+
+    def copy(name: str, *arguments: str) -> Path:
+        shutil.copytree(whole(mlrun, *arguments), workdir / name)
+        return Path(name)
+
+    return copy
 
 
 @pytest.fixture

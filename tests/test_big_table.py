@@ -95,7 +95,7 @@ def test_a_cache_that_is_full_is_done_without(everything_is_large, write_csv, mo
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(table_cache, "_fill", full)
+    monkeypatch.setattr("os.fsync", full)
     assert read_table(write_csv("t.csv", "x\n1.5\n"))["x"].tolist() == [1.5]
     assert not [*everything_is_large.iterdir()]
 

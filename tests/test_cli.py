@@ -64,6 +64,7 @@ def test_the_configuration_can_be_printed(mlrun):
 
 
 @pytest.mark.draws
+@pytest.mark.sample
 @pytest.mark.parametrize(
     ("task", "rows", "header", "plot"),
     [
@@ -109,9 +110,9 @@ def test_the_sample_is_announced_loudly(mlrun):
     assert "SAMPLE DATA" in mlrun("debug=smoke").out
 
 
-@pytest.mark.parametrize("task", ["covid", "phone_price", "mnist"])
-def test_evaluate_gives_the_numbers_and_predict_the_bytes_of_the_run(mlrun, task):
-    run = mlrun(f"task={task}", *SMOKE).run
+@pytest.mark.parametrize("task", ["phone_price", *slow("covid", "mnist")])
+def test_evaluate_gives_the_numbers_and_predict_the_bytes_of_the_run(mlrun, finished, task):
+    run = finished("run", f"task={task}", *SMOKE)
     predictions = (run / "pred.csv").read_bytes()
     text = mlrun("evaluate", str(run)).out
     for values in record(run)["metrics"].values():
@@ -144,12 +145,14 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(mlrun, overri
     assert history(first) != history(third)
 
 
+@pytest.mark.sample
 def test_a_run_learns(mlrun):
     run = mlrun("task=phone_price", "trainer.epochs=20", "quiet=true").run
     assert record(run)["metrics"]["valid"]["accuracy"] > 0.9
 
 
 @pytest.mark.slow
+@pytest.mark.sample
 def test_overfit_drives_one_batch_towards_zero(mlrun):
     run = mlrun("task=phone_price", "debug=overfit", "quiet=true").run
     losses = [float(row[3]) for row in history(run)[1:]]
@@ -174,12 +177,12 @@ def test_a_record_tells_what_the_run_was_made_of(mlrun):
     assert set(found["metrics"]) == {"train", "valid"}
 
 
-@pytest.mark.parametrize("loss", ["mse", *slow("mae", "smooth_l1", "huber")])
+@pytest.mark.parametrize("loss", ["huber", *slow("mse", "mae", "smooth_l1")])
 def test_every_regression_loss_trains(mlrun, loss):
     assert mlrun("task=covid", f"loss={loss}", *SMOKE).code == 0
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "nll", "bce_with_logits"])
+@pytest.mark.parametrize("loss", ["bce_with_logits", *slow("cross_entropy", "nll")])
 def test_every_classification_loss_trains(mlrun, loss):
     assert mlrun("task=phone_price", f"loss={loss}", *SMOKE).code == 0
 
@@ -187,11 +190,8 @@ def test_every_classification_loss_trains(mlrun, loss):
 @pytest.mark.parametrize(
     "scheduler",
     [
-        "constant",
         "onecycle",
-        "plateau",
-        "warmup",
-        *slow("step", "multistep", "exponential", "cosine"),
+        *slow("constant", "plateau", "warmup", "step", "multistep", "exponential", "cosine"),
     ],
 )
 def test_every_scheduler_trains(mlrun, scheduler):
@@ -199,7 +199,7 @@ def test_every_scheduler_trains(mlrun, scheduler):
     assert mlrun(*overrides).code == 0
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "rmsprop", "adam", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", *slow("adagrad", "rmsprop", "adam", "adamw")])
 def test_every_optimizer_trains(mlrun, optimizer):
     assert mlrun("task=phone_price", "model=linear", f"optimizer={optimizer}", *SMOKE).code == 0
 
@@ -255,8 +255,8 @@ def test_a_broken_or_unmarked_file_of_ones_own_is_explained(mlrun, write_csv):
     assert "mine.yaml is not well-formed YAML" in mlrun("task=mine").err
 
 
-def test_a_sweep_folder_given_for_a_run_lists_its_runs(mlrun):
-    mlrun("-m", "seed=1,2", "debug=smoke", "hydra.sweep.dir=sweep")
+def test_a_sweep_folder_given_for_a_run_lists_its_runs(mlrun, finished):
+    finished("sweep", "-m", "seed=1,2", "debug=smoke", "trainer.epochs=4", "quiet=true")
     assert "it contains runs: 0, 1" in mlrun("evaluate", "sweep").err
 
 
@@ -282,50 +282,55 @@ def test_batch_norm_survives_a_last_batch_of_one_row(mlrun, write_csv):
 # --- mistakes ---
 
 
+def late(*values: Any) -> pytest.ParameterSet:
+    """One more mistake of a kind that the fast suite has."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @faults.mistakes
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("modle=mlp", "unknown key 'modle'. Did you mean 'model'?"),
+        late("modle=mlp", "unknown key 'modle'. Did you mean 'model'?"),
         ("epochs=5", "unknown key 'epochs'. Did you mean 'trainer.epochs'?"),
-        ("lr=5", "unknown key 'lr'. Did you mean 'optimizer.lr'?"),
+        late("lr=5", "unknown key 'lr'. Did you mean 'optimizer.lr'?"),
         ("--model mlp", "unknown option --model; write settings as KEY=VALUE, e.g. model=…"),
         ("trainer.monitor=mse", "Did you mean 'valid/mse'?"),
         ("model=mpl", "no option 'mpl' in group 'model'. Did you mean 'mlp'?"),
         ("optimizer.lrr=1", "unknown key 'optimizer.lrr'. Did you mean 'lr'?"),
-        ("+optimizer.lrr=1", "unknown key 'optimizer.lrr'"),
-        ("+typo=1", "unknown key 'typo'"),
+        late("+optimizer.lrr=1", "unknown key 'optimizer.lrr'"),
+        late("+typo=1", "unknown key 'typo'"),
         ("trainer.epochs=abc", "trainer.epochs: Value 'abc'"),
-        ("trainer.epochs=-1", "trainer.epochs=-1: must be at least 1"),
-        ("optimizer.lr=0", "optimizer.lr=0: must be more than 0"),
+        late("trainer.epochs=-1", "trainer.epochs=-1: must be at least 1"),
+        late("optimizer.lr=0", "optimizer.lr=0: must be more than 0"),
         ("scheduler=step scheduler.step_size=0", "optimizer or scheduler: integer modulo"),
-        ("scheduler=step scheduler.step_size=a", "scheduler.step_size=a: must be an integer"),
+        late("scheduler=step scheduler.step_size=a", "scheduler.step_size=a: must be an integer"),
         ("loss=huber loss.delta=-1", "loss: huber_loss does not support"),
-        ("paths=here", "paths: set one of its keys"),
-        ("optimizer.lr=fast", "optimizer.lr=fast: must be a number"),
-        ("optimizer.betas=[2,2]", "optimizer: Invalid beta"),
+        late("paths=here", "paths: set one of its keys"),
+        late("optimizer.lr=fast", "optimizer.lr=fast: must be a number"),
+        late("optimizer.betas=[2,2]", "optimizer: Invalid beta"),
         ("optimizer.lr=1,2", "add -m to run each"),
         ("seed=[1", "cannot read 'seed=[1'"),
-        ("trainer=null", "GROUP=OPTION needs the name of an option"),
-        ("model=[null]", "cannot build a configuration from these arguments"),
-        ("trainer=[null]", "cannot build a configuration from these arguments"),
-        ("optimizer._partial_=[1]", "optimizer._partial_=[1]: must be true"),
+        late("trainer=null", "GROUP=OPTION needs the name of an option"),
+        late("model=[null]", "cannot build a configuration from these arguments"),
+        late("trainer=[null]", "cannot build a configuration from these arguments"),
+        late("optimizer._partial_=[1]", "optimizer._partial_=[1]: must be true"),
         ("+model._partial_=true", "model._partial_=True: must be absent"),
         ("task=covid model=cnn", "Try model=mlp"),
         ("task=covid loss=cross_entropy", "use loss=mse"),
-        ("task=phone_price loss=mse", "use loss=cross_entropy"),
+        late("task=phone_price loss=mse", "use loss=cross_entropy"),
         ("trainer.monitor=valid/accuracy", "a regression task has valid/loss"),
         ("device=cuda:99", "device=cuda:99: this machine has"),
-        ("device=gpu", "device=gpu: must be one of auto, cpu, cuda"),
+        late("device=gpu", "device=gpu: must be one of auto, cpu, cuda"),
         ("model.hidden=[0]", "model.hidden=[0]"),
-        ("model.hidden=64", "model.hidden=64: must be a list [a,b]"),
-        ("data.drop=id", "data.drop=id: must be a list [a,b]"),
-        ("data.split.ratio=half", "data.split.ratio=half: must be a number"),
-        ("data.scale_target=maybe", "data.scale_target=maybe: must be true or false"),
+        late("model.hidden=64", "model.hidden=64: must be a list [a,b]"),
+        late("data.drop=id", "data.drop=id: must be a list [a,b]"),
+        late("data.split.ratio=half", "data.split.ratio=half: must be a number"),
+        late("data.scale_target=maybe", "data.scale_target=maybe: must be true or false"),
         ("task=csv", "data.train is not set"),
         ("task=csv data.train=nope.csv", "no file nope.csv"),
         ("paths.data=nowhere", "no folder nowhere/covid"),
-        ("data.split.methd=x", "Did you mean 'method'?"),
+        late("data.split.methd=x", "Did you mean 'method'?"),
         ("model._target_=os.system", "refused"),
         ("model.activation={_target_:os.system}", "not allowed inside"),
         ("evalute x", "unknown command 'evalute'"),
@@ -357,7 +362,7 @@ def test_a_file_in_the_way_of_a_folder_named_in_hydras_way_is_told(mlrun):
     assert mlrun("hydra.run.dir=mine").err == "error: cannot create mine: File exists\n"
 
 
-@pytest.mark.parametrize("words", ["model.hidden=[0]", "~model", "hydra.run.dir=???"])
+@pytest.mark.parametrize("words", ["model.hidden=[0]", *slow("~model", "hydra.run.dir=???")])
 def test_a_mistake_leaves_no_folder_named_in_hydras_way_either(mlrun, words):
     assert mlrun("hydra.run.dir=mine", words).code == 2
     assert [*Path().glob("*")] in ([], [Path("data")])
@@ -368,17 +373,17 @@ def test_a_mistake_leaves_no_folder_named_in_hydras_way_either(mlrun, words):
     ("text", "message"),
     [
         ("", "my.csv is empty"),
-        ("a,b\n", "has a header but no rows"),
-        ("a,b\n1,2\n3\n", "line 3: 1 field, but the header has 2"),
+        late("a,b\n", "has a header but no rows"),
+        late("a,b\n1,2\n3\n", "line 3: 1 field, but the header has 2"),
         ("a,b\n1,2\n3,4,5\n", "line 3: 3 fields, but the header has 2"),
         ("a,b\n1,2\nx,3\n3,4\n4,5\n", "row 2, column 'a': 'x' is not a finite number"),
-        ("a,b\n1,2\n,3\n3,4\n", "row 2, column 'a': the value is missing"),
-        ("a,b\n1,2\ninf,3\n3,4\n", "row 2, column 'a': 'inf' is not a finite number"),
-        ("a,a,b\n1,2,3\n", "columns 1 and 2 all have the name 'a'"),
+        late("a,b\n1,2\n,3\n3,4\n", "row 2, column 'a': the value is missing"),
+        late("a,b\n1,2\ninf,3\n3,4\n", "row 2, column 'a': 'inf' is not a finite number"),
+        late("a,a,b\n1,2,3\n", "columns 1 and 2 all have the name 'a'"),
         ("a,b\n1,2\n2,\n3,4\n", "row 2, column 'b': the target is missing"),
         ("a,b\n1,x\n2,x\n", "the target 'b' is x in every row"),
-        ("b\n1\n2\n", "no feature column is left to predict 'b'"),
-        ("a,c\n1,2\n", "has no column 'b' (data.target)"),
+        late("b\n1\n2\n", "no feature column is left to predict 'b'"),
+        late("a,c\n1,2\n", "has no column 'b' (data.target)"),
     ],
 )
 def test_a_bad_csv_is_named_with_its_place_and_leaves_no_folder(mlrun, write_csv, text, message):
@@ -410,9 +415,9 @@ def spoil_by_removing(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (spoil_magic, "starts with 00 00 0d 01"),
+        late(spoil_magic, "starts with 00 00 0d 01"),
         (spoil_gzip, "damaged or truncated gzip"),
-        (spoil_count, "has 60 images"),
+        late(spoil_count, "has 60 images"),
         (spoil_by_removing, "no file t10k-labels-idx1-ubyte or t10k-labels-idx1-ubyte.gz"),
     ],
 )
@@ -430,11 +435,20 @@ def test_own_image_files_are_used_instead_of_the_sample(mlrun, mnist_files):
     assert record(run)["rows"] == {"train": 54, "valid": 6, "test": 20, "predict": 20}
 
 
-def test_a_fault_of_ours_keeps_its_traceback_and_exits_with_1(mlrun, monkeypatch):
-    def broken(*_: object) -> None:
-        raise ZeroDivisionError("ours")
+def failing_open(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Let the run fail with this error when it is about to write metrics.csv."""
+    open_file = Path.open
 
-    monkeypatch.setattr("mlrun.runs.single.training", broken)
+    def fail(self: Path, *arguments: Any, **named: Any) -> Any:
+        if "metrics.csv" in self.name:
+            raise error
+        return open_file(self, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", fail)
+
+
+def test_a_fault_of_ours_keeps_its_traceback_and_exits_with_1(mlrun, monkeypatch):
+    failing_open(monkeypatch, ZeroDivisionError("ours"))
     answer = mlrun(*SMOKE)
     assert answer.code == 1
     assert "Traceback" in answer.err
@@ -454,10 +468,7 @@ def test_a_diverging_run_says_so_keeps_its_best_weights_and_exits_with_1(mlrun):
 
 
 def test_a_full_disk_is_told_without_a_traceback(mlrun, monkeypatch):
-    def full(self: Path, *_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device", str(self))
-
-    monkeypatch.setattr("mlrun.runs.record.MetricsFile.add", full)
+    failing_open(monkeypatch, OSError(28, "No space left on device", "metrics.csv"))
     answer = mlrun(*SMOKE)
     assert answer.code == 2
     assert "No space left on device" in answer.err
@@ -467,6 +478,7 @@ def test_a_full_disk_is_told_without_a_traceback(mlrun, monkeypatch):
 # --- sweeps ---
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_every_combination_into_folders_of_their_own(mlrun):
     answer = mlrun("-m", "task=covid,phone_price", "seed=0,1", "debug=smoke")
     assert answer.code == 0
@@ -495,6 +507,7 @@ def test_a_failing_job_stops_no_other_and_is_reported_with_its_number(mlrun):
     assert found == {"0": "done", "1": "failed", "2": "done"}
 
 
+@pytest.mark.slow
 def test_a_mistake_in_a_sweep_is_refused_before_any_job(mlrun):
     answer = mlrun("-m", "model=mlp,mpl", "debug=smoke")
     assert answer.code == 2

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,12 +31,48 @@ def config(*overrides: str) -> DictConfig:
 
 
 EVERY_OPTION = [(group, option) for group in GROUPS for option in options(group)]
-EVERY_TARGET = [(group, option) for group, option in EVERY_OPTION if group in ALLOWED]
 
 
-@pytest.mark.parametrize(("group", "option"), EVERY_OPTION)
-def test_every_option_composes_into_valid_settings(group, option):
-    settings_of(composed(config(f"{group}={option}")).values)
+def together(*groups: str) -> list[tuple[str, ...]]:
+    """As few compositions as hold every option of these groups, an option of each at a time."""
+    named = [[f"{group}={option}" for option in options(group)] for group in groups]
+    return [tuple(words[n % len(words)] for words in named) for n in range(max(map(len, named)))]
+
+
+# Composing takes longer than anything else here, so independent groups are composed together.
+COMPOSITIONS = [
+    *together("task", "model", "loss", "optimizer", "scheduler", "trainer", "debug"),
+    *together("data", "hparams"),
+    *together("experiment"),
+]
+
+
+@pytest.fixture(scope="module", params=COMPOSITIONS, ids=" ".join)
+def words(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Of one of the compositions, with which every test below goes on before the next one."""
+    chosen: tuple[str, ...] = request.param
+    return chosen
+
+
+def test_the_compositions_hold_every_option():
+    assert {word for words in COMPOSITIONS for word in words} == {
+        f"{group}={option}" for group, option in EVERY_OPTION
+    }
+
+
+def test_options_compose_into_valid_settings(words):
+    values = composed(config(*words)).values
+    settings = settings_of(values)
+    assert settings.trainer.epochs == values["trainer"]["epochs"]
+
+
+def test_every_key_of_an_option_is_an_argument_of_its_class(words):
+    values = composed(config(*words)).values
+    for group in [group for group in GROUPS if group in ALLOWED]:
+        node: dict[str, Any] = plain(values[group])
+        for entry in [node] if "_target_" in node else list(node.values()):
+            arguments = {*entry} - {"_target_", "_partial_"}
+            assert arguments <= {*inspect.signature(resolve(group, entry)).parameters}
 
 
 @pytest.mark.parametrize(("group", "option"), EVERY_OPTION)
@@ -43,22 +80,25 @@ def test_every_option_says_in_its_first_comment_what_it_is(group, option):
     assert options(group)[option]
 
 
-@pytest.mark.parametrize(("group", "option"), EVERY_TARGET)
-def test_every_key_of_an_option_is_an_argument_of_its_class(group, option):
-    node: dict[str, Any] = plain(composed(config(f"{group}={option}")).values[group])
-    nodes = [node] if "_target_" in node else list(node.values())
-    for entry in nodes:
-        arguments = {*entry} - {"_target_", "_partial_"}
-        assert arguments <= {*inspect.signature(resolve(group, entry)).parameters}
-
-
 @pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda file: file.stem)
 def test_every_configuration_file_is_short(file):
     assert len(file.read_text(encoding="utf-8").splitlines()) <= 31
 
 
-@pytest.mark.parametrize("task", ["covid", "phone_price", "mnist"])
-@pytest.mark.parametrize("option", ["sgd", "adagrad", "rmsprop", "adam", "adamw"])
+TASKS, OPTIMIZERS = (
+    ("covid", "phone_price", "mnist"),
+    ("sgd", "adagrad", "rmsprop", "adam", "adamw"),
+)
+FAST = (("covid", "sgd"), ("phone_price", "adam"), ("mnist", "adamw"))
+
+
+@pytest.mark.parametrize(
+    ("task", "option"),
+    [
+        pytest.param(*pair, marks=() if pair in FAST else pytest.mark.slow)
+        for pair in itertools.product(TASKS, OPTIMIZERS)
+    ],
+)
 def test_a_task_leaks_no_number_into_a_swapped_optimizer(task, option):
     alone = OmegaConf.load(CONF / "optimizer" / f"{option}.yaml")
     assert config(f"task={task}", f"optimizer={option}").optimizer == alone
@@ -82,20 +122,24 @@ def test_mlrun_data_moves_every_task(monkeypatch):
         assert config.__wrapped__(f"task={task}").data.dir == f"/elsewhere/{task}"
 
 
+def slow(*values: str) -> pytest.ParameterSet:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
         ("trainer.epochs=0", r"trainer\.epochs=0: must be at least 1"),
-        ("trainer.batch_size=-3", r"trainer\.batch_size=-3: must be at least 1"),
-        ("trainer.patience=0", r"trainer\.patience=0"),
-        ("trainer.clip_norm=0", r"trainer\.clip_norm=0\.0: must be more than 0"),
+        slow("trainer.batch_size=-3", r"trainer\.batch_size=-3: must be at least 1"),
+        slow("trainer.patience=0", r"trainer\.patience=0"),
+        slow("trainer.clip_norm=0", r"trainer\.clip_norm=0\.0: must be more than 0"),
         ("trainer.clip_value=1e308", r"trainer\.clip_value=1e\+308: must be more than 0, at most"),
         ("~scheduler", "scheduler is not set"),
-        ("trainer.l1=-1", r"trainer\.l1=-1\.0: must be 0 or more"),
+        slow("trainer.l1=-1", r"trainer\.l1=-1\.0: must be 0 or more"),
         ("trainer.mode=up", r"trainer\.mode=up: must be one of auto, min, max"),
         ("trainer.precision=bf61", r"Did you mean 'bf16'\?"),
         ("seed=-1", r"seed=-1: must be between"),
-        ("checkpoint.every_seconds=-1", r"checkpoint\.every_seconds"),
+        slow("checkpoint.every_seconds=-1", r"checkpoint\.every_seconds"),
         ("+trainer.epoch=3", r"unknown key 'trainer\.epoch'\. Did you mean 'epochs'\?"),
         ("+sead=3", r"unknown key 'sead'\. Did you mean 'seed'\?"),
     ],

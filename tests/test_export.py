@@ -25,6 +25,7 @@ from mlrun.data.dataset import Spec
 from mlrun.data.preprocess.apply import raw_rows
 from mlrun.data.preprocess.fit import fit_table
 from mlrun.data.preprocess.module import Contract, build_preprocess
+from mlrun.data.sample import write_sample
 from mlrun.errors import MlrunError
 from mlrun.export import onnx_file, safetensors_file, torch_file
 from mlrun.export.check import largest_difference
@@ -121,8 +122,8 @@ def session(path: Path | str) -> onnxruntime.InferenceSession:
 
 
 ALL = [
-    pytest.param(name, marks=pytest.mark.slow if name == "onnx" else ()) for name in SUFFIXES
-]  # ONNX takes seconds a network: in the fast suite once
+    pytest.param(name, marks=() if name == "safetensors" else pytest.mark.slow) for name in SUFFIXES
+]  # the others take seconds a network: in the fast suite once, by the documented code
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -250,12 +251,13 @@ def test_onnx_takes_one_row_and_any_unknown_category(mlrun, moved_run):
     ]
 
 
-def test_a_regression_gives_the_numbers_of_pred_csv_and_leaves_the_folder_alone(mlrun):
-    run = mlrun("task=covid", *SMOKE).run
+@pytest.mark.slow
+def test_a_regression_gives_the_numbers_of_pred_csv_and_leaves_the_folder_alone(mlrun, finished):
+    run = finished("run", "task=covid", *SMOKE)
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     assert mlrun("export", str(run), "--format", "onnx", "--output", "m.onnx").code == 0
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
-    table, model = pd.read_csv("data/sample/covid/covid.test.csv"), session("m.onnx")
+    table, model = pd.read_csv(write_sample("covid") / "covid.test.csv"), session("m.onnx")
     inputs = {i.name: table[[i.name]].to_numpy("float64") for i in model.get_inputs()}
     (found,) = model.run(None, inputs)
     wanted = pd.read_csv(run / "pred.csv")["tested_positive"].to_numpy()
@@ -293,10 +295,14 @@ def test_mistakes_are_told(mlrun, write_csv, trained_run, arguments, message):
 
 
 def test_a_folder_that_cannot_be_written_is_told(mlrun, trained_run, monkeypatch):
-    def refuse(path: Path, content: bytes) -> None:
-        raise OSError(errno.EROFS, "Read-only file system")
+    open_file = Path.open
 
-    monkeypatch.setattr("mlrun.export.write.write_atomically", refuse)
+    def read_only(self: Path, mode: str = "r", *arguments: Any, **named: Any) -> Any:
+        if not mode.startswith("r"):
+            raise OSError(errno.EROFS, "Read-only file system", str(self))
+        return open_file(self, mode, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", read_only)
     answer = mlrun("export", str(trained_run), "--format", "safetensors")
     assert answer.code == 2
     assert answer.err.endswith("model.safetensors: Read-only file system; see --output\n")

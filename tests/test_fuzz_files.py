@@ -182,7 +182,7 @@ few_settings = st.one_of(plain_settings, csv_settings)
 
 
 @faults.random_csv
-@shares(fast=15, soak=3000, parts=2)
+@shares(fast=8, soak=3000, parts=2)
 def test_any_csv_is_loaded_or_refused(share: Share, record_property: Any) -> None:
     def check(example: tuple[bytes, bytes | None, dict[str, Any]]) -> None:
         train, test, chosen = example
@@ -236,7 +236,7 @@ def check_new_file(run: Path, verb: str, content: bytes, *more: str) -> None:
 
 
 @faults.random_csv
-@shares(fast=10, soak=1500, parts=2)
+@shares(fast=5, soak=1500, parts=2)
 def test_any_csv_is_predicted_and_scored_or_refused(
     share: Share, record_property: Any, flower_run: Path
 ) -> None:
@@ -276,7 +276,7 @@ any_idx = mostly(idx_files(), st.one_of(idx_files(dimensions=1), st.binary(max_s
 
 
 @faults.random_idx
-@shares(fast=25, soak=2000)
+@shares(fast=12, soak=2000)
 def test_any_idx_is_read_or_refused(share: Share, record_property: Any) -> None:
     def check(example: tuple[bytes, int]) -> None:
         content, dimensions = example
@@ -305,7 +305,7 @@ other_labels = st.fixed_dictionaries({}, optional={"train_labels": plain_labels}
 
 
 @faults.random_idx
-@shares(fast=10, soak=1000)
+@shares(fast=5, soak=1000)
 def test_any_four_idx_files_are_loaded_or_refused(share: Share, record_property: Any) -> None:
     def check(replaced: dict[str, bytes]) -> None:
         write_images(Path(), replaced)
@@ -324,7 +324,7 @@ def image_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @faults.random_idx
-@shares(fast=15, soak=800)
+@shares(fast=7, soak=800)
 def test_any_idx_is_predicted_or_refused(
     share: Share, record_property: Any, image_run: Path
 ) -> None:

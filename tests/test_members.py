@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mlrun.data import sample
 from mlrun.errors import Diverged
 from mlrun.runs import record
 from mlrun.runs.folder import locked, open_run
@@ -15,7 +16,8 @@ from mlrun.training.engines.native.engine import Native
 from tests import faults
 from tests.test_resume import TINY, Crash, assert_same_run
 
-MANY = (*TINY, "seeds=2", "folds=3", "hydra.run.dir=many")
+MANY = (*TINY, "model.dropout=0.3", "seeds=2", "folds=3")
+TWO = (*TINY, "seeds=2")
 NAMES = [f"fold_{fold}_seed_{seed}" for fold in range(3) for seed in range(2)]
 
 
@@ -31,21 +33,22 @@ def run_record(path: Path | str) -> Any:
 @pytest.mark.parametrize(
     "task",
     [
-        ("task=covid", "model.dropout=0.3"),
+        (),
         pytest.param(("task=phone_price", "model.norm=batch"), marks=pytest.mark.slow),
         pytest.param(("task=mnist", "model=cnn", "model.channels=[2,4]"), marks=pytest.mark.slow),
     ],
+    ids=["covid", "phone_price", "mnist"],
 )
-def test_a_member_is_the_lone_run_of_its_seed_and_fold(mlrun, task):
-    assert mlrun(*task, *MANY).code == 0
+def test_a_member_is_the_lone_run_of_its_seed_and_fold(mlrun, whole, task):
+    many = whole(mlrun, *task, *MANY)
     folds = ("data.split.method=auto_kfold", "data.split.folds=3", "data.split.fold=1")
-    assert mlrun(*task, *TINY, *folds, "seed=1", "hydra.run.dir=lone").code == 0
-    assert_same_run(Path("lone"), Path("many/members/fold_1_seed_1"))
+    words = ("model.dropout=0.3", *folds, "seed=1", "hydra.run.dir=lone")
+    assert mlrun(*task, *TINY, *words).code == 0
+    assert_same_run(Path("lone"), many / "members/fold_1_seed_1")
 
 
-@pytest.mark.draws
-def test_the_mean_of_the_members_predicts_and_their_spread_is_told_on_request(mlrun):
-    mlrun(*MANY)
+def test_the_mean_of_the_members_predicts_and_their_spread_is_told_on_request(mlrun, finished):
+    finished("many", *MANY)
     assert [path.name for path in sorted(Path("many/members").iterdir())] == NAMES
     each = [table(f"many/members/{name}/pred.csv") for name in NAMES]
     values = [float(rows[0]["tested_positive"]) for rows in each]
@@ -59,7 +62,7 @@ def test_the_mean_of_the_members_predicts_and_their_spread_is_told_on_request(ml
 
 
 def test_classes_are_chosen_by_the_mean_probability(mlrun):
-    mlrun("task=phone_price", *TINY, "seeds=3", "hydra.run.dir=many")
+    mlrun("task=phone_price", "model=linear", *TINY, "seeds=3", "hydra.run.dir=many")
     shares = []
     for seed in range(3):
         mlrun("predict", f"many/members/seed_{seed}", "--proba", "--output", "one.csv")
@@ -74,11 +77,11 @@ def test_classes_are_chosen_by_the_mean_probability(mlrun):
 
 
 def test_every_row_is_scored_by_members_that_did_not_train_on_it(mlrun):
-    answer = mlrun(*MANY[:-1], "hydra.run.dir=many", "quiet=false")
+    answer = mlrun(*MANY, "hydra.run.dir=many", "quiet=false")
     splits = [json.loads(Path(f"many/members/{n}/split.json").read_text()) for n in NAMES]
     held = [tuple(split["valid"]) for split in splits]
     assert held[0] == held[1] != held[2]
-    assert sorted(row for part in set(held) for row in part) == list(range(2699))
+    assert sorted(row for part in set(held) for row in part) == list(range(sample.ROWS["covid"][0]))
     told = run_record("many")
     found = told["metrics"]["out_of_fold"]["mse"]
     mean, deviation = told["members"]["valid"]["mse"]
@@ -88,9 +91,9 @@ def test_every_row_is_scored_by_members_that_did_not_train_on_it(mlrun):
 
 
 @pytest.mark.slow
-def test_a_moved_folder_predicts_evaluates_and_tells_itself(mlrun):
-    mlrun(*MANY)
-    shutil.move("many", "elsewhere")
+def test_a_moved_folder_predicts_evaluates_and_tells_itself(mlrun, finished):
+    finished("elsewhere", *MANY)
+    sample.write_sample("covid")
     before = Path("elsewhere/pred.csv").read_bytes()
     shutil.copy("data/sample/covid/covid.test.csv", "new.csv")
     assert mlrun("predict", "elsewhere", "--input", "new.csv").code == 0
@@ -104,8 +107,10 @@ def test_a_moved_folder_predicts_evaluates_and_tells_itself(mlrun):
 
 @faults.crash
 @pytest.mark.parametrize("calls", [15, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_resumed_run_of_members_equals_the_one_that_never_stopped(mlrun, monkeypatch, calls):
-    mlrun(*MANY[:-1], "hydra.run.dir=whole")
+def test_a_resumed_run_of_members_equals_the_one_that_never_stopped(
+    mlrun, monkeypatch, whole, calls
+):
+    unbroken = whole(mlrun, *MANY)
     write_down, seen = record.Record.epoch, []
 
     def die(self: Any, *arguments: Any) -> Any:
@@ -119,38 +124,38 @@ def test_a_resumed_run_of_members_equals_the_one_that_never_stopped(mlrun, monke
         patched.setattr(record.Record, "epoch", die)
         patched.setattr(record.Record, "__exit__", lambda self, *_: self._events.close())
         with pytest.raises(Crash):
-            mlrun(*MANY)
+            mlrun(*MANY, "hydra.run.dir=many")
     assert mlrun("resume", "many").code == 0
     for name in NAMES:
-        assert_same_run(Path("whole/members", name), Path("many/members", name))
-    assert Path("whole/pred.csv").read_bytes() == Path("many/pred.csv").read_bytes()
+        assert_same_run(unbroken / "members" / name, Path("many/members", name))
+    assert (unbroken / "pred.csv").read_bytes() == Path("many/pred.csv").read_bytes()
     assert "nothing left to do: all 6 members are done" in mlrun("resume", "many").out
 
 
 @pytest.mark.slow
 def test_a_run_of_members_can_be_extended(mlrun):
-    mlrun(*MANY[:-1], "scheduler=constant", "trainer.epochs=8", "hydra.run.dir=whole")
-    mlrun(*MANY, "scheduler=constant")
+    mlrun(*MANY, "scheduler=constant", "trainer.epochs=8", "hydra.run.dir=whole")
+    mlrun(*MANY, "scheduler=constant", "hydra.run.dir=many")
     assert mlrun("resume", "many", "trainer.epochs=8").code == 0
     assert Path("whole/pred.csv").read_bytes() == Path("many/pred.csv").read_bytes()
 
 
 @pytest.mark.slow
-def test_members_that_had_no_folder_yet_are_begun(mlrun):
-    mlrun(*MANY)
-    shutil.copytree("many", "broken")
+def test_members_that_had_no_folder_yet_are_begun(mlrun, whole, finished):
+    unbroken = whole(mlrun, *MANY)
+    finished("broken", *MANY)
     shutil.rmtree("broken/members/fold_2_seed_1")
     Path("broken/pred.csv").unlink()
     assert mlrun("resume", "broken").code == 0
-    assert Path("broken/pred.csv").read_bytes() == Path("many/pred.csv").read_bytes()
+    assert Path("broken/pred.csv").read_bytes() == (unbroken / "pred.csv").read_bytes()
 
 
 @pytest.mark.slow
-def test_little_memory_makes_groups_and_no_difference(mlrun):
-    mlrun(*MANY)
-    mlrun(*MANY[:-1], "trainer.member_memory=1e-9", "hydra.run.dir=slowly")
+def test_little_memory_makes_groups_and_no_difference(mlrun, whole):
+    many = whole(mlrun, *MANY)
+    mlrun(*MANY, "trainer.member_memory=1e-9", "hydra.run.dir=slowly")
     for name in NAMES:
-        assert_same_run(Path("many/members", name), Path("slowly/members", name))
+        assert_same_run(many / "members" / name, Path("slowly/members", name))
 
 
 @faults.not_finite
@@ -181,15 +186,15 @@ def test_where_all_diverge_the_run_does(mlrun):
     assert "all members diverged, so there is nothing to resume" in answer.err
 
 
-def test_a_member_in_training_elsewhere_is_told(mlrun):
-    mlrun(*TINY, "seeds=2", "hydra.run.dir=many")
+def test_a_member_in_training_elsewhere_is_told(mlrun, finished):
+    finished("many", *TWO)
     with locked(open_run(Path("many/members/seed_1"))):
         answer = mlrun("resume", "many", "trainer.epochs=8")
     assert (answer.code, "another process is training in" in answer.err) == (2, True)
 
 
-def test_a_member_of_a_strangers_folder_makes_no_formula(mlrun):
-    mlrun(*TINY, "seeds=2", "hydra.run.dir=many")
+def test_a_member_of_a_strangers_folder_makes_no_formula(mlrun, finished):
+    finished("many", *TWO)
     Path("many/members/seed_1").rename("many/members/=1+1")
     assert mlrun("predict", "many", "--members").code == 0
     assert [*table("many/pred_members.csv")[0]][1:3] == ["'=1+1", "seed_0"]
@@ -198,8 +203,8 @@ def test_a_member_of_a_strangers_folder_makes_no_formula(mlrun):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("folds=1", "folds=1: must be at least 2, or null"),
-        ("seeds=0", "seeds=0: must be at least 1, or null"),
+        pytest.param("folds=1", "folds=1: must be at least 2, or null", marks=pytest.mark.slow),
+        pytest.param("seeds=0", "seeds=0: must be at least 1, or null", marks=pytest.mark.slow),
         (
             "folds=3 data.split.method=time",
             "folds=3: data.split.method=time does not support folds",
@@ -214,8 +219,8 @@ def test_what_cannot_be_members_is_refused(mlrun, words, message):
 
 
 @pytest.mark.parametrize("verb", [["export", "many", "--format", "onnx"], ["rerun", "many"]])
-def test_what_takes_one_model_says_which_there_are(mlrun, verb):
-    mlrun(*TINY, "seeds=2", "hydra.run.dir=many")
+def test_what_takes_one_model_says_which_there_are(mlrun, finished, verb):
+    finished("many", *TWO)
     answer = mlrun(*verb)
     assert answer.code == 2
     assert f"mlrun {verb[0]} many/members/NAME (seed_0, seed_1" in answer.err
@@ -229,11 +234,13 @@ def test_groups_stay_together_in_folds(mlrun, write_csv):
     assert mlrun(*words, "quiet=true", "hydra.run.dir=many").code == 0
     for fold in range(2):
         valid = json.loads(Path(f"many/members/fold_{fold}/split.json").read_text())["valid"]
+        assert valid
         assert all({3 * (row // 3) + k for k in range(3)} <= {*valid} for row in valid)
 
 
+@pytest.mark.slow
 def test_members_the_kernel_lacks_are_stacked_and_others_take_turns_which_is_told(mlrun):
-    words = ("model.activation=prelu", "quiet=false", *TINY[1:], "seeds=4")
+    words = ("model.activation=prelu", "quiet=false", *TINY[1:], "trainer.epochs=1", "seeds=4")
     assert "one after another" not in mlrun(*words, "hydra.run.dir=stacked").out
     told = mlrun(*words, "model.norm=batch", "hydra.run.dir=turns").out
     assert "one after another, not stacked: BatchNorm1d keeps running statistics" in told

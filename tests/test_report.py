@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from rich.console import Console as RichConsole
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
@@ -67,12 +68,17 @@ def test_the_plot_of_predictions_follows_the_kind_of_task(workdir):
 def test_letters_that_the_font_lacks_give_no_warning(workdir):
     spec = Spec("classification", (3,), 2, classes=("日本", "\x16"), target="größe")
     draw_predictions(workdir, spec, torch.tensor([0, 1]), torch.tensor([0, 1]), rows="test")
+    assert png(workdir / "confusion_matrix.png")  # a warning would be an error
 
 
 def test_of_very_many_predictions_some_are_drawn_and_the_title_says_so(workdir, monkeypatch):
     monkeypatch.setattr(plots, "MOST_DRAWN", 10)
     titles: list[str] = []
-    monkeypatch.setattr(plots, "_save", lambda figure, _: titles.append(figure.axes[0].get_title()))
+
+    def note(figure: Figure, *_: object, **__: object) -> None:
+        titles.append(figure.axes[0].get_title())
+
+    monkeypatch.setattr(Figure, "savefig", note)
     values = torch.arange(25.0).unsqueeze(1)
     draw_predictions(workdir, REGRESSION, values, values, rows="test")
     assert titles == ["y, 9 of 25 test rows"]

@@ -110,43 +110,40 @@ FAST = ("plateau",)  # the others: make soak
 @pytest.mark.parametrize(
     "job", [pytest.param(job, marks=() if job in FAST else pytest.mark.slow) for job in JOBS]
 )
-def test_a_resumed_run_equals_the_one_that_never_stopped(mlrun, crashing, job):
+def test_a_resumed_run_equals_the_one_that_never_stopped(mlrun, crashing, whole, job):
     short = ("scheduler.patience=0",) if job == "plateau" else ()
     short = ("scheduler.step_size=2",) if job == "step" else short
     arguments = (*JOBS[job], *short, *TINY)
-    mlrun(*arguments, "hydra.run.dir=whole")
     crashing(3, *arguments, "hydra.run.dir=broken")
     assert status(Path("broken")) != "done"
     assert mlrun("resume", "broken").code == 0
-    assert_same_run(Path("whole"), Path("broken"))
+    assert_same_run(whole(mlrun, *arguments), Path("broken"))
     assert status(Path("broken")) == "done"
 
 
 @pytest.mark.parametrize(
     ("epoch", "before_the_checkpoint"),
     [
-        (1, True),
+        pytest.param(1, True, marks=pytest.mark.slow),
         pytest.param(6, False, marks=pytest.mark.slow),
         pytest.param(1, False, marks=pytest.mark.slow),
         pytest.param(6, True, marks=pytest.mark.slow),
     ],
 )
 def test_the_first_and_the_last_epoch_can_be_resumed_too(
-    mlrun, crashing, epoch, before_the_checkpoint
+    mlrun, crashing, whole, epoch, before_the_checkpoint
 ):
-    mlrun(*TINY, "hydra.run.dir=whole")
     crashing(epoch, *TINY, "hydra.run.dir=broken", before_the_checkpoint=before_the_checkpoint)
     assert mlrun("resume", "broken").code == 0
-    assert_same_run(Path("whole"), Path("broken"))
+    assert_same_run(whole(mlrun, *TINY), Path("broken"))
 
 
 @faults.older_checkpoint
-def test_a_run_can_be_resumed_from_a_checkpoint_older_than_its_metrics(mlrun, crashing):
-    mlrun(*TINY, "hydra.run.dir=whole")
+def test_a_run_can_be_resumed_from_a_checkpoint_older_than_its_metrics(mlrun, crashing, whole):
     crashing(4, *TINY, "checkpoint.every_seconds=1000", "hydra.run.dir=broken")
     assert not Path("broken/checkpoints/last.safetensors").exists()
     assert mlrun("resume", "broken").code == 0
-    assert_same_run(Path("whole"), Path("broken"))
+    assert_same_run(whole(mlrun, *TINY), Path("broken"))
 
 
 @faults.older_checkpoint
@@ -170,14 +167,13 @@ def damage(path: Path, how: str) -> None:
 
 @faults.damaged_last
 @pytest.mark.parametrize("how", [pytest.param("truncated", marks=pytest.mark.slow), "corrupted"])
-def test_a_damaged_last_checkpoint_is_told_and_the_previous_one_used(mlrun, crashing, how):
-    mlrun(*TINY, "hydra.run.dir=whole")
+def test_a_damaged_last_checkpoint_is_told_and_the_previous_one_used(mlrun, crashing, whole, how):
     crashing(4, *TINY, "hydra.run.dir=broken")
     damage(Path("broken/checkpoints/last.safetensors"), how)
     answer = mlrun("resume", "broken", "quiet=false")
     assert "last.safetensors cannot be loaded" in answer.out
     assert "resuming broken after epoch 3" in answer.out
-    assert_same_run(Path("whole"), Path("broken"))
+    assert_same_run(whole(mlrun, *TINY), Path("broken"))
 
 
 @pytest.mark.parametrize(
@@ -227,8 +223,8 @@ def test_a_finished_run_is_left_alone_and_can_be_extended(mlrun):
 
 
 @pytest.mark.slow
-def test_a_rerun_of_an_extended_run_is_identical(mlrun):
-    mlrun(*TINY, "hydra.run.dir=run")
+def test_a_rerun_of_an_extended_run_is_identical(mlrun, finished):
+    finished("run", *TINY)
     assert mlrun("resume", "run", "--data", ".", "trainer.epochs=8").code == 0
     assert "identical: 8 epochs" in mlrun("rerun", "run").out
 
@@ -241,8 +237,8 @@ def test_a_run_that_patience_ended_says_so_when_it_is_extended(mlrun):
     assert "mlrun resume run trainer.patience=…" in answer.out
 
 
-def test_a_cosine_that_is_extended_keeps_its_last_rate(mlrun):
-    mlrun(*TINY, "hydra.run.dir=run")
+def test_a_cosine_that_is_extended_keeps_its_last_rate(mlrun, finished):
+    finished("run", *TINY)
     mlrun("resume", "run", "trainer.epochs=8")
     rates = [float(line.split(",")[2]) for line in history(Path("run"))[1:]]
     assert rates[5] > rates[6] == rates[7] == 0.0
@@ -254,7 +250,7 @@ def test_a_cosine_that_is_extended_keeps_its_last_rate(mlrun):
     [
         ("model.dropout=0.5", "model.dropout cannot change in a resumed run"),
         pytest.param("seed=1", "seed cannot change", marks=pytest.mark.slow),
-        ("trainer.epochs=0", "trainer.epochs=0: must be at least 1"),
+        pytest.param("trainer.epochs=0", "must be at least 1", marks=pytest.mark.slow),
         pytest.param("trainer.epochs=x", "trainer.epochs: Value 'x'", marks=pytest.mark.slow),
         pytest.param("epochs", "'epochs': must be KEY=VALUE", marks=pytest.mark.slow),
     ],
@@ -266,8 +262,8 @@ def test_a_change_that_cannot_be_honoured_exactly_is_refused(mlrun, crashing, ov
     assert message in answer.err
 
 
-def test_resume_finds_the_newest_unfinished_run_below_a_folder(mlrun, crashing):
-    mlrun(*TINY, "hydra.run.dir=runs/a/done")
+def test_resume_finds_the_newest_unfinished_run_below_a_folder(mlrun, crashing, finished):
+    finished("runs/a/done", *TINY)
     crashing(3, *TINY, "hydra.run.dir=runs/a/broken")
     assert mlrun("resume", "runs").out == "runs/a/broken\n"
     assert "no unfinished run" in mlrun("resume", "runs").err
@@ -282,13 +278,12 @@ def test_a_run_whose_data_changed_is_not_resumed(mlrun, crashing):
 
 
 @faults.time_is_up
-def test_max_minutes_stops_resumably_with_predictions(mlrun):
-    mlrun(*TINY, "hydra.run.dir=whole")
+def test_max_minutes_stops_resumably_with_predictions(mlrun, whole):
     mlrun(*TINY, "trainer.max_minutes=1e-9", "hydra.run.dir=timed")
     assert status(Path("timed")) == "interrupted"
     assert Path("timed/pred.csv").is_file()
     mlrun("resume", "timed", "trainer.max_minutes=10")
-    assert_same_run(Path("whole"), Path("timed"))
+    assert_same_run(whole(mlrun, *TINY), Path("timed"))
 
 
 # --- the real command, really killed ---
@@ -315,6 +310,8 @@ LONG = ("task=phone_price", "trainer.epochs=40", "trainer.patience=null", "model
 
 
 @faults.second_process
+@pytest.mark.slow
+@pytest.mark.sample
 def test_kill_9_and_a_second_process_on_the_same_run(mlrun):
     arguments = (*LONG, "quiet=true", "checkpoint.every_seconds=0")
     mlrun(*arguments, "hydra.run.dir=whole")
@@ -334,9 +331,11 @@ def test_kill_9_and_a_second_process_on_the_same_run(mlrun):
     ("number", "code"),
     [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
 )
-def test_an_interrupted_run_ends_cleanly_says_how_to_go_on_and_does(mlrun, number, code):
+def test_an_interrupted_run_ends_cleanly_says_how_to_go_on_and_does(mlrun, write_csv, number, code):
     # It would go on for hours, so the signal comes in time; where it stops, five epochs are added.
-    arguments = (*LONG, "scheduler=constant", "checkpoint.every_seconds=0")
+    write_csv("t.csv", "x,y\n" + "".join(f"{i},{i * 0.5}\n" for i in range(40)))
+    own = ("task=csv", "data.train=t.csv", "data.target=y", "trainer.patience=null")
+    arguments = (*own, "scheduler=constant", "checkpoint.every_seconds=0")
     process = started(*arguments, "trainer.epochs=1000000", "hydra.run.dir=stopped")
     wait_for(process, Path("stopped/checkpoints/last.safetensors").is_file)
     process.send_signal(number)
@@ -367,8 +366,8 @@ def test_a_run_goes_on_when_nobody_listens_any_more():
 # --- rerun ---
 
 
-def test_rerun_of_the_same_is_identical(mlrun):
-    mlrun(*TINY, "hydra.run.dir=run")
+def test_rerun_of_the_same_is_identical(mlrun, finished):
+    finished("run", *TINY)
     answer = mlrun("rerun", "run")
     assert answer.code == 0
     assert "identical: 6 epochs and pred.csv, bit for bit (run_rerun)" in answer.out

@@ -4,12 +4,14 @@ import hashlib
 from pathlib import Path
 
 import pandas as pd
+import pooch
 import pytest
 
 from mlrun.data.images import read_idx
 from mlrun.data.sample import PHONE, STATES, write_sample
 from mlrun.errors import MlrunError
 
+from .conftest import WHOLE_SAMPLE
 from .test_tabular import data_of
 
 TASKS = ("covid", "phone_price", "mnist")
@@ -17,9 +19,10 @@ TASKS = ("covid", "phone_price", "mnist")
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """data/sample/ with the files of all tasks, written once."""
+    """data/sample/ with the files of all tasks at full size, written once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("samples"))
+        patch.setattr("mlrun.data.sample.ROWS", WHOLE_SAMPLE)
         folders = [write_sample(task).resolve() for task in TASKS]
     return folders[0].parent
 
@@ -63,7 +66,7 @@ def test_a_file_of_ones_own_is_never_replaced():
 
 
 def test_a_download_is_no_reason_for_the_sample(monkeypatch):
-    monkeypatch.setattr("mlrun.data.images._download", lambda folder: None)
+    monkeypatch.setattr(pooch, "retrieve", lambda *_, **__: None)
     with pytest.raises(MlrunError, match="no folder data/mnist"):
         data_of("mnist", download=True).load()
 
@@ -71,11 +74,13 @@ def test_a_download_is_no_reason_for_the_sample(monkeypatch):
 # --- what it is -----------------------------------------------------------------------------
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("task", TASKS)
 def test_a_sample_has_the_same_bytes_each_time(task, samples):
     assert digests(write_sample(task)) == digests(samples / task)
 
 
+@pytest.mark.sample
 def test_a_sample_that_was_changed_is_written_anew(samples):
     path = write_sample("phone_price") / "train.csv"
     path.write_text("changed")

@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from mlrun.system.secrets import hide_in_text
 
 MULTIRUN = ("-m", "--multirun")
 PRINTING = ("--cfg", "-c", "--info", "-i")
+# hydra.mode itself, the whole hydra node, or a file of one of Hydra's groups
+SETS_MODE = re.compile(r"[+~]*hydra(\.mode\b|[=/@])")
 
 
 @dataclass
@@ -62,7 +65,7 @@ def run_hydra(arguments: Sequence[str]) -> int:
 def _run(command: Callable[[], Any], words: Sequence[str]) -> int:
     """Let Hydra compose and call the job; explain its errors."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing and exiting
-    may_set_mode = own_conf() is not None or any("hydra" in word for word in words)
+    may_set_mode = own_conf() is not None or any(SETS_MODE.match(word) for word in words)
     printing = any(word.partition("=")[0] in PRINTING for word in words)
     try:
         with explained(), typed(words), patched(check_hydra, may_set_mode=may_set_mode):

@@ -20,6 +20,7 @@ from mlrun.errors import MlrunError
 from mlrun.system.files import write_atomically
 
 FOLDER = Path("data") / "sample"
+ROWS = {"covid": (2699, 1078), "phone_price": (2000, 1000), "mnist": (1437, 360)}  # train, test
 STATES = [
     "AL",
     "AK",
@@ -109,7 +110,7 @@ def write_sample(name: str) -> Path:
     folder = FOLDER / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for file, content in _contents(name).items():
+        for file, content in _contents(name, *ROWS[name]).items():
             write_atomically(folder / file, content)
     except OSError as error:
         raise MlrunError(f"cannot write sample data to {folder}: {error.strerror}") from None
@@ -117,12 +118,12 @@ def write_sample(name: str) -> Path:
 
 
 @functools.cache  # the jobs of a sweep need it repeatedly
-def _contents(name: str) -> dict[str, bytes]:
-    return _SAMPLES[name]()
+def _contents(name: str, train_rows: int, test_rows: int) -> dict[str, bytes]:
+    return _SAMPLES[name](train_rows, test_rows)
 
 
-def _covid() -> dict[str, bytes]:
-    train, test = _survey(2699, seed=1), _survey(1078, seed=2)
+def _covid(train_rows: int, test_rows: int) -> dict[str, bytes]:
+    train, test = _survey(train_rows, seed=1), _survey(test_rows, seed=2)
     return {
         "covid.train.csv": _csv(train),
         "covid.test.csv": _csv(test.drop(columns="tested_positive.4")),
@@ -151,8 +152,9 @@ def _survey(rows: int, *, seed: int) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def _phone_price() -> dict[str, bytes]:
-    train, test = _phones(2000, seed=3), _phones(1000, seed=4).drop(columns="price_range")
+def _phone_price(train_rows: int, test_rows: int) -> dict[str, bytes]:
+    train, test = _phones(train_rows, seed=3), _phones(test_rows, seed=4)
+    test = test.drop(columns="price_range")
     test.insert(0, "id", np.arange(1, len(test) + 1))
     return {"train.csv": _csv(train), "test.csv": _csv(test)}
 
@@ -180,14 +182,14 @@ def _csv(table: pd.DataFrame) -> bytes:
     return table.to_csv(index=False, lineterminator="\n").encode()
 
 
-def _mnist() -> dict[str, bytes]:
+def _mnist(train_rows: int, test_rows: int) -> dict[str, bytes]:
     """The 1,797 optical digits in scikit-learn (from UCI); four fifths are for training."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     images, labels = _enlarge(digits.images), digits.target
     order = np.random.default_rng(5).permutation(len(labels))
-    train, test = order[:1437], order[1437:]
+    train, test = order[:train_rows], order[train_rows:][:test_rows]
     return {
         "train-images-idx3-ubyte.gz": _idx(images[train]),
         "train-labels-idx1-ubyte.gz": _idx(labels[train]),
@@ -207,7 +209,7 @@ def _idx(array: NDArray[np.generic]) -> bytes:
     return gzip.compress(header + array.astype(np.uint8).tobytes(), mtime=0)
 
 
-_SAMPLES: dict[str, Callable[[], dict[str, bytes]]] = {
+_SAMPLES: dict[str, Callable[[int, int], dict[str, bytes]]] = {
     "covid": _covid,
     "phone_price": _phone_price,
     "mnist": _mnist,

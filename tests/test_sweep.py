@@ -19,7 +19,6 @@ from typing import Any
 
 import optuna
 import pytest
-import torch
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
@@ -35,7 +34,6 @@ from mlrun.config.schema import register
 from mlrun.config.values import composed as composition
 from mlrun.errors import MlrunError
 from mlrun.runs import record
-from mlrun.runs.checkpoint import load
 from mlrun.runs.folder import RunFolder, locked, open_run
 from mlrun.sweeps import processes as spread
 from mlrun.sweeps.halving import rungs
@@ -83,14 +81,10 @@ def test_a_job_is_the_lone_run_of_its_overrides(mlrun, of):
 
 
 def assert_nearly_same_run(one: Path, other: Path) -> None:
-    """The same losses, scores and weights to rounding."""
+    """The same losses and scores in every epoch, to rounding."""
     for first, second in zip(table(one / "metrics.csv"), table(other / "metrics.csv"), strict=True):
         for name in first.keys() - {"seconds"}:
             assert float(first[name]) == pytest.approx(float(second[name]), rel=1e-4), name
-    weights = [load(run / "checkpoints" / "last.pt")["weights"] for run in (one, other)]
-    assert weights[0].keys() == weights[1].keys()
-    for name, value in weights[0].items():
-        assert torch.allclose(value, weights[1][name], rtol=1e-4, atol=1e-5), name
 
 
 def test_a_job_is_a_run_folder_like_any(mlrun, finished):

@@ -17,16 +17,9 @@ from matplotlib.figure import Figure
 
 import mlrun.report.plots
 import mlrun.report.tensorboard
-import mlrun.runs.checkpoint
 import mlrun.runs.metrics_file
-import mlrun.runs.single
-import mlrun.runs.stopped
-import mlrun.training.engines.autograd
-import mlrun.training.loop
 from mlrun.cli.main import main
-from mlrun.training.engines.autograd import Autograd
-from mlrun.training.engines.native.engine import Native
-from mlrun.training.engines.native.lookahead import Lookahead
+from mlrun.system.seams import Place, listening
 
 Reached = Callable[[], bool]  # whether this is the time to die
 Patch = Callable[[Reached], None]  # makes one place die
@@ -78,12 +71,15 @@ def after(owner: Any, name: str, when: Callable[..., bool] = always) -> Patch:
     return patch
 
 
-def either(*patches: Patch) -> Patch:
-    """Any of these places, counted together."""
+def at(place: Place) -> Patch:
+    """Die at a place that production code names."""
 
     def patch(reached: Reached) -> None:
-        for one in patches:
-            one(reached)
+        def die_if_reached(_: Any) -> None:
+            if reached():
+                die()
+
+        listening(place, die_if_reached).__enter__()  # until the process ends
 
     return patch
 
@@ -149,7 +145,7 @@ def of(name: str) -> Callable[..., bool]:
 
 POINTS: dict[str, Patch] = {
     # before there is anything to go on from
-    "before-config.yaml": before(mlrun.runs.single, "write_beginning"),
+    "before-config.yaml": at(Place.RUN_BEGINS),
     "after-config.yaml": after(Path, "replace", to("config.yaml")),
     "before-run.json": after(Path, "replace", to("split.json")),
     # run.json: written anew at every turn
@@ -157,18 +153,18 @@ POINTS: dict[str, Patch] = {
     "run.json-not-synced": before(os, "fsync", of("run.json")),
     "run.json-renamed": after(Path, "replace", to("run.json")),
     # while it trains
-    "before-training": before(mlrun.runs.single, "training"),
-    "before-an-epoch": either(before(Native, "train_epoch"), before(Autograd, "train_epoch")),
-    "between-gradient-and-step": before(mlrun.training.engines.autograd, "_clip"),
-    "before-the-kernels-numbers-are-torchs": before(Lookahead, "take"),
+    "before-training": at(Place.TRAINING_BEGINS),
+    "before-an-epoch": at(Place.EPOCH_BEGINS),
+    "between-gradient-and-step": at(Place.STEP_BEGINS),
+    "before-the-kernels-numbers-are-torchs": at(Place.KERNEL_STATE_TAKEN),
     "some-of-the-kernels-numbers-are-torchs": before(torch.Tensor, "fill_"),  # not Adam's counters
-    "while-validating": before(mlrun.training.loop, "_keep_score"),
+    "while-validating": at(Place.EPOCH_SCORED),
     # metrics.csv and TensorBoard: they grow
     "half-of-the-first-metrics.csv": half(".metrics.csv.*.tmp"),
     "half-a-row-of-metrics.csv": half("metrics.csv"),
     "half-a-tensorboard-event": half("events.out.tfevents.*"),
     "old-events-removed": after(Path, "unlink", lambda self, **_: "tfevents" in self.name),
-    "between-metrics-and-checkpoint": before(mlrun.runs.checkpoint.Checkpoints, "write"),
+    "between-metrics-and-checkpoint": at(Place.CHECKPOINTS_WRITING),
     # best.safetensors
     "half-of-best": half(".best.safetensors.*.tmp"),
     "best-not-synced": before(os, "fsync", of("best.safetensors")),
@@ -181,14 +177,14 @@ POINTS: dict[str, Patch] = {
     "last-missing": after(Path, "replace", to("previous.safetensors")),
     "last-renamed": after(Path, "replace", to("last.safetensors")),  # its folder is not synced yet
     # after training
-    "before-scoring": before(mlrun.runs.single, "finish"),
+    "before-scoring": at(Place.SCORING_BEGINS),
     "half-of-pred.csv": half(".pred.csv.*.tmp"),
     "pred.csv-renamed": after(Path, "replace", to("pred.csv")),
     "while-drawing": before(Figure, "draw"),
     "half-a-picture": half_a_picture,
     # while it is resumed
-    "before-the-state-is-restored": before(mlrun.runs.stopped, "restore"),
-    "state-restored": after(mlrun.runs.stopped, "restore"),
+    "before-the-state-is-restored": at(Place.STATE_RESTORING),
+    "state-restored": at(Place.STATE_RESTORED),
 }
 
 

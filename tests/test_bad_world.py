@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mlrun.runs import record
+from mlrun.system.seams import Place, listening
 from tests import faults
 from tests.test_resume import TINY, assert_same_run, started, status
 
@@ -79,17 +79,13 @@ def test_a_read_only_place_for_runs_is_told(mlrun, monkeypatch):
 
 
 @faults.deleted_folder
-def test_a_folder_deleted_while_the_run_trains_is_told(mlrun, monkeypatch):
-    write_down = record.Record.epoch
-
-    def delete(self: Any, row: Any) -> Any:
-        write_down(self, row)
-        if row["epoch"] == 3:
+def test_a_folder_deleted_while_the_run_trains_is_told(mlrun):
+    def delete(facts: Any) -> None:
+        if facts["epoch"] == 3:
             shutil.rmtree("run")
-        return row
 
-    monkeypatch.setattr(record.Record, "epoch", delete)
-    answer = mlrun(*TINY, "hydra.run.dir=run")
+    with listening(Place.EPOCH_RECORDED, delete):
+        answer = mlrun(*TINY, "hydra.run.dir=run")
     gone = "error: run was deleted or moved during the run\n"
     assert (answer.code, answer.err) == (2, gone)
     assert not Path("run").exists()

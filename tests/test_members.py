@@ -10,11 +10,12 @@ import pytest
 
 from mlrun.data import sample
 from mlrun.errors import Diverged
-from mlrun.runs import record
 from mlrun.runs.folder import locked, open_run
+from mlrun.system.seams import Place
 from mlrun.training.engines.native.engine import Native
 from tests import faults
-from tests.test_resume import TINY, Crash, assert_same_run
+from tests.crashing import crashing_at
+from tests.test_resume import TINY, assert_same_run
 
 MANY = (*TINY, "model.dropout=0.3", "seeds=2", "folds=3")
 TWO = (*TINY, "seeds=2")
@@ -111,20 +112,14 @@ def test_a_resumed_run_of_members_equals_the_one_that_never_stopped(
     mlrun, monkeypatch, whole, calls
 ):
     unbroken = whole(mlrun, *MANY)
-    write_down, seen = record.Record.epoch, []
+    seen: list[Any] = []
 
-    def die(self: Any, *arguments: Any) -> Any:
-        seen.append(self)
-        if len(seen) == calls:
-            raise Crash
-        write_down(self, *arguments)
-        return arguments[0]
+    def is_the_last(facts: Any) -> bool:
+        seen.append(facts)
+        return bool(len(seen) == calls)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(record.Record, "epoch", die)
-        patched.setattr(record.Record, "__exit__", lambda self, *_: self._events.close())
-        with pytest.raises(Crash):
-            mlrun(*MANY, "hydra.run.dir=many")
+    with crashing_at(Place.EPOCH_RECORDING, is_the_last):
+        mlrun(*MANY, "hydra.run.dir=many")
     assert mlrun("resume", "many").code == 0
     for name in NAMES:
         assert_same_run(unbroken / "members" / name, Path("many/members", name))

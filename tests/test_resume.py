@@ -14,37 +14,22 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mlrun.runs import record
 from mlrun.runs.checkpoint import load, save
+from mlrun.system.seams import Place
 from tests import faults
+from tests.crashing import crashing_at
 
 TINY = ("quiet=true", "trainer.limit_batches=3", "checkpoint.every_seconds=0", "trainer.epochs=6")
 
 
-class Crash(BaseException):
-    """Stands for a kill: nothing of ours runs after it."""
-
-
 @pytest.fixture
-def crashing(mlrun, monkeypatch):
-    """`crashing(3, "whole/run", ...)`: a run that dies while it writes down its third epoch."""
+def crashing(mlrun):
+    """`crashing(3, "whole/run", ...)`: a run that dies once it has written its third epoch."""
 
     def run(epoch: int, *arguments: str, before_the_checkpoint: bool = False) -> None:
-        with monkeypatch.context() as patched:
-            write_down = record.Record.epoch
-
-            def die(self: Any, row: Any) -> Any:
-                if row["epoch"] == epoch and before_the_checkpoint:
-                    raise Crash
-                write_down(self, row)
-                if row["epoch"] == epoch:
-                    raise Crash
-                return row
-
-            patched.setattr(record.Record, "epoch", die)
-            patched.setattr(record.Record, "__exit__", lambda self, *_: self._events.close())
-            with pytest.raises(Crash):
-                mlrun(*arguments)
+        place = Place.EPOCH_RECORDING if before_the_checkpoint else Place.EPOCH_RECORDED
+        with crashing_at(place, lambda facts: bool(facts["epoch"] == epoch)):
+            mlrun(*arguments)
 
     return run
 
@@ -233,7 +218,7 @@ def test_a_run_that_patience_ended_says_so_when_it_is_extended(mlrun):
     patience = ("trainer.patience=1", "trainer.min_delta=9")
     mlrun(*TINY, *patience, "hydra.run.dir=run")
     answer = mlrun("resume", "run", "trainer.epochs=9")
-    assert "epochs are done, the last 1 without improvement" in answer.out
+    assert "3 epochs are done; early stopping after 1 without improvement" in answer.out
     assert "mlrun resume run trainer.patience=…" in answer.out
 
 

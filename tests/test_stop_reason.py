@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from mlrun.system.seams import Place, listening
+from tests.crashing import raising
+
 TINY = ("task=covid", "trainer.limit_batches=1", "trainer.epochs=3", "hydra.run.dir=run")
 STALE = ("trainer.patience=1", "trainer.min_delta=1e9")  # no epoch after the first is better
 
@@ -41,12 +44,9 @@ def test_a_resumed_run_reports_its_own_reason(mlrun):
     assert stopped() == "epochs"
 
 
-def test_an_interrupted_run_has_no_reason(mlrun, monkeypatch):
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("mlrun.report.console.Console.epoch", interrupt)
-    mlrun(*TINY)
+def test_an_interrupted_run_has_no_reason(mlrun):
+    with listening(Place.EPOCH_RECORDED, raising(KeyboardInterrupt())):
+        mlrun(*TINY)
     assert "stopped" not in json.loads(Path("run", "run.json").read_text())
 
 

@@ -33,7 +33,6 @@ from mlrun.config.options import CONF
 from mlrun.config.schema import register
 from mlrun.config.values import composed as composition
 from mlrun.errors import MlrunError
-from mlrun.runs import record
 from mlrun.runs.folder import RunFolder, locked, open_run
 from mlrun.sweeps import processes as spread
 from mlrun.sweeps.halving import rungs
@@ -42,7 +41,9 @@ from mlrun.sweeps.launch import sweep
 from mlrun.sweeps.points import Composer
 from mlrun.sweeps.search import search
 from mlrun.sweeps.summary import Setting, by_setting, difference, front, ranked
-from tests.test_resume import Crash, assert_same_run
+from mlrun.system.seams import Place, listening
+from tests.crashing import Crash, crashing_at, raising
+from tests.test_resume import assert_same_run
 
 SMALL = ("debug=smoke", "trainer.epochs=4", "quiet=true")
 NAMED = "hydra.sweep.dir=sweep"
@@ -198,18 +199,14 @@ def test_failures_of_every_kind_stop_no_other_and_are_told_in_the_end_and_in_the
 
 
 @pytest.mark.slow
-def test_a_fault_of_ours_in_one_job_leaves_the_others_of_its_group_whole(mlrun, monkeypatch):
-    write_down = record.Record.epoch
-
-    def fail(self: Any, row: Any) -> Any:
-        if self._run.path.name == "1" and row["epoch"] == 3:
+def test_a_fault_of_ours_in_one_job_leaves_the_others_of_its_group_whole(mlrun):
+    def fail(facts: Any) -> None:
+        if (facts["run"].name, facts["epoch"]) == ("1", 3):
             raise ZeroDivisionError("in the third epoch")
-        write_down(self, row)
-        return row
 
     mlrun("-m", "seed=1,2,3", *SMALL, "hydra.sweep.dir=whole")
-    monkeypatch.setattr(record.Record, "epoch", fail)
-    assert mlrun("-m", "seed=1,2,3", *SMALL, NAMED).code == 1
+    with listening(Place.EPOCH_RECORDING, fail):
+        assert mlrun("-m", "seed=1,2,3", *SMALL, NAMED).code == 1
     assert statuses() == [DONE, FAILED, DONE]
     assert "Traceback" in Path("sweep/1/run.log").read_text()
     for job in ("0", "2"):
@@ -280,36 +277,14 @@ def test_a_sweep_that_crashed_ends_like_the_one_that_never_did(mlrun, monkeypatc
     )
     monkeypatch.setattr("mlrun.runs.group.MOST_NATIVE", 2)
     assert mlrun(*words, "hydra.sweep.dir=whole").code == 0
-    with monkeypatch.context() as patched:
-        write_down = record.Record.epoch
-
-        def die(self: Any, row: Any) -> Any:
-            write_down(self, row)
-            if self._run.path.name == "3" and row["epoch"] == epoch:
-                raise Crash
-            return row
-
-        patched.setattr(record.Record, "epoch", die)
-        patched.setattr(record.Record, "__exit__", crashed(record.Record.__exit__))
-        with pytest.raises(Crash):
-            mlrun(*words, NAMED)
+    at = ("3", epoch)
+    with crashing_at(Place.EPOCH_RECORDED, lambda facts: at == (facts["run"].name, facts["epoch"])):
+        mlrun(*words, NAMED)
     assert statuses() == [DONE, DONE, RUNNING, RUNNING, RUNNING, QUEUED]
     assert mlrun("resume", "sweep").code == 0
     assert Path("sweep/summary.csv").read_bytes() == Path("whole/summary.csv").read_bytes()
     for job in map(str, range(6)):
         assert_same_run(Path("whole", job), Path("sweep", job))
-
-
-def crashed(end: Any) -> Any:
-    """The end of a record, of which nothing runs after a crash."""
-
-    def ended(self: Any, kind: Any, *others: Any) -> None:
-        if kind is Crash:
-            self._events.close()
-        else:
-            end(self, kind, *others)
-
-    return ended
 
 
 @pytest.mark.sample
@@ -386,16 +361,8 @@ def test_a_second_process_on_the_same_sweep_is_refused(mlrun, finished):
     assert "another process is training in sweep" in answer.err
 
 
-def test_ctrl_c_says_how_to_go_on(mlrun, monkeypatch):
-    write_down = record.Record.epoch
-
-    def stop(self: Any, row: Any) -> Any:
-        write_down(self, row)
-        os.kill(os.getpid(), signal.SIGINT)
-        return row
-
-    with monkeypatch.context() as patched:
-        patched.setattr(record.Record, "epoch", stop)
+def test_ctrl_c_says_how_to_go_on(mlrun):
+    with listening(Place.EPOCH_RECORDED, lambda _: os.kill(os.getpid(), signal.SIGINT)):
         answer = mlrun("-m", "seed=1,2", *SMALL, NAMED)
     assert answer.code == 130
     assert "to continue: mlrun resume sweep" in answer.err
@@ -404,12 +371,9 @@ def test_ctrl_c_says_how_to_go_on(mlrun, monkeypatch):
 
 
 @pytest.mark.slow
-def test_ctrl_c_between_jobs_says_so_too(mlrun, monkeypatch):
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("mlrun.sweeps.job_cache.Prepared.job", interrupt)
-    answer = mlrun("-m", "seed=1,2", *SMALL, NAMED)
+def test_ctrl_c_between_jobs_says_so_too(mlrun):
+    with listening(Place.JOB_BEGINS, raising(KeyboardInterrupt())):
+        answer = mlrun("-m", "seed=1,2", *SMALL, NAMED)
     assert (answer.code, answer.err.count("\n")) == (130, 2)
     assert "to continue: mlrun resume sweep" in answer.err
 
@@ -734,12 +698,10 @@ def test_a_launcher_that_composes_anew_uses_the_sweeps_folder(mlrun):
 
 
 @pytest.mark.slow
-def test_what_a_launcher_keeps_to_itself_is_told(mlrun, monkeypatch):
-    def fail(*_: Any) -> None:
-        raise ZeroDivisionError("before the job could begin")
-
-    monkeypatch.setattr("mlrun.sweeps.joined_job.work", fail)
-    answer = mlrun("-m", "seed=1,2", *SMALL, "hydra/launcher=basic", NAMED)
+def test_what_a_launcher_keeps_to_itself_is_told(mlrun):
+    error = ZeroDivisionError("before the job could begin")
+    with listening(Place.LAUNCHED_JOB_BEGINS, raising(error)):
+        answer = mlrun("-m", "seed=1,2", *SMALL, "hydra/launcher=basic", NAMED)
     assert answer.code == 1
     assert "error: 2 jobs (0, 1) failed: before the job could begin" in answer.err
 
@@ -822,43 +784,46 @@ def test_failed_trials_do_not_end_a_search(mlrun):
     assert {*statuses()} == {DONE, FAILED}
 
 
+RUN_4 = Path("sweep/4")
+
+
+def die_when_queued(add: Any) -> Any:
+    def died(self: Journal, *events: Any) -> None:
+        if (3, QUEUED) in [(event["job"], event["status"]) for event in events]:
+            raise Crash
+        add(self, *events)
+
+    return died
+
+
+def die_when_told(tell: Any) -> Any:
+    def died(self: optuna.Study, trial: int, *others: Any, **named: Any) -> Any:
+        if trial == 4:
+            raise Crash
+        return tell(self, trial, *others, **named)
+
+    return died
+
+
+CRASHES: dict[str, tuple[Any, str, Any]] = {
+    "before the first job": (Journal, "add", die_when_queued),
+    "before it is told": (optuna.Study, "tell", die_when_told),
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("crash", ["while training", "before the first job", "before it is told"])
 def test_a_search_that_crashed_goes_on_as_it_would_have(mlrun, monkeypatch, crash):
     assert mlrun(*SEARCH, *SPACE, *SMALL, "hydra.sweep.dir=whole").code == 0
-    write_down = record.Record.epoch
-
-    def die_at_4(self: Any, row: Any) -> Any:
-        write_down(self, row)
-        if self._run.path.name == "4" and row["epoch"] == 2:
-            raise Crash
-        return row
-
-    def die_when_queued(add: Any, number: int) -> Any:
-        def died(self: Journal, *events: Any) -> None:
-            if (number, QUEUED) in [(event["job"], event["status"]) for event in events]:
-                raise Crash
-            add(self, *events)
-
-        return died
-
-    def die_when_told(tell: Any, number: int) -> Any:
-        def died(self: optuna.Study, trial: int, *others: Any, **named: Any) -> Any:
-            if trial == number:
-                raise Crash
-            return tell(self, trial, *others, **named)
-
-        return died
-
-    with monkeypatch.context() as patched:
-        if crash == "while training":
-            patched.setattr(record.Record, "epoch", die_at_4)
-        elif crash == "before the first job":
-            patched.setattr(Journal, "add", die_when_queued(Journal.add, 3))
-        else:
-            patched.setattr(optuna.Study, "tell", die_when_told(optuna.Study.tell, 4))
-        with pytest.raises(Crash):
+    if crash == "while training":
+        with crashing_at(Place.EPOCH_RECORDED, lambda facts: facts == {"run": RUN_4, "epoch": 2}):
             mlrun(*SEARCH, *SPACE, *SMALL, NAMED)
+    else:
+        owner, name, died = CRASHES[crash]
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, died(getattr(owner, name)))
+            with pytest.raises(Crash):
+                mlrun(*SEARCH, *SPACE, *SMALL, NAMED)
     assert mlrun("resume", "sweep").code == 0
     assert Path("sweep/summary.csv").read_bytes() == Path("whole/summary.csv").read_bytes()
     assert "nothing left" not in mlrun("resume", "sweep").err
@@ -943,19 +908,8 @@ def test_at_every_rung_only_the_best_go_on_to_the_bits_of_their_lone_run(mlrun):
 def test_halving_that_crashed_ends_like_the_one_that_never_did(mlrun, monkeypatch, epoch):
     words = ("-m", RATES, *HALVING)
     assert mlrun(*words, "hydra.sweep.dir=whole").code == 0
-    with monkeypatch.context() as patched:
-        write_down = record.Record.epoch
-
-        def die(self: Any, row: Any) -> Any:
-            write_down(self, row)
-            if row["epoch"] == epoch:
-                raise Crash
-            return row
-
-        patched.setattr(record.Record, "epoch", die)
-        patched.setattr(record.Record, "__exit__", crashed(record.Record.__exit__))
-        with pytest.raises(Crash):
-            mlrun(*words, NAMED)
+    with crashing_at(Place.EPOCH_RECORDED, lambda facts: bool(facts["epoch"] == epoch)):
+        mlrun(*words, NAMED)
     assert mlrun("resume", "sweep").code == 0
     assert Path("sweep/summary.csv").read_bytes() == Path("whole/summary.csv").read_bytes()
 

@@ -14,6 +14,7 @@ from mlrun.errors import MlrunError
 from mlrun.runs.folder import RunFolder
 from mlrun.runs.state_file import PLAIN, Part, encode, fits, read, to_bytes, unfit
 from mlrun.system.files import write_atomically
+from mlrun.system.seams import Place, reached
 from mlrun.training.loop import EpochRow
 from mlrun.training.torch_private import copy_tensors
 from mlrun.training.types import Learner, Progress
@@ -81,6 +82,7 @@ class Checkpoints:
         Args:
             history: the rows of all epochs so far; it only grows between calls.
         """
+        reached(Place.CHECKPOINTS_WRITING)
         best, last = self._best.state, self._last.state
         if best:
             save(self._run.best, {**self._described, **best})

@@ -9,6 +9,7 @@ from mlrun.runs.folder import RunFolder
 from mlrun.runs.job import Job
 from mlrun.runs.predictions import write_predictions
 from mlrun.runs.predictor import scored_parts
+from mlrun.system.seams import Place, reached
 from mlrun.training.loop import EpochRow, Scores, finished
 from mlrun.training.metrics import class_accuracy, shown
 from mlrun.training.types import Progress
@@ -26,6 +27,7 @@ def finish(
     run: RunFolder, job: Job, progress: Progress, history: list[EpochRow], console: Console
 ) -> str:
     """Score, predict, plot and print the results; return the status of the run."""
+    reached(Place.SCORING_BEGINS)
     begun = time.perf_counter()
     results = conclude(run, job, progress, history)
     seconds = run.record["seconds"] | {"conclude": round(time.perf_counter() - begun, 3)}

@@ -21,6 +21,7 @@ from mlrun.runs.folder import FORMAT, RunFolder
 from mlrun.runs.job import Job
 from mlrun.runs.metrics_file import MetricsFile
 from mlrun.system.files import write_atomically
+from mlrun.system.seams import Place, reached
 from mlrun.system.secrets import hide, hide_in_words, redact
 from mlrun.system.signals import Interrupted
 from mlrun.training.distributed import process_group
@@ -179,6 +180,7 @@ class Record:
     ) -> None:
         """Write everything trained and measured so far, even after an exception."""
         try:
+            reached(Place.RECORD_CLOSING, run=self._run.path)
             self._metrics.flush()
             self._checkpoints.write(self.history)
         finally:
@@ -192,6 +194,8 @@ class Record:
         """
         if isinstance(row, Diverged):
             raise row
+        facts = {"run": self._run.path, "epoch": row["epoch"]}
+        reached(Place.EPOCH_RECORDING, **facts)
         self.history.append(row)
         self._metrics.add(row)
         self._events.epoch(row)
@@ -201,6 +205,7 @@ class Record:
         epoch, epochs = self._progress.epoch, self._trainer.epochs
         if self._profiler and (table := self._profiler.epoch(epoch, epochs)):
             log.info("%s", table)
+        reached(Place.EPOCH_RECORDED, **facts)
         return row
 
     def finish(self, until: int | None = None) -> None:

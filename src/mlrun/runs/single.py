@@ -17,6 +17,7 @@ from mlrun.runs.folder import RunFolder, locked
 from mlrun.runs.job import Job, prepare
 from mlrun.runs.record import Record, recorded
 from mlrun.system.garbage import resume_collection
+from mlrun.system.seams import Place, reached
 from mlrun.system.signals import interruptible
 from mlrun.training.distributed import joined, lost_process_explained, process_group
 from mlrun.training.loop import Epochs, fit
@@ -60,6 +61,7 @@ def train_run(
         run = RunFolder(make_folder())
         with locked(run), recorded(run) as outcome:
             console.log_to(run.log)
+            reached(Place.RUN_BEGINS)
             announce(console, job)
             write_beginning(run, job, config=config, command=command, overrides=overrides)
             with training(run, job, console, progress) as (epochs, record):
@@ -86,6 +88,7 @@ def training(
     begun, trainer = time.perf_counter(), job.settings.trainer
     member = job.member(job.features(), progress)
     resume_collection()
+    reached(Place.TRAINING_BEGINS)
     console.begin_progress(trainer.epochs, trainer.monitor)
     with (
         out_of_memory_explained(job.learner, member.train, trainer),

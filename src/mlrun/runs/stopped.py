@@ -24,6 +24,7 @@ from mlrun.runs.folder import RunFolder, remove_leftovers
 from mlrun.runs.job import Job, prepare
 from mlrun.runs.predictor import check_plan, check_weights
 from mlrun.system.files import blamed_on
+from mlrun.system.seams import Place, reached
 from mlrun.training.rehearsal import one_step
 from mlrun.training.types import Learner, Progress
 
@@ -78,7 +79,9 @@ def rebuild(stopped: Stopped, data: str | None, read: dict[str, Dataset] | None 
     dataset = load_run_data(run, config.values, state["contract"], data=data, read=read)
     job = prepare(config, stopped.settings, dataset)
     with blamed_on(run.last):
+        reached(Place.STATE_RESTORING)
         restore(job.learner, state)
+        reached(Place.STATE_RESTORED)
     return job
 
 

@@ -9,6 +9,7 @@ from mlrun.data.dataset import Dataset
 from mlrun.runs.job import Job, prepare, sibling
 from mlrun.sweeps.points import Point
 from mlrun.system.provenance import made_of
+from mlrun.system.seams import Place, reached
 
 T = TypeVar("T")
 KEPT = 16  # number of datasets, and of jobs that may get siblings with other seeds
@@ -29,6 +30,7 @@ class Prepared:
         Raises:
             MlrunError: its data or model has an error.
         """
+        reached(Place.JOB_BEGINS)
         key = point.config.but_for_the_seed
         known = key in self._jobs
         first = _kept(self._jobs, key, lambda: self._prepare(point))

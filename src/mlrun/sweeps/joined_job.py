@@ -20,6 +20,7 @@ from mlrun.sweeps.journal import DONE
 from mlrun.sweeps.points import Point
 from mlrun.sweeps.progress import SweepProgress
 from mlrun.system.files import as_line
+from mlrun.system.seams import Place, reached
 
 
 def run_job(config: DictConfig, hydra: DictConfig, command: Sequence[str]) -> float:
@@ -33,6 +34,7 @@ def run_job(config: DictConfig, hydra: DictConfig, command: Sequence[str]) -> fl
     Raises:
         MlrunError: the job failed, and the sweeper is not mlrun's own.
     """
+    reached(Place.LAUNCHED_JOB_BEGINS)
     job = composed(config)
     number, subdir = int(hydra.job.num), str(hydra.sweep.subdir)
     folder = str(number) if subdir == "." else subdir

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from mlrun.config.schema import Trainer
 from mlrun.errors import Diverged
+from mlrun.system.seams import Place, reached
 from mlrun.training.engines.base import Engine, Epoch
 from mlrun.training.metrics import higher_is_better, scorer
 from mlrun.training.objective import Objective
@@ -60,6 +61,7 @@ def fit(
     while active:
         for member in active:
             member.progress.epoch += 1
+        reached(Place.EPOCH_BEGINS)
         rates = [_lr(member.learner.optimizer) for member in active]
         epochs = engine.train_epoch(active, stop)
         results = [
@@ -99,6 +101,7 @@ def _end_epoch(
         row |= {f"valid/{name}": value for name, value in judge(said).values.items()}
         if not math.isfinite(row["valid/loss"]):
             return diverged("the validation loss", row["valid/loss"], progress)
+        reached(Place.EPOCH_SCORED)
         _keep_score(progress, row, trainer)
     advance_epoch(learner.scheduler, row.get("valid/loss"))
     return row

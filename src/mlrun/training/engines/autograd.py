@@ -13,6 +13,7 @@ from mlrun.config.schema import Trainer
 from mlrun.errors import Diverged, MlrunError
 from mlrun.models.dropout import begin_epoch
 from mlrun.system.random import counter_seed, reseed
+from mlrun.system.seams import Place, reached
 from mlrun.training.batches import row_order
 from mlrun.training.distributed import ALONE, ProcessGroup, process_group
 from mlrun.training.engines.base import Epoch
@@ -80,6 +81,7 @@ class Autograd:
             first += sum(map(len, batches))
             if device.type in ANSWERS_AT_ONCE:
                 _refuse_infinite(told[-1], batches, progress)
+            reached(Place.STEP_BEGINS)
             learner.optimizer.step()
             progress.step += 1
             advance_step(learner.scheduler)

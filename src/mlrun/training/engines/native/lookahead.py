@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from mlrun.errors import Diverged
 from mlrun.models.dropout import epoch_keys
+from mlrun.system.seams import Place, reached
 from mlrun.training.batches import row_order
 from mlrun.training.engines.base import Epoch
 from mlrun.training.engines.native import interface
@@ -142,6 +143,7 @@ class Lookahead:
 
     def take(self) -> Epoch | Diverged:
         """The epoch whose turn it is; its weights and moments are now torch's."""
+        reached(Place.KERNEL_STATE_TAKEN)
         epoch, progress = self._ahead.popleft(), self.member.progress
         if epoch.state is not self._own:
             self._own.numbers.copy_(epoch.state.numbers)

@@ -218,7 +218,7 @@ def test_a_run_that_patience_ended_says_so_when_it_is_extended(mlrun):
     patience = ("trainer.patience=1", "trainer.min_delta=9")
     mlrun(*TINY, *patience, "hydra.run.dir=run")
     answer = mlrun("resume", "run", "trainer.epochs=9")
-    assert "3 epochs are done; early stopping after 1 without improvement" in answer.out
+    assert "3 epochs are done; early stopping (no improvement for 1 epochs)" in answer.out
     assert "mlrun resume run trainer.patience=…" in answer.out
 
 

@@ -59,7 +59,7 @@ def resume_run(run: RunFolder, overrides: Sequence[str], *, data: str | None) ->
 def _print_nothing_to_do(console: Console, stopped: Stopped) -> None:
     epoch, trainer = stopped.progress.epoch, stopped.settings.trainer
     patient = epoch < trainer.epochs
-    why = f"; early stopping after {trainer.patience} without improvement" if patient else ""
+    why = f"; early stopping (no improvement for {trainer.patience} epochs)" if patient else ""
     change = "trainer.patience" if patient else "trainer.epochs"
     console.out.print(f"nothing left to do: {epoch} epochs are done{why}")
     console.out.print(f"to continue: mlrun resume {stopped.run.path} {change}=…")

@@ -64,7 +64,7 @@ def test_evaluate_scores_a_new_file_with_targets(mlrun, write_csv, flower_run):
     write_csv("new.csv", "petal,color,kind\n1,red,rose\n")
     assert "accuracy" in mlrun("evaluate", str(flower_run), "--input", "new.csv").out
     write_csv("bare.csv", "petal,color\n1,red\n")
-    assert "no column 'kind'" in mlrun("evaluate", str(flower_run), "--input", "bare.csv").err
+    assert "no target column 'kind'" in mlrun("evaluate", str(flower_run), "--input", "bare.csv").err
 
 
 @faults.moved
@@ -128,7 +128,7 @@ def test_show_tells_what_a_run_is(mlrun, flower_run):
     lines = mlrun("show", str(flower_run)).out.splitlines()
     told = {line[:12].strip(): line[12:] for line in lines}
     assert told["status"].startswith("done (20")
-    assert told["learns"] == "classification of 'kind' from 4 features"
+    assert told["task"] == "classification of 'kind' from 4 features"
     assert told["classes"] == "iris, rose"
     assert told["numbers"] == "petal"
     assert told["category"] == "color: blue, red"

@@ -64,7 +64,9 @@ def test_evaluate_scores_a_new_file_with_targets(mlrun, write_csv, flower_run):
     write_csv("new.csv", "petal,color,kind\n1,red,rose\n")
     assert "accuracy" in mlrun("evaluate", str(flower_run), "--input", "new.csv").out
     write_csv("bare.csv", "petal,color\n1,red\n")
-    assert "no target column 'kind'" in mlrun("evaluate", str(flower_run), "--input", "bare.csv").err
+    assert (
+        "no target column 'kind'" in mlrun("evaluate", str(flower_run), "--input", "bare.csv").err
+    )
 
 
 @faults.moved

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlrun.data.csv_file import as_numbers, as_text, first_missing, looks_numeric, place
+from mlrun.data.csv_file import as_numbers, as_text, by_value, first_missing, looks_numeric, place
 from mlrun.data.dataset import CLASSIFICATION, REGRESSION
 from mlrun.errors import MlrunError, did_you_mean
 
@@ -93,14 +93,7 @@ def classes_of(target: pd.Series, path: Path) -> tuple[str, ...]:
             f"{path}: the target '{target.name}' has fractions, which cannot be classes; "
             "set data.kind=regression"
         )
-    return tuple(sorted(set(as_text(target)), key=_by_value))
-
-
-def _by_value(label: str) -> tuple[bool, float, str]:
-    try:
-        return False, float(label), label
-    except ValueError:
-        return True, 0.0, label
+    return tuple(sorted(set(as_text(target)), key=by_value))
 
 
 def target_values(

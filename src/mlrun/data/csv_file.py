@@ -256,3 +256,11 @@ def first_missing(values: NDArray[np.generic]) -> int | None:
     """Return the index of the first missing value, or None."""
     missing = pd.isna(values)
     return int(missing.argmax()) if missing.any() else None
+
+
+def by_value(text: str) -> tuple[bool, float, str]:
+    """Sort key for levels and classes: numbers by value, then words."""
+    try:
+        return False, float(text), text
+    except ValueError:
+        return True, 0.0, text

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlrun.data.csv_file import as_numbers, as_text, first_missing, place
+from mlrun.data.csv_file import as_numbers, as_text, by_value, first_missing, place
 from mlrun.data.preprocess.module import UNKNOWN, Contract
 from mlrun.data.rows import let_go
 from mlrun.errors import MlrunError
@@ -43,7 +43,7 @@ def fit_table(
     for index, name in enumerate(table.columns):
         column_of_rows = table[name].iloc[rows]
         if name in categorical:
-            levels = sorted(set(as_text(column_of_rows)) - {None}, key=_natural)
+            levels = sorted(set(as_text(column_of_rows)) - {None}, key=by_value)
             fill = None if missing == "error" else float(len(levels))
             columns.append({"name": name, "categories": levels, "fill": fill})
             features += _category_features(index, name, levels, encode)
@@ -53,14 +53,6 @@ def fit_table(
             features.append({"name": name, "column": index, "level": None} | feature)
         let_go(table[name].to_numpy())
     return {"input": "table", "columns": columns, "features": features, "unused": []}
-
-
-def _natural(text: str) -> tuple[bool, float, str]:
-    """Sort key: numbers by value, then words."""
-    try:
-        return False, float(text), text
-    except ValueError:
-        return True, 0.0, text
 
 
 def _category_features(

@@ -14,7 +14,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from mlrun.errors import MlrunError
-from mlrun.runs import state_file
+from mlrun.runs import checkpoint_file
 from mlrun.runs.checkpoint import load, save
 from mlrun.system.files import write_atomically
 from tests.forged import entry, forged, sealed
@@ -199,7 +199,7 @@ def test_what_cannot_come_back_is_refused_when_it_is_saved(workdir, value):
 
 
 def test_a_header_that_could_not_be_read_is_not_written(workdir, monkeypatch):
-    monkeypatch.setattr(state_file, "LONGEST_HEADER", 1000)
+    monkeypatch.setattr(checkpoint_file, "LONGEST_HEADER", 1000)
     with pytest.raises(MlrunError, match="a checkpoint cannot hold 101 tensors"):
         save(workdir / "a", {"optimizer": [torch.ones(1)] * 100})
 

@@ -34,7 +34,7 @@ from mlrun.config.schema import register
 from mlrun.config.values import composed as composition
 from mlrun.errors import MlrunError
 from mlrun.runs.folder import RunFolder, locked, open_run
-from mlrun.sweeps import processes as spread
+from mlrun.sweeps import worker_pool
 from mlrun.sweeps.halving import rungs
 from mlrun.sweeps.journal import DONE, FAILED, QUEUED, RUNNING, Entry, Journal
 from mlrun.sweeps.launch import sweep
@@ -636,7 +636,7 @@ def test_other_launchers_and_sweepers_leave_the_same_sweep(mlrun, other):
 
 @given(st.integers(1, 300), st.integers(1, 40))
 def test_turns_are_neighbours_and_all_there_are(jobs, count):
-    turns = spread.parts(range(jobs), count)
+    turns = worker_pool.parts(range(jobs), count)
     assert [*itertools.chain.from_iterable(turns)] == [*range(jobs)]
     assert len(turns) <= count
 
@@ -647,10 +647,10 @@ def test_turns_are_neighbours_and_all_there_are(jobs, count):
 )
 def test_every_visible_gpu_gets_its_processes(monkeypatch, gpus, asked, seen):
     monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
-    monkeypatch.delenv(spread.VISIBLE, raising=False)
+    monkeypatch.delenv(worker_pool.VISIBLE, raising=False)
     if asked:
-        monkeypatch.setenv(spread.VISIBLE, asked)
-    assert spread.devices() == seen
+        monkeypatch.setenv(worker_pool.VISIBLE, asked)
+    assert worker_pool.devices() == seen
 
 
 @pytest.mark.sample

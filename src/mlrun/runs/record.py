@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from mlrun.config.hydra_patches import to_yaml
+from mlrun.config.recorded import for_the_record, left_out
 from mlrun.config.values import Composed
 from mlrun.errors import Diverged, FailedFast, MlrunError
 from mlrun.report.profiler import Profiler
@@ -21,6 +22,7 @@ from mlrun.runs.folder import FORMAT, RunFolder
 from mlrun.runs.job import Job
 from mlrun.runs.metrics_file import MetricsFile
 from mlrun.system.files import write_atomically
+from mlrun.system.provenance import made_of
 from mlrun.system.seams import Place, reached
 from mlrun.system.secrets import hide, hide_in_words, redact
 from mlrun.system.signals import Interrupted
@@ -239,3 +241,24 @@ def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def write_beginning(
+    run: RunFolder,
+    job: Job,
+    *,
+    config: Composed,
+    command: Sequence[str],
+    overrides: Sequence[str],
+) -> None:
+    """Write configuration, overrides, split and the first run.json."""
+    write_for_people(run, config, overrides)
+    recorded = for_the_record(config)
+    for key in left_out(recorded):
+        log.warning(
+            "%s is a secret or comes from the environment, so it is not recorded: "
+            "this run cannot be opened again",
+            key,
+        )
+    files = made_of(job.dataset.files)
+    write_first_record(run, job, config=recorded, command=command, made_of=files)

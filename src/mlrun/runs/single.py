@@ -10,12 +10,12 @@ from mlrun.config.values import Composed
 from mlrun.data.dataset import Dataset
 from mlrun.errors import Diverged
 from mlrun.report.console import Console
-from mlrun.runs.announce import announce, write_beginning
+from mlrun.runs.announce import announce
 from mlrun.runs.checkpoint import State
 from mlrun.runs.finish import finish
 from mlrun.runs.folder import RunFolder, locked
 from mlrun.runs.job import Job, prepare
-from mlrun.runs.record import Record, recorded
+from mlrun.runs.record import Record, recorded, write_beginning
 from mlrun.system.garbage import resume_collection
 from mlrun.system.seams import Place, reached
 from mlrun.system.signals import interruptible

@@ -13,7 +13,7 @@ from mlrun.sweeps.folder import SweepFolder
 from mlrun.sweeps.jobs import Jobs
 from mlrun.sweeps.journal import DONE, FAILED, STOPPED, WAITING, Entry
 from mlrun.sweeps.points import Point
-from mlrun.sweeps.processes import WorkerPool
+from mlrun.sweeps.worker_pool import WorkerPool
 from mlrun.training.metrics import higher_is_better
 
 

@@ -23,10 +23,10 @@ from mlrun.sweeps.folder import SweepFolder, at_work, begin_sweep, claim_sweep, 
 from mlrun.sweeps.jobs import Jobs
 from mlrun.sweeps.journal import DONE, FAILED, Entry
 from mlrun.sweeps.points import Composer, Point, combinations, swept
-from mlrun.sweeps.processes import WorkerPool
 from mlrun.sweeps.progress import SweepProgress
 from mlrun.sweeps.summary import write_summary
 from mlrun.sweeps.table import show_end, show_what_is_left
+from mlrun.sweeps.worker_pool import WorkerPool
 from mlrun.system.signals import Interrupted
 from mlrun.training.metrics import check_objectives
 

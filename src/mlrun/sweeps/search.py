@@ -33,7 +33,6 @@ from mlrun.sweeps.launch import (
     overrides_of,
 )
 from mlrun.sweeps.points import Composer, Point
-from mlrun.sweeps.processes import WorkerPool
 from mlrun.sweeps.progress import SweepProgress
 from mlrun.sweeps.search_space import (
     Space,
@@ -44,6 +43,7 @@ from mlrun.sweeps.search_space import (
     words_of,
     written_out,
 )
+from mlrun.sweeps.worker_pool import WorkerPool
 from mlrun.training.metrics import check_objectives, higher_is_better
 
 try:

@@ -1,5 +1,5 @@
-// What Python and the kernel hand each other. interface.py mirrors each enumeration and struct,
-// with the same names and order; when the library is loaded, the sizes of the structs are compared.
+// The structs and enumerations that Python and the kernel exchange.
+// interface.py mirrors them with the same names and order; loading the library compares the sizes.
 
 #pragma once
 

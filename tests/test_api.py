@@ -19,11 +19,21 @@ import pytest
 import torch
 import yaml
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 import mlrun as api
+from mlrun.config.compose import words_of
 from tests.test_resume import assert_same_run
 
 SMALL = ("trainer.epochs=2", "quiet=true")
+OWN = """
+from torch import nn
+
+class Own(nn.Sequential):
+    def __init__(self, in_shape, out_features):
+        super().__init__(nn.Flatten(), nn.LazyLinear(out_features))
+        self[1] = nn.Linear(in_shape[0], out_features)
+"""
 
 
 def test_a_run_from_python_is_the_one_of_the_command_line(mlrun):
@@ -130,9 +140,43 @@ def test_loading_what_is_no_run_is_refused(mlrun):
 
 
 def test_texts_with_odd_characters_reach_the_configuration_whole(mlrun):
-    place = "it's a, [place] = {odd} $1"
+    place = r"it's a, [place] = {odd} \d$1"
     run = api.train("task=covid", *SMALL, paths={"outputs": place})
     assert run.path.parts[0] == place
+
+
+@pytest.mark.parametrize("text", [r"C:\data", "it\\'s", "ends in \\", "'", "\\\\'\\"])
+def test_any_text_survives_the_way_through_hydras_grammar(text):
+    [word] = words_of((), {"a": text})
+    assert OverridesParser.create().parse_overrides([word])[0].value() == text
+
+
+def test_nested_values_are_written_in_hydras_grammar():
+    settings = {"a": {"b": 1, "c": {}}, "d": [{"e": "f", "g": None}], "h": (True, 0.5)}
+    words = words_of(("x=1",), settings)
+    assert words == ["x=1", "a.b=1", "a.c={}", "d=[{e: 'f',g: null}]", "h=[true,0.5]"]
+
+
+def test_a_run_with_a_class_of_ones_own_predicts(mlrun, write_csv):
+    write_csv("own_nets.py", OWN)
+    write_csv("conf/model/own.yaml", "# mine\n_target_: own_nets.Own\n")
+    run = api.train("task=covid", "model=own", *SMALL, allow=["own_nets.Own"])
+    assert len(run.predict()) == run.record["rows"]["predict"]
+    assert api.load(run.path, allow=["own_nets.Own"]).evaluate() == run.metrics
+    with pytest.raises(api.MlrunError, match="refused"):
+        api.load(run.path).predict()
+
+
+def test_members_are_in_the_order_of_their_numbers(mlrun):
+    run = api.train("task=phone_price", "trainer.epochs=1", "quiet=true", seed=9, seeds=2)
+    assert run.history["member"].tolist() == ["seed_9", "seed_10"]
+
+
+def test_what_works_on_the_command_line_only_is_refused(mlrun):
+    for word in ("hydra/launcher=basic", "hydra/sweeper=basic"):
+        with pytest.raises(api.MlrunError, match="works only on the command line"):
+            api.sweep("task=covid", "seed=0,1", word)
+    assert not Path("outputs").exists()
 
 
 def state_of_the_process() -> dict[str, Any]:
@@ -147,6 +191,7 @@ def state_of_the_process() -> dict[str, Any]:
         "hydra": (vars(hydra_internals)["ConfigLoaderImpl"], hydra_internals.Hydra.get_mode),
         "global hydra": GlobalHydra.instance().hydra,
         "gc": gc.isenabled(),
+        "optimizer": vars(vars(torch.optim.Optimizer.zero_grad)["__wrapped__"]).keys(),
         "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
         "arguments": list(sys.argv),
         "environment": dict(os.environ),
@@ -162,6 +207,7 @@ def test_the_process_is_as_before_after_a_run_and_after_a_mistake(mlrun):
         before = state_of_the_process()
         run = api.train("task=covid", "trainer.engine=autograd", *SMALL)
         run.predict()
+        api.resume(run.path, ["trainer.epochs=3"])
         api.sweep("task=covid", "seed=0,1", *SMALL)
         with pytest.raises(api.MlrunError):
             api.train("task=covd")

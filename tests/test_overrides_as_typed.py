@@ -48,6 +48,8 @@ def test_a_job_records_its_words_and_not_what_the_environment_holds(mlrun, monke
         (("a=[1,2],[3]",), [["a=[1,2]"], ["a=[3]"]]),
         (("a='x,y',z",), [["a='x,y'"], ["a=z"]]),
         (("a=choice(1,2)", "b=range(1,3)"), [[f"a={a}", f"b={b}"] for a in (1, 2) for b in (1, 2)]),
+        (("a=sort(3,1,2)",), [["a=1"], ["a=2"], ["a=3"]]),
+        (("a=int(1.5,2.5)",), [["a=1"], ["a=2"]]),
         (("d=${oc.env:A},${oc.env:B}",), [["d=${oc.env:A}"], ["d=${oc.env:B}"]]),
         (("a=1",), [["a=1"]]),
         (("a=range(1,1)",), []),

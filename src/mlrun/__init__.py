@@ -6,14 +6,26 @@ From Python: `mlrun.train("task=covid", seed=3)`, `mlrun.load(path)`, `mlrun.swe
 
 from typing import TYPE_CHECKING, Any
 
-from mlrun.errors import Diverged, MlrunError
+from mlrun.errors import Diverged, JobsFailed, MlrunError
+from mlrun.system.signals import Interrupted
 from mlrun.version import __version__
 
 if TYPE_CHECKING:
     from mlrun.api import load, resume, sweep, train
     from mlrun.runs.opened import Run
 
-__all__ = ["Diverged", "MlrunError", "Run", "__version__", "load", "resume", "sweep", "train"]
+__all__ = [
+    "Diverged",
+    "Interrupted",
+    "JobsFailed",
+    "MlrunError",
+    "Run",
+    "__version__",
+    "load",
+    "resume",
+    "sweep",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,3 +35,8 @@ def __getattr__(name: str) -> Any:
     from mlrun import api
 
     return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    """Complete the lazily imported names, too."""
+    return sorted({*globals(), *__all__})

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from mlrun.config.allowlist import allowing
 from mlrun.config.compose import composing, explained, plain_overrides, words_of
@@ -22,6 +22,7 @@ from mlrun.runs.resume import newest_unfinished, resume_run
 from mlrun.runs.single import train_run
 from mlrun.system import processes
 from mlrun.system.process_state import restored
+from mlrun.training.torch_private import forget_optimizers_without_compiler
 
 
 def train(*overrides: str, allow: Sequence[str] = (), **settings: Any) -> Run:
@@ -40,6 +41,7 @@ def train(*overrides: str, allow: Sequence[str] = (), **settings: Any) -> Run:
         Diverged: the loss became NaN or infinite; the folder has the best weights so far.
         Interrupted: Ctrl-C; the folder has the best weights so far.
     """
+    processes.refuse("mlrun.train")
     with _composed_words(overrides, settings, allow, sweep=False) as (config, _, words):
         folders: list[Path] = []
 
@@ -54,16 +56,20 @@ def train(*overrides: str, allow: Sequence[str] = (), **settings: Any) -> Run:
             train_members(plain, kind, make_folder, command=command, overrides=asked)
         else:
             train_run(plain, kind, make_folder, command=command, overrides=asked)
-    return Run(folders[0])
+    return Run(folders[0], tuple(allow))
 
 
-def load(path: str | Path) -> Run:
+def load(path: str | Path, *, allow: Sequence[str] = ()) -> Run:
     """Open the run in a folder.
+
+    Args:
+        path: a run folder.
+        allow: your own classes that its configuration may name.
 
     Raises:
         MlrunError: there is no run, or run.json is damaged.
     """
-    return Run(open_run(path).path)
+    return Run(open_run(path).path, tuple(allow))
 
 
 def sweep(*overrides: str, allow: Sequence[str] = (), **settings: Any) -> pd.DataFrame:
@@ -82,6 +88,7 @@ def sweep(*overrides: str, allow: Sequence[str] = (), **settings: Any) -> pd.Dat
         MlrunError: the arguments are invalid; nothing was written.
         Interrupted: Ctrl-C; `mlrun.resume` continues.
     """
+    processes.refuse("mlrun.sweep")
     swept = {k: v for k, v in settings.items() if isinstance(v, str) and "," in v}
     words = [f"{key}={value}" for key, value in swept.items()]
     others = {key: value for key, value in settings.items() if key not in swept}
@@ -102,8 +109,18 @@ def _composed_words(
     words = words_of(overrides, settings)
     command = ["-m", *words] if sweep else words
     register_new_folder()
-    with restored(), allowing(allow), typed(command), composing(words, sweep=sweep) as made:
+    with _untouched(allow), typed(command), composing(words, sweep=sweep) as made:
         yield *made, words
+
+
+@contextmanager
+def _untouched(allow: Sequence[str]) -> Iterator[None]:
+    """Allow classes in this block; restore the state of the process afterwards."""
+    try:
+        with restored(), allowing(allow):
+            yield
+    finally:
+        forget_optimizers_without_compiler()
 
 
 def _kind_of_sweep(config: DictConfig) -> Callable[..., None]:
@@ -121,6 +138,8 @@ def _kind_of_sweep(config: DictConfig) -> Callable[..., None]:
         from mlrun.sweeps.search import search
 
         return search
+    if choices["hydra/sweeper"] != "mlrun":
+        raise MlrunError(f"hydra/sweeper={choices['hydra/sweeper']} works only on the command line")
     from mlrun.sweeps.launch import sweep as every_combination
 
     return every_combination
@@ -128,14 +147,16 @@ def _kind_of_sweep(config: DictConfig) -> Callable[..., None]:
 
 def _without_hydra(config: DictConfig) -> DictConfig:
     plain = config.copy()
-    plain._set_flag(["struct", "readonly"], [False, False])
+    OmegaConf.set_readonly(plain, False)
+    OmegaConf.set_struct(plain, False)
     del plain["hydra"]
     return plain
 
 
 def _claimed(config: DictConfig) -> Path:
     """Create a run folder: `hydra.run.dir`, or one named after time and task."""
-    asked = Path(config.hydra.run.dir)
+    with explained():
+        asked = Path(config.hydra.run.dir)
     if asked != Path():
         return claim_exactly(asked.parent, asked.name)
     return claim(config.paths.outputs, f"{config.task}_{config.hydra.runtime.choices.model}")
@@ -172,11 +193,12 @@ def train_composed(
 
 
 def resume(
-    folder: str,
+    folder: str | Path,
     overrides: Sequence[str] = (),
     *,
     data: str | None = None,
     failed: bool = False,
+    allow: Sequence[str] = (),
 ) -> None:
     """Continue the run in `folder`, or the newest unfinished one below it.
 
@@ -185,12 +207,20 @@ def resume(
         overrides: KEY=VALUE for the keys of MAY_CHANGE, e.g. more epochs.
         data: a folder with its data files, if they were moved.
         failed: for a sweep: also repeat failed jobs.
+        allow: your own classes that its configuration may name.
 
     Raises:
         MlrunError: there is no run to resume, another process is training it, its data has
             changed, or an override is not allowed.
+        JobsFailed: jobs of a sweep failed; the others have ended.
+        Interrupted: Ctrl-C or SIGTERM.
     """
-    path = newest_unfinished(Path(folder))
+    with _untouched(allow):
+        _resume(Path(folder), overrides, data=data, failed=failed)
+
+
+def _resume(folder: Path, overrides: Sequence[str], *, data: str | None, failed: bool) -> None:
+    path = newest_unfinished(folder)
     if is_sweep(path):
         from mlrun.sweeps.resume import resume_sweep
 

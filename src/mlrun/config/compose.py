@@ -1,6 +1,7 @@
 """Compose configurations with Hydra inside a program, without hydra.main."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,7 +99,7 @@ def words_of(overrides: Sequence[str], settings: Mapping[str, Any]) -> list[str]
 
 
 def _words(key: str, value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and value:
         for name, entry in value.items():
             yield from _words(f"{key}.{name}", entry)
     else:
@@ -111,10 +112,15 @@ def _spelled(value: Any) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list | tuple):
         return f"[{','.join(map(_spelled, value))}]"
-    if not isinstance(value, str | Path):
-        return str(value)
-    quoted = str(value).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{quoted}'"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{name}: {_spelled(entry)}" for name, entry in value.items()) + "}"
+    return quoted(str(value)) if isinstance(value, str | Path) else str(value)
+
+
+def quoted(text: str) -> str:
+    """Write a text in quotes; in Hydra's grammar backslashes count only before a quote."""
+    inside = re.sub(r"(\\*)'", lambda found: found[1] * 2 + r"\'", text)
+    return "'" + re.sub(r"\\+$", lambda found: found[0] * 2, inside) + "'"
 
 
 def plain_overrides(config: DictConfig) -> list[str]:

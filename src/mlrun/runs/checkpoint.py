@@ -210,12 +210,10 @@ def load(path: Path, *, parts: Mapping[str, type] = MappingProxyType({})) -> Sta
     state = read(path)
     for name in state:
         if name not in LAST_PARTS:
-            raise MlrunError(f"{path} is damaged: '{name}' is no part of a checkpoint")
+            raise MlrunError(f"{path} is damaged: '{name}' is not a known part of a checkpoint")
     for name, kind in parts.items():
         if not isinstance(state.get(name), kind):
-            raise MlrunError(
-                f"{path} is damaged: '{name}' is missing in it or is no {kind.__name__}"
-            )
+            raise MlrunError(f"{path} is damaged: '{name}' is missing or is not a {kind.__name__}")
     return state
 
 

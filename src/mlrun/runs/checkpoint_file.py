@@ -82,7 +82,7 @@ def unfit(value: Any, place: str = "the state") -> MlrunError:
     """Return the error for a value that a checkpoint cannot store."""
     kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
     return MlrunError(
-        f"{place}: a checkpoint cannot hold a value of type {kind}, only numbers, texts, lists, "
+        f"{place}: a checkpoint cannot store a value of type {kind}, only numbers, texts, lists, "
         "tuples, dictionaries and dense tensors of bool, u8, i32, i64, f16, bf16, f32 and f64"
     )
 
@@ -156,11 +156,16 @@ def to_bytes(parts: Mapping[str, Part]) -> bytes:
         start, end = end, end + tensor.numel() * tensor.element_size()
         shape, dtype = list(tensor.shape), _NAMES[tensor.dtype]
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
-        data.append(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        flat = tensor.reshape(-1)
+        if flat.stride(0) != 1:  # a slice of one row keeps the stride of its table
+            flat = flat.clone(memory_format=torch.contiguous_format)
+        data.append(flat.view(torch.uint8).numpy().data)
     rest = b'"},' + _JSON.encode(header)[1:].encode()
     rest += b" " * (-(CHECKSUM.stop + len(rest)) % 8)  # the tensors begin at a multiple of 8
     if CHECKSUM.stop + len(rest) > LONGEST_HEADER:
-        raise MlrunError(f"a checkpoint cannot hold {len(tensors)} tensors: its header is too long")
+        raise MlrunError(
+            f"a checkpoint cannot store {len(tensors)} tensors: its header is too long"
+        )
     length = struct.pack("<Q", CHECKSUM.stop + len(rest) - 8)
     return b"".join((length, MAGIC, _checksum(length, rest, *data), rest, *data))
 
@@ -183,7 +188,7 @@ def read(path: Path) -> dict[str, Any]:
         text = str(entries.pop(VALUES)["data"], "utf-8")
         values = json.loads(text, object_pairs_hook=_unique)
         if type(values) is not dict:
-            raise ValueError(f"'{VALUES}' has no parts")
+            raise ValueError(f"'{VALUES}' holds no parts")
         state = {name: _from_json(values[name], name, entries) for name in values}
         if entries:
             raise ValueError(f"nothing refers to its '{min(entries)}'")
@@ -208,7 +213,7 @@ def _checked(path: Path) -> bytes:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):
-        raise ValueError("a name is in it twice")
+        raise ValueError("a name appears twice")
     return values
 
 
@@ -228,12 +233,12 @@ def _from_json(value: Any, place: str, entries: dict[str, Any]) -> Any:
     if tag == "$tensor" and len(value) == 1:
         return _tensor(entries.pop(place), place, content)
     if tag not in ("$tuple", "$items", "$counter") or type(content) is not list or len(value) > 1:
-        raise ValueError(f"'{place}' is no {tag[1:]}")
+        raise ValueError(f"'{place}' is not a valid {tag[1:]}")
     if tag == "$tuple":
         return tuple(_from_json(content, place, entries))
     items = {key: _from_json(entry, f"{place}/{key}", entries) for key, entry in content}
     if len(items) != len(content) or not {*map(type, items)} <= PLAIN:
-        raise ValueError(f"'{place}' has keys that cannot be")
+        raise ValueError(f"'{place}' has invalid keys")
     return items if tag == "$items" else Counter(items)
 
 
@@ -243,7 +248,7 @@ def _tensor(entry: Mapping[str, Any], name: str, order: Any) -> Tensor:
     order = [*range(len(shape))] if order is None else order
     integers = type(order) is list and all(type(dim) is int for dim in order)
     if dtype is None or not integers or sorted(order) != [*range(len(shape))]:
-        raise ValueError(f"'{name}' is no tensor that a checkpoint may hold")
+        raise ValueError(f"'{name}' is not a valid tensor")
     tensor = torch.empty_permuted(shape, order, dtype=dtype)
     if tensor.numel():
         tensor.copy_(torch.frombuffer(entry["data"], dtype=dtype).reshape(shape))

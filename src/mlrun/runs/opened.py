@@ -9,7 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from mlrun.config.allowlist import allowing
 from mlrun.errors import MlrunError
+from mlrun.runs.ensemble import member_runs
 from mlrun.runs.folder import RunFolder, open_run
 from mlrun.runs.inference import evaluate, predicted
 from mlrun.runs.predictions import predictions_table
@@ -24,9 +26,11 @@ class Run:
 
     Args:
         path: the folder.
+        allow: your own classes that its configuration may name.
     """
 
     path: Path
+    allow: tuple[str, ...] = ()
 
     @property
     def record(self) -> dict[str, Any]:
@@ -41,10 +45,10 @@ class Run:
     @property
     def history(self) -> pd.DataFrame:
         """One row per epoch, as in metrics.csv; for an ensemble with a column `member`."""
-        members = sorted(self.path.glob("members/*/metrics.csv"))
+        members = [member for member in member_runs(self._folder) if member.metrics.is_file()]
         if not members:
             return pd.read_csv(self.path / "metrics.csv")
-        tables = {file.parent.name: pd.read_csv(file) for file in members}
+        tables = {member.path.name: pd.read_csv(member.metrics) for member in members}
         return pd.concat(tables, names=["member", None]).reset_index("member")
 
     def evaluate(
@@ -62,7 +66,7 @@ class Run:
         Raises:
             MlrunError: the data does not fit, or the run's own data is missing or has changed.
         """
-        with restored(), self._as_file(data) as file:
+        with restored(), allowing(self.allow), self._as_file(data) as file:
             return evaluate(str(self.path), input=file, allow_unknown=allow_unknown)
 
     def predict(
@@ -82,7 +86,7 @@ class Run:
         Raises:
             MlrunError: the data does not fit, or the task has no probabilities.
         """
-        with restored(), self._as_file(data) as file:
+        with restored(), allowing(self.allow), self._as_file(data) as file:
             folder = self._folder
             ensemble, ids, found = predicted(folder, file, data=None, allow_unknown=allow_unknown)
         if proba and found.probabilities is None:

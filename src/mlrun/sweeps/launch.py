@@ -14,6 +14,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mlrun.config.allowlist import allow_words, allowed_now
+from mlrun.config.compose import quoted
 from mlrun.config.hydra_patches import ConfigLoader, returned
 from mlrun.data.locate import DEFAULT_DATA
 from mlrun.errors import FailedFast, JobsFailed, MlrunError
@@ -196,10 +197,8 @@ def new_sweep(
     path = claim_sweep(like, like[0].settings.paths.outputs, wanted)
     with open_dict(config):
         config.hydra.sweep.dir = str(path)
-        quoted = str(path).replace("\\", "\\\\").replace("'", "\\'")
-        config.hydra.overrides.hydra.append(
-            f"hydra.sweep.dir='{quoted}'"
-        )  # for launchers that compose again
+        word = f"hydra.sweep.dir={quoted(str(path))}"
+        config.hydra.overrides.hydra.append(word)  # for launchers that compose again
     launcher = config.hydra.runtime.choices["hydra/launcher"]
     if launcher == "mlrun":
         facts["per_device"] = config.hydra.launcher.per_device

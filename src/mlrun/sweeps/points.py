@@ -238,9 +238,11 @@ def _choices(override: Override) -> list[tuple[str, str]]:
     if not override.is_sweep_override():
         return [(line, line)]
     spelled = [f"{key}={value}" for value in override.sweep_string_iterator()]
-    typed = [f"{key}={value.strip()}" for value in line.partition("=")[2].split(",")]
-    # Commas inside quotes, lists and functions do not separate values.
-    simple = override.value_type == ValueType.SIMPLE_CHOICE_SWEEP and len(typed) == len(spelled)
+    text = line.partition("=")[2].strip()
+    typed = [f"{key}={value.strip()}" for value in text.split(",")]
+    # Commas inside quotes, lists and functions (`sort(3,1,2)`) do not separate values.
+    plain = override.value_type == ValueType.SIMPLE_CHOICE_SWEEP and not re.match(r"\w+\(", text)
+    simple = plain and len(typed) == len(spelled)
     return list(zip(typed if simple else spelled, spelled, strict=True))
 
 

@@ -16,6 +16,7 @@ def restored() -> Iterator[None]:
     generator, threads = torch.get_rng_state(), torch.get_num_threads()
     devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark = torch.backends.cudnn.benchmark
     variables = {name: os.environ.get(name) for name in VARIABLES}
     try:
@@ -25,8 +26,8 @@ def restored() -> Iterator[None]:
         torch.set_num_threads(threads)
         if devices:
             torch.cuda.set_rng_state_all(devices)
-        if torch.are_deterministic_algorithms_enabled() != deterministic:
-            torch.use_deterministic_algorithms(deterministic)
+        if deterministic or torch.are_deterministic_algorithms_enabled():
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         torch.backends.cudnn.benchmark = benchmark
         for name, value in variables.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})

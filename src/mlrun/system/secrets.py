@@ -8,17 +8,23 @@ from typing import Any
 HIDDEN = "(not recorded)"
 # A word of the name, or its ending, decides: `api_key`, `apiKeys`, `PGPASSWORD`; not `tokenizer`.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_NAMES = {"key", "pwd", "apikey", "accesskey", "authkey", "privatekey", "secretkey", "sshkey"}
-_ENDINGS = ("token", "secret", "password", "passwd", "passphrase", "credential", "credentials")
+_KEYS = ("", "api", "access", "auth", "encryption", "license", "master", "private", "secret")
+_NAMES = {"pwd", "pass", "signingkey", "sshkey", *(f"{kind}key" for kind in _KEYS)}
+_ENDINGS = ("token", "secret", "password", "passwd", "passphrase", "credential")
 _NAMED = re.compile(r"([\w-]+):")
-# The value after `my_token: ` within a text; numbers are not secrets.
-_VALUE = r"(?!-?[\d.]+\b|null|true|false)[^\s,}]+"
+_NO_SECRET = r"(?:-?[\d.]+(?:e[+-]?\d+)?|null|true|false)"  # numbers and flags
+# The value after `my_token: ` within a text: in quotes, or up to the end of the line or entry.
+_VALUE = (
+    r"(?:'(?:[^'\n]|'')*'|\"(?:[^\"\\\n]|\\.)*\""
+    rf"|(?!{_NO_SECRET}\s*(?:[,}}\n]|$))[^\s,}}][^\n,}}]*)"
+)
 SHORTEST = 8  # minimum length of an environment secret: `KEYMAP=us` must not hide every "us"
 
 
 def is_secret(name: str) -> bool:
     """Whether a setting or variable with this name contains a secret."""
-    words = [word.lower().removesuffix("s") for word in _WORD.findall(name)]
+    words = [word.lower() for word in _WORD.findall(name)]
+    words += [word.removesuffix("s") for word in words]
     return any(word in _NAMES or word.endswith(_ENDINGS) for word in words)
 
 
@@ -39,7 +45,7 @@ def hide_in_words(words: Sequence[str]) -> list[str]:
 
 def _hide_in_word(word: str, hidden: Sequence[str]) -> str:
     key, equals, value = word.partition("=")
-    if equals and is_secret(key):
+    if equals and is_secret(key) and not re.fullmatch(_NO_SECRET, value, re.IGNORECASE):
         return f"{key}={HIDDEN}"
     return key + equals + hide_in_text(value, hidden)
 
@@ -48,7 +54,8 @@ def hide_in_text(text: str, hidden: Sequence[str] | None = None) -> str:
     """Return YAML text with hidden texts under secret names; also calls `redact`."""
     names = {name for name in _NAMED.findall(text) if is_secret(name)}
     for name in names:
-        text = re.sub(rf"(?<![\w-])({re.escape(name)}: *){_VALUE}", rf"\g<1>{HIDDEN}", text)
+        named = rf"(?<![\w-])({re.escape(name)}: *)"
+        text = re.sub(named + _VALUE, rf"\g<1>{HIDDEN}", text)
     return redact(text, hidden)
 
 

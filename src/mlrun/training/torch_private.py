@@ -6,6 +6,7 @@ has a canary for each of these names.
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,10 +38,21 @@ def import_optimizers_without_compiler() -> None:
     They import it only to exclude themselves from tracing (torch/_compile.py); this marks them as
     excluded. Nothing is traced here.
     """
-    for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
-        method = getattr(getattr(Optimizer, name), "__wrapped__", None)
-        if method is not None:
-            method.__dynamo_disable = method
+    for method in _methods_left_out():
+        method.__dynamo_disable = method
+
+
+def forget_optimizers_without_compiler() -> None:
+    """Undo `import_optimizers_without_compiler`, for programs that compile afterwards."""
+    for method in _methods_left_out():
+        if vars(method).get("__dynamo_disable") is method:
+            del method.__dynamo_disable
+
+
+def _methods_left_out() -> list[Any]:
+    names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    found = [getattr(getattr(Optimizer, name), "__wrapped__", None) for name in names]
+    return [method for method in found if method is not None]
 
 
 def is_from_compiler(error: BaseException) -> bool:

@@ -18,6 +18,10 @@ from mlrun.data.preprocess.module import UNKNOWN, Contract
 from mlrun.data.rows import Columns
 from mlrun.errors import MlrunError, did_you_mean
 
+log = logging.getLogger(__name__)
+
+MOST_IN_MEMORY = 2**24  # numbers in a table; columns of a larger one are not copied into one array
+
 
 def tell_surplus(table: pd.DataFrame, contract: Contract, path: Path) -> None:
     """Warn about columns of a new file that are unknown to training; they are ignored."""
@@ -93,8 +97,3 @@ def _tell_unknown(
     listed = ", ".join(levels[:6]) + (" …" if levels[6:] else "")
     hint = did_you_mean(first, levels)
     raise MlrunError(f"{what}; known: {listed}; --allow-unknown maps it to {UNKNOWN}.{hint}")
-
-
-log = logging.getLogger(__name__)
-
-MOST_IN_MEMORY = 2**24  # numbers in a table; columns of a larger one are not copied into one array

@@ -78,7 +78,7 @@ def network_of(model: nn.Module) -> Network:
     layers = layers[1:] if type(layers[0]) is nn.Flatten else layers
     known = (nn.Linear, Dropout, *ACTIVATIONS)
     if odd := [type(layer).__name__ for layer in layers if type(layer) not in known]:
-        raise Unsupported(f"{odd[0]} is not in it")
+        raise Unsupported(f"the kernel does not support {odd[0]}")
     *hidden, last = layers
     period = len(hidden) // max(1, sum(type(layer) is nn.Linear for layer in hidden)) or 1
     blocks = [hidden[start : start + period] for start in range(0, len(hidden), period)]
@@ -135,7 +135,7 @@ def training_plan(network: Network, learner: Learner, trainer: Trainer) -> inter
     _add_optimizer(plan, learner.optimizer)
     asked = {"precision=bf16": trainer.precision != "32", "profile": trainer.profile}
     if other := [key for key, given in (asked | {"compile": trainer.compile}).items() if given]:
-        raise Unsupported(f"trainer.{other[0]} is not in it")
+        raise Unsupported(f"the kernel does not support trainer.{other[0]}")
     plan.l1, plan.l2 = trainer.l1, trainer.l2
     plan.clip_norm, plan.clip_value = trainer.clip_norm or 0.0, trainer.clip_value or 0.0
     return plan
@@ -143,7 +143,7 @@ def training_plan(network: Network, learner: Learner, trainer: Trainer) -> inter
 
 def _add_loss(plan: interface.NetworkPlan, loss: nn.Module) -> None:
     if type(loss) not in LOSSES:
-        raise Unsupported(f"{type(loss).__name__} is not in it")
+        raise Unsupported(f"the kernel does not support {type(loss).__name__}")
     name, setting, given = LOSSES[type(loss)]
     _check({key: getattr(loss, key) for key in given}, given)
     plan.loss = interface.LOSSES.index(name)
@@ -152,7 +152,7 @@ def _add_loss(plan: interface.NetworkPlan, loss: nn.Module) -> None:
 
 def _add_optimizer(plan: interface.NetworkPlan, optimizer: Optimizer) -> None:
     if type(optimizer) not in OPTIMIZERS or len(optimizer.param_groups) != 1:
-        raise Unsupported(f"{type(optimizer).__name__} is not in it")
+        raise Unsupported(f"the kernel does not support {type(optimizer).__name__}")
     name, _, given = OPTIMIZERS[type(optimizer)]
     group = optimizer.param_groups[0]
     _check(group, given)
@@ -164,7 +164,7 @@ def _add_optimizer(plan: interface.NetworkPlan, optimizer: Optimizer) -> None:
     plan.epsilon = group.get("eps", 1.0)
     plan.rate_decay = group.get("lr_decay", 0.0)
     if plan.epsilon <= 0:
-        raise Unsupported("optimizer.eps=0 is not in it")
+        raise Unsupported("the kernel does not support optimizer.eps=0")
 
 
 def kept_moments(optimizer: Optimizer) -> tuple[str, ...]:
@@ -177,4 +177,4 @@ def kept_moments(optimizer: Optimizer) -> tuple[str, ...]:
 def _check(settings: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     for key, value in given.items():
         if settings[key] != value:
-            raise Unsupported(f"{key}={settings[key]} is not in it")
+            raise Unsupported(f"the kernel does not support {key}={settings[key]}")

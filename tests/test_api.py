@@ -104,12 +104,14 @@ def test_a_sweep_comes_as_its_table(mlrun):
     assert api.load(table.attrs["path"] / "3").record["seed"] == 1
 
 
+@pytest.mark.slow
 def test_a_failed_job_of_a_sweep_is_a_row_with_its_error(mlrun):
     table = api.sweep("task=covid", "data.target=nothing,tested_positive.4", *SMALL)
     assert table["status"].tolist() == ["failed", "done"]
     assert "nothing" in table["error"][0]
 
 
+@pytest.mark.slow
 def test_resume_from_python_goes_on_to_the_same_bits(mlrun):
     api.train("task=covid", "trainer.epochs=4", "quiet=true", "hydra.run.dir=whole")
     limits = ("trainer.epochs=4", "trainer.max_minutes=1e-9", "quiet=true")
@@ -167,6 +169,7 @@ def test_a_run_with_a_class_of_ones_own_predicts(mlrun, write_csv):
         api.load(run.path).predict()
 
 
+@pytest.mark.slow
 def test_members_are_in_the_order_of_their_numbers(mlrun):
     run = api.train("task=phone_price", "trainer.epochs=1", "quiet=true", seed=9, seeds=2)
     assert run.history["member"].tolist() == ["seed_9", "seed_10"]

@@ -212,6 +212,7 @@ def snippet(name: str) -> str:
     return str(code)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SUFFIXES)
 def test_the_documented_code_predicts_as_mlrun_does(mlrun, write_csv, moved_run, name):
     write_csv("new.csv", NEW)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 SMALL = ("task=covid", "trainer.epochs=1", "quiet=true")
-SPELLINGS = ["${seed}", "${oc.select:seed}", "${oc.select:seed,0}", "${...seed}"]
+SLOW = pytest.mark.slow
+OTHERS = [pytest.param(s, marks=SLOW) for s in ("${seed}", "${oc.select:seed,0}")]
 
 
 def split_of(run: str) -> dict[str, list[int]]:
@@ -24,7 +25,7 @@ def lone_split(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[int]]
     return split_of(str(run))
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("spelling", ["${oc.select:seed}", *OTHERS])
 def test_a_member_splits_by_its_own_seed(mlrun, lone_split, spelling):
     answer = mlrun(*SMALL, f"data.split.seed='{spelling}'", "seeds=2", "hydra.run.dir=run")
     assert answer.code == 0, answer.err
@@ -32,7 +33,7 @@ def test_a_member_splits_by_its_own_seed(mlrun, lone_split, spelling):
     assert split_of("run/members/seed_0") != lone_split
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("spelling", ["${...seed}", *OTHERS])
 def test_a_job_of_a_sweep_splits_by_its_own_seed(mlrun, lone_split, spelling):
     words = (f"data.split.seed='{spelling}'", "seed=0,1", "hydra.sweep.dir=sweep")
     answer = mlrun("-m", *SMALL, *words)

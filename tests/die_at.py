@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -71,6 +72,9 @@ def after(owner: Any, name: str, when: Callable[..., bool] = always) -> Patch:
     return patch
 
 
+_listening = ExitStack()
+
+
 def at(place: Place) -> Patch:
     """Die at a place that production code names."""
 
@@ -79,7 +83,7 @@ def at(place: Place) -> Patch:
             if reached():
                 die()
 
-        listening(place, die_if_reached).__enter__()  # until the process ends
+        _listening.enter_context(listening(place, die_if_reached))  # until the process ends
 
     return patch
 

@@ -153,3 +153,17 @@ def test_a_run_is_described_without_shapes_or_class_counts():
     text = OmegaConf.to_yaml(config("task=mnist", "model=cnn"))
     assert "784" not in text
     assert "out_features" not in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sweep": {"objectives": [None]}}, r"^sweep\.objectives\[0\]: must be a text$"),
+        ({"trainer": []}, r"^trainer: must be a mapping$"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_in_plain_words(changes, message):
+    values = {**composed(config()).values}
+    values |= {k: {**values[k], **v} if isinstance(v, dict) else v for k, v in changes.items()}
+    with pytest.raises(MlrunError, match=message):
+        settings_of(values)

@@ -6,6 +6,7 @@ not frozen because Hydra writes overrides into them while it composes.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -142,7 +143,7 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
         where = str(error.full_key)
         raise MlrunError(f"unknown key '{where}'.{did_you_mean(str(error.key), known)}") from error
     except OmegaConfBaseException as error:
-        raise MlrunError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from error
+        raise MlrunError(_refusal(str(error.full_key), str(error.msg))) from error
     _check_ranges(settings)
     return settings
 
@@ -154,6 +155,17 @@ def _typed(fixed: str) -> Settings:
     settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Settings), values))
     assert isinstance(settings, Settings)
     return settings
+
+
+def _refusal(key: str, message: str) -> str:
+    """Say what OmegaConf refused without its words for classes."""
+    found = re.search(r": \w+ is not a subclass of (\w+)", message)
+    if not found:
+        return f"{key}: {message.splitlines()[0]}"
+    kind = found[1]
+    return (
+        f"{key}: must be a text" if kind == "str" else f"{key or kind.lower()}: must be a mapping"
+    )
 
 
 def _check_ranges(settings: Settings) -> None:

@@ -255,6 +255,12 @@ def test_a_broken_or_unmarked_file_of_ones_own_is_explained(mlrun, write_csv):
     assert "mine.yaml is not well-formed YAML" in mlrun("task=mine").err
 
 
+def test_a_mistake_is_explained_under_a_debugger_too(mlrun, write_csv, monkeypatch):
+    monkeypatch.setenv("OC_CAUSE", "1")  # as under a debugger: an error can be its own cause
+    write_csv("conf/task/mine.yaml", "# mine\ndefaults: [csv, _self_]\ntask: mine\n")
+    assert "must start with the line: # @package _global_" in mlrun("task=mine").err
+
+
 def test_a_sweep_folder_given_for_a_run_lists_its_runs(mlrun, finished):
     finished("sweep", "-m", "seed=1,2", "debug=smoke", "trainer.epochs=4", "quiet=true")
     assert "it contains runs: 0, 1" in mlrun("evaluate", "sweep").err

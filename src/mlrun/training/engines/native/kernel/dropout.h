@@ -1,4 +1,4 @@
-// Dropout masks: random numbers by counting, so that any step of any run can be repeated.
+// Dropout masks from counter-based random numbers, so that any step of any run can be repeated.
 
 #pragma once
 
@@ -10,7 +10,7 @@
 
 namespace {
 
-// A bijection of 32 bits without visible pattern (lowbias32, C. Wellons).
+// A bijection of the 32-bit numbers that mixes their bits (lowbias32, C. Wellons).
 template <typename Number>
 Number hash32(Number x) {
   x ^= x >> 16;
@@ -21,9 +21,8 @@ Number hash32(Number x) {
   return x;
 }
 
-// The masks of one layer in one epoch: a function of the row's place in the epoch and the column,
-// and of nothing else, so that any step of any run can be repeated. mlrun/models/dropout.py is the
-// same in torch.
+// The masks of one layer in one epoch. They depend only on the key, the column and the row's place
+// in the epoch. mlrun/models/dropout.py computes the same masks in torch.
 struct Dropout {
   uint64_t key;
   uint32_t dropped_below;

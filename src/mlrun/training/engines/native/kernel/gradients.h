@@ -1,4 +1,4 @@
-// What happens to the gradients before the step: penalties, clipping, their norm.
+// Penalties, clipping and norm of the gradients, before the parameters are updated.
 
 #pragma once
 
@@ -14,12 +14,12 @@ namespace {
 
 using Numbers = std::vector<float>;
 
-// Parameters whose squares are summed on their own. The sums depend on it, so it is the same on all
-// machines; 16 KiB of gradients stay in the first cache.
+// Number of parameters whose squares are summed separately. The rounding of the sum depends on it,
+// so it is the same on all machines. 16 KiB of gradients fit into the L1 cache.
 constexpr size_t CHUNK = 4096;
-static_assert(CHUNK % PANEL == 0, "a chunk is whole vectors: squares() reads nothing beyond it");
+static_assert(CHUNK % PANEL == 0, "squares() reads whole vectors and must not read beyond a chunk");
 
-// Each of these takes the parameters from … to alone.
+// Each of these functions handles only the parameters `from` … `to`.
 void add_penalties(const Network& network, const Numbers& parameters, Numbers& gradients,
                    size_t from, size_t to) {
   const float l1 = static_cast<float>(network.plan.l1), l2 = static_cast<float>(network.plan.l2);
@@ -38,7 +38,7 @@ void clip_values(const NetworkPlan& plan, Numbers& gradients, size_t from, size_
     gradients[i] = gradients[i] > most ? most : gradients[i] < -most ? -most : gradients[i];
 }
 
-// `from` and `to` are multiples of PANEL, as the number of packed parameters is.
+// `from` and `to` are multiples of PANEL, like the number of packed parameters.
 double squares(const Numbers& gradients, size_t from, size_t to) {
   Vector sums[2] = {};
   for (size_t i = from; i < to; i += LANES) {

@@ -1,4 +1,4 @@
-// Losses of one row, as torch defines them, with their gradient times `scale`.
+// Losses of one row, as torch defines them, and their gradients multiplied by `scale`.
 
 #pragma once
 
@@ -11,7 +11,7 @@
 
 namespace {
 
-// The loss and its derivative for one output that is off by `error`.
+// The loss of one output with the error output - target, and its derivative.
 struct ErrorLoss {
   float value, slope;
 };
@@ -73,7 +73,7 @@ float bce_with_logits(const float* logits, const float* targets, size_t count, f
   return sum / count;
 }
 
-// The sum of the losses of a batch's rows; the gradient of their mean goes to the batch.
+// Returns the sum of the rows' losses; writes the gradient of their mean to the batch.
 double batch_loss(const NetworkPlan& plan, Batch& batch, const void* targets, const int64_t* order,
                   size_t count) {
   const size_t outputs = plan.sizes[plan.layers];

@@ -1,4 +1,4 @@
-// A network's layers, where its parameters are packed, and a batch on its way through it.
+// A network's layers, the places of its packed parameters, and a batch's passes through it.
 
 #pragma once
 
@@ -18,9 +18,9 @@ namespace {
 struct Layer {
   size_t inputs, outputs;
   size_t width;            // outputs and padding
-  size_t weights, biases;  // where they begin among the packed parameters
+  size_t weights, biases;  // where they start among the packed parameters
 
-  // Where the weight of input k and output j is packed.
+  // The place of the weight of input k and output j among the packed parameters.
   size_t place(size_t k, size_t j) const {
     return weights + j / PANEL * PANEL * inputs + k * PANEL + j % PANEL;
   }
@@ -39,7 +39,8 @@ struct Network {
     }
   }
 
-  // body(place among the packed, place in the state) for every parameter; how many there are.
+  // Calls body(place among the packed parameters, place in the state) for every parameter; returns
+  // their number.
   template <typename Body>
   size_t each_parameter(const Body& body) const {
     size_t next = 0;
@@ -51,7 +52,7 @@ struct Network {
     return next;
   }
 
-  // The parameters (part 0) or moments (1, 2) of a state; empty where it has none.
+  // Returns the parameters (part 0) or moments (1, 2) of a state; empty if it has none.
   std::vector<float> packed(const float* state, int64_t part) const {
     if (part > plan.moments) return {};
     std::vector<float> result(parameters, 0.0f);
@@ -60,14 +61,14 @@ struct Network {
     return result;
   }
 
-  // Writes a part of a state; where the next one begins.
+  // Writes one part of a state; returns the address of the next part.
   float* unpack(const std::vector<float>& source, float* state) const {
     if (source.empty()) return state;
     return state + each_parameter([&](size_t at, size_t i) { state[i] = source[at]; });
   }
 };
 
-// The numbers of one batch on their way through the network.
+// One batch: its values and gradients in every layer.
 class Batch {
  public:
   Batch(const Network& network, size_t most_rows, bool training, ParallelLoops& loops)
@@ -82,14 +83,14 @@ class Batch {
     pointers_.resize(most_rows);
   }
 
-  // The rows of the batch: those of `order`, or the next ones from `inputs` on.
+  // Sets the rows of the batch: the rows of `inputs` listed in `order`, or the first `count`.
   void choose(const float* inputs, const int64_t* order, size_t count) {
     count_ = count;
     size_t columns = network_.layers.front().inputs;
     for (size_t r = 0; r < count; r++) inputs_[r] = inputs + (order ? order[r] : r) * columns;
   }
 
-  // H_1 … H_L; with `keys` also the slopes, and dropout.
+  // Computes H_1 … H_L; with `keys` also the slopes S_l, and with dropout.
   void forward(const float* parameters, const uint64_t* keys, uint64_t first_row) {
     for (size_t l = 0; l < network_.layers.size(); l++) {
       const Layer& layer = network_.layers[l];
@@ -99,7 +100,7 @@ class Batch {
     }
   }
 
-  // The gradients of all parameters, from that of the outputs, which stands in output_delta().
+  // Computes the gradients of all parameters from the gradient of the outputs, output_delta().
   void backward(const float* parameters, float* gradients) {
     for (size_t l = network_.layers.size(); l-- > 0;) {
       const Layer& layer = network_.layers[l];
@@ -155,7 +156,7 @@ void Batch::apply_activation(size_t l, const uint64_t* keys, uint64_t first_row)
   });
 }
 
-// D_(l-1) = (D_l W_l^T) * S_(l-1), with the weights packed anew the other way round.
+// D_(l-1) = (D_l W_l^T) * S_(l-1); W_l^T is packed first.
 void Batch::propagate_back(size_t l, const float* parameters) {
   const Layer& layer = network_.layers[l];
   const size_t width = network_.layers[l - 1].width;

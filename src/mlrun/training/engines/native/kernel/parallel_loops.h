@@ -1,4 +1,4 @@
-// One job's loops, each cut into shares that several threads take.
+// The loops of one job, split into shares for several threads.
 
 #pragma once
 
@@ -13,16 +13,16 @@
 
 namespace {
 
-// Multiply-adds, or as many steps of another loop. bench/peers/kernels.py measures 29 of them a
-// nanosecond (and 34 for bench/peers/limit.cpp): a smaller loop takes less than 14 microseconds,
-// and other threads would come late.
+// Loops with fewer multiply-adds (or steps that take as long) are not shared. One thread computes
+// 29 of them per nanosecond (34 with bench/peers/limit.cpp), as bench/peers/kernels.py measures:
+// such a loop takes less than 14 microseconds, too short for other threads to join.
 constexpr size_t MIN_SHARED_WORK = 400'000;
-// Several, because threads begin at different times: one that is late takes fewer.
+// More than one, because threads start at different times: a late thread takes fewer.
 constexpr int SHARES_PER_THREAD = 3;
-// Pauses of some 40 cycles each: tens of microseconds.
+// Each pause takes about 40 cycles: tens of microseconds in all.
 constexpr int SPINS_BEFORE_YIELD = 2'000;
 
-// Wait a little: first with the core kept, later with the core left to other threads.
+// Waits briefly: keeps the core at first, later yields it to other threads.
 void pause(int& spins) {
   if (spins >= SPINS_BEFORE_YIELD) return std::this_thread::yield();
   spins++;
@@ -36,8 +36,8 @@ class ParallelLoops {
  public:
   explicit ParallelLoops(int64_t threads) : threads_(threads) {}
 
-  // Call body(from, to) for parts that make up 0 … count; returns when all are done. The first
-  // exception of a part is thrown again here.
+  // Calls body(from, to) for parts that make up 0 … count, waits for all of them, and rethrows the
+  // first exception.
   template <typename Body>
   void run(size_t count, size_t work, const Body& body) {
     if (threads_ < 2 || count < 2 || work < MIN_SHARED_WORK) return body(size_t{0}, count);
@@ -55,14 +55,14 @@ class ParallelLoops {
     if (exception_) std::rethrow_exception(std::exchange(exception_, nullptr));
   }
 
-  // Whether another helper is wanted; if so, it must call help().
+  // Returns whether the job can use another helper; if so, the caller must call help().
   bool try_join() {
     if (helpers_ + 1 >= threads_) return false;
     helpers_++;
     return true;
   }
 
-  // Take shares until the job is over or there is other work.
+  // Takes shares until the job is over or there is other work.
   void help(const std::atomic<bool>& other_work) {
     for (int spins = 0; !over_ && !other_work;) {
       if (take_share())
@@ -73,7 +73,7 @@ class ParallelLoops {
     helpers_--;
   }
 
-  // Wait until the helpers have left; after this none may join.
+  // Waits until all helpers have left; afterwards no thread may join.
   void close() {
     over_ = true;
     for (int spins = 0; helpers_ > 0;) pause(spins);
@@ -97,13 +97,13 @@ class ParallelLoops {
   }
 
   const int64_t threads_;
-  uint64_t round_ = 0;  // with it, a share of one loop is never taken for one of the next
+  uint64_t round_ = 0;  // distinguishes the shares of a loop from those of the next
   const void* body_ = nullptr;
   void (*call_)(const void*, size_t, size_t) = nullptr;
   size_t count_ = 0, shares_ = 0;
   std::mutex exception_mutex_;
-  std::exception_ptr exception_;  // the first one of the loop
-  std::atomic<uint64_t> open_{0};  // the round, and how many of its shares are left
+  std::exception_ptr exception_;  // the first exception of the loop
+  std::atomic<uint64_t> open_{0};  // the round (high bits) and the number of shares left (low bits)
   std::atomic<size_t> done_{0};
   std::atomic<int64_t> helpers_{0};
   std::atomic<bool> over_{false};

@@ -13,13 +13,14 @@
 namespace {
 
 // Rows (or inputs) of a tile: its 12 sums, the weights and a broadcast number fill 15 of AVX2's 16
-// registers. 6 is also the tile of bench/peers/limit.cpp, the specialised kernel against which
-// bench/peers/kernels.py measures this one.
+// registers. The tile of the specialised kernel bench/peers/limit.cpp, to which
+// bench/peers/kernels.py compares this one, also has 6 rows.
 constexpr int TILE_ROWS = 12 / VECTORS;
 
 using RowPointers = std::vector<const float*>;
 
-// body(size, start) for whole tiles, then for what is left; size is known to the compiler.
+// Calls body(size, start) for whole tiles, then for the remaining rows; size is a compile-time
+// constant.
 template <int SIZE = TILE_ROWS, typename Body>
 void in_tiles(size_t count, const Body& body, size_t start = 0) {
   for (; start + SIZE <= count; start += SIZE) body(std::integral_constant<int, SIZE>(), start);
@@ -44,8 +45,8 @@ void product_tile(const float* const* rows, size_t inner, const float* panel, co
     for (int v = 0; v < VECTORS; v++) store(out + i * stride + v * LANES, sums[i][v]);
 }
 
-// body(size, start, column) for every tile of `count` rows (or inputs) and every panel of `width`
-// columns, `depth` multiply-adds each.
+// Calls body(size, start, column) for every tile of `count` rows (or inputs) and every panel of
+// `width` columns; each number takes `depth` multiply-adds.
 template <typename Body>
 void each_tile(ParallelLoops& loops, size_t count, size_t width, size_t depth, const Body& body) {
   const size_t tiles = (count + TILE_ROWS - 1) / TILE_ROWS, panels = width / PANEL;
@@ -69,7 +70,7 @@ void product(ParallelLoops& loops, const float* const* rows, size_t count, size_
   });
 }
 
-// One tile of H^T D: SIZE of the inputs, from `input` on, and the 16 columns of a panel.
+// One tile of H^T D: SIZE inputs, starting with `input`, and the 16 columns of a panel.
 template <int SIZE>
 void gradient_tile(const float* const* rows, size_t count, size_t input, const float* delta,
                    size_t stride, float* out) {
@@ -86,7 +87,7 @@ void gradient_tile(const float* const* rows, size_t count, size_t input, const f
     for (int v = 0; v < VECTORS; v++) store(out + i * PANEL + v * LANES, sums[i][v]);
 }
 
-// dW = rows^T x delta, packed as the weights are.
+// dW = rows^T x delta, packed like the weights.
 void weight_gradient(ParallelLoops& loops, const float* const* rows, size_t count, size_t inputs,
                      const float* delta, size_t width, float* out) {
   each_tile(loops, inputs, width, count, [&](auto size, size_t start, size_t column) {

@@ -1,4 +1,4 @@
-// Threads that run jobs in the order in which they are submitted, and share the large ones.
+// Threads that run jobs in order of submission, and share large ones.
 
 #pragma once
 
@@ -19,8 +19,8 @@
 
 namespace {
 
-// The status that body() returns, DONE if it returns nothing. An exception becomes a status, too:
-// none may leave a thread or cross the C interface.
+// Returns the status that body() returns, or DONE if it returns nothing. An exception becomes a
+// status, because no exception may leave a thread or cross the C interface.
 template <typename Body>
 Status status_of(const Body& body) {
   try {
@@ -44,11 +44,11 @@ class ThreadPool {
     try {
       for (int64_t i = 0; i < threads; i++) threads_.emplace_back([this] { work(); });
     } catch (const std::exception&) {
-      // The system gives no more threads: the thread that waits for a job runs it.
+      // The system refuses more threads: the thread that waits for a job runs it.
     }
   }
 
-  // Jobs that are running are finished; jobs that are queued are not started.
+  // Finishes the running jobs; does not start the queued ones.
   ~ThreadPool() {
     {
       const std::lock_guard<std::mutex> guard(mutex_);
@@ -68,7 +68,7 @@ class ThreadPool {
     changed_.notify_all();
   }
 
-  // Run the job, or something else until it is finished; its status.
+  // Runs the job, or other work until another thread has finished it; returns its status.
   Status wait(Job& job) {
     std::unique_lock<std::mutex> lock(mutex_);
     const auto place = std::find(queue_.begin(), queue_.end(), &job);
@@ -88,7 +88,7 @@ class ThreadPool {
     while (!over_) run_next(lock);
   }
 
-  // Run the next job, or help with one, or wait until there is something to do.
+  // Runs the next job, or helps with a running one, or waits for work.
   void run_next(std::unique_lock<std::mutex>& lock) {
     busy_ = !queue_.empty();
     if (busy_) {
@@ -120,7 +120,7 @@ class ThreadPool {
     changed_.notify_all();
   }
 
-  // Whether a running job wanted help and got it.
+  // Helps a running job that can use another thread; returns whether there was one.
   bool help(std::unique_lock<std::mutex>& lock) {
     for (const Running& running : running_) {
       ParallelLoops& loops = *running.loops;
@@ -139,7 +139,7 @@ class ThreadPool {
   std::deque<Job*> queue_;
   std::vector<Running> running_;
   bool over_ = false;
-  std::atomic<bool> busy_{false};  // there are jobs in the queue
+  std::atomic<bool> busy_{false};  // whether the queue has jobs
   std::vector<std::thread> threads_;
 };
 

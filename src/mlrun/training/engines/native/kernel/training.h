@@ -1,4 +1,4 @@
-// Jobs: epochs of one network, and rows through one.
+// The jobs: train a network for some epochs, or compute its outputs for some rows.
 
 #pragma once
 
@@ -17,9 +17,9 @@
 
 namespace {
 
-constexpr int64_t ROWS_AT_ONCE = 256;  // where only outputs are wanted: they stay in the cache
+constexpr int64_t ROWS_AT_ONCE = 256;  // if only outputs are computed: they fit into the cache
 
-// The outputs of consecutive rows, so many at a time as the batch has room for.
+// Computes the outputs of consecutive rows, ROWS_AT_ONCE at a time.
 void outputs_of(const Network& network, const Numbers& parameters, const float* inputs,
                 int64_t rows, Batch& batch, float* outputs) {
   const size_t columns = network.layers.front().inputs, width = network.layers.back().outputs;
@@ -46,7 +46,7 @@ int64_t most_rows(const TrainingJob& job) {
   return most;
 }
 
-// A network in training: everything packed.
+// A network in training, with packed parameters, gradients and moments.
 class NetworkTrainer {
  public:
   NetworkTrainer(const TrainingJob& job, ParallelLoops& loops)
@@ -78,7 +78,7 @@ class NetworkTrainer {
   }
 
  private:
-  // Whether loss and gradients were finite; if not, no parameter has changed.
+  // Returns whether loss and gradients were finite; if not, no parameter has changed.
   bool step(EpochJob& epoch, const int64_t* order, int64_t count) {
     const NetworkPlan& plan = network_.plan;
     batch_.choose(job_.inputs, order, count);
@@ -110,7 +110,7 @@ class NetworkTrainer {
     return std::sqrt(sum);
   }
 
-  // body(from, to) for all parameters; every part begins with a chunk.
+  // Calls body(from, to) for parts of the parameters; every part starts at the start of a chunk.
   template <typename Body>
   void each_chunk(const Body& body) {
     const size_t count = network_.parameters;
@@ -128,7 +128,7 @@ class NetworkTrainer {
   ParallelLoops& loops_;
   const Network network_;
   Numbers parameters_, gradients_, first_, second_;
-  std::vector<double> squares_;  // of the gradients, summed chunk by chunk
+  std::vector<double> squares_;  // of the gradients, summed within each chunk
   Batch batch_, scored_;
 };
 

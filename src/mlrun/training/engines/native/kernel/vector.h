@@ -14,8 +14,8 @@ constexpr int LANES = 16;
 constexpr int LANES = 8;
 #endif
 constexpr int PANEL = 16;               // columns
-constexpr int VECTORS = PANEL / LANES;  // of 16 columns
-static_assert(PANEL % LANES == 0, "a panel's row is whole vectors");
+constexpr int VECTORS = PANEL / LANES;  // per row of a panel
+static_assert(PANEL % LANES == 0, "a row of a panel must consist of whole vectors");
 
 using Vector = float __attribute__((vector_size(4 * LANES)));
 using Bits = uint32_t __attribute__((vector_size(4 * LANES)));
@@ -45,12 +45,12 @@ struct Power {
   Vector scale, rest;  // e^x = scale * (1 + rest)
 };
 
-// x = n ln 2 + r with |r| <= ln 2 / 2; e^r - 1 by a polynomial (Cephes' expf, S. Moshier), whose
-// error is below 2e-7 of e^r. NaN stays NaN.
+// x = n ln 2 + r with |r| <= ln 2 / 2. A polynomial approximates e^r - 1 (expf of S. Moshier's
+// Cephes); its error is below 2e-7 e^r. NaN stays NaN.
 Power power(Vector x) {
   x = x > broadcast(88.0f) ? broadcast(88.0f) : x;
   x = x < broadcast(-87.0f) ? broadcast(-87.0f) : x;
-  const Vector rounder = broadcast(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number
+  const Vector rounder = broadcast(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
   Vector shifted = x * broadcast(1.44269504088896341f) + rounder;
   Vector n = shifted - rounder;
   Vector r = x - n * broadcast(0.693359375f) + n * broadcast(2.12194440e-4f);

@@ -1,4 +1,4 @@
-"""The kernel's functions as Python calls them: jobs for threads, and their errors."""
+"""Call the kernel: submit jobs to its threads, wait for them, and raise their errors."""
 
 import weakref
 from ctypes import CDLL, byref, c_void_p
@@ -9,36 +9,36 @@ from mlrun.training.engines.native.library import load
 
 
 class ThreadPool:
-    """Threads that train networks while the caller does something else.
+    """Threads that train networks in the background.
 
     Args:
-        threads: beside the caller's own, which works too while it waits.
-        alive: what owns the memory that the jobs will refer to.
+        threads: number of threads; a thread that calls `wait` works, too.
+        alive: the owner of the memory that the jobs use; the pool keeps a reference to it.
 
     Raises:
-        MemoryError: there was not enough.
+        MemoryError: there is not enough memory.
     """
 
     def __init__(self, threads: int, alive: Any) -> None:
         self._library, self._pool = load(), c_void_p()
         _check(self._library.mlrun_pool_create(threads, byref(self._pool)))
-        # Whatever happens, memory that threads write to stays until they have finished.
+        # The memory that the threads write to must exist until they have finished.
         weakref.finalize(self, _destroy, self._library, self._pool, alive)
 
     def submit(self, job: TrainingJob) -> None:
-        """Queue the job; it is updated in place, so nothing may read it before `wait` returns.
+        """Queue the job; the threads update it in place: do not read it before `wait` returns.
 
         Raises:
-            MemoryError: there was not enough.
+            MemoryError: there is not enough memory.
         """
         _check(self._library.mlrun_pool_submit(self._pool, byref(job)))
 
     def wait(self, job: TrainingJob) -> None:
-        """Return when the job is done; the calling thread works on it, or on others, until then.
+        """Work on this job or on others until this one is done.
 
         Raises:
-            MemoryError: there was not enough for it.
-            RuntimeError: a fault of the kernel.
+            MemoryError: the job needs more memory than there is.
+            RuntimeError: a bug in the kernel.
         """
         _check(self._library.mlrun_pool_wait(self._pool, byref(job)))
 
@@ -48,11 +48,11 @@ def _destroy(library: CDLL, pool: c_void_p, alive: Any) -> None:
 
 
 def forward(job: ForwardJob) -> None:
-    """Fill the outputs.
+    """Compute the outputs of the job's rows.
 
     Raises:
-        MemoryError: there was not enough.
-        RuntimeError: a fault of the kernel.
+        MemoryError: there is not enough memory.
+        RuntimeError: a bug in the kernel.
     """
     _check(load().mlrun_forward(byref(job)))
 
@@ -61,4 +61,4 @@ def _check(status: int) -> None:
     if status == NO_MEMORY:
         raise MemoryError("can't allocate memory for the native engine")
     if status != DONE:
-        raise RuntimeError("the native engine failed: a fault of mlrun, please report it")
+        raise RuntimeError("the native engine failed: this is a bug in mlrun, please report it")

@@ -1,4 +1,4 @@
-"""Compiling the kernel; with the standard library alone, because building the wheel uses it."""
+"""Compile the kernel; needs only the standard library, because building the wheel uses it."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).with_name("kernel")
 SOURCE = FOLDER / "kernel.cpp"  # includes all others
-# g++ fuses a * b + c into one rounding anyway, clang++ only if it is asked to.
+# g++ computes a * b + c with one rounding by default, clang++ only with this option.
 CONTRACTION = "-ffp-contract=fast"
 FLAGS = (
     *("-std=c++17", "-O3", "-fno-math-errno", CONTRACTION),
@@ -20,20 +20,20 @@ MARCH = {
     "x86-64-v3": ("-march=x86-64-v3",),
     "baseline": (),
 }
-SECONDS = 120  # a compiler that takes longer hangs
+SECONDS = 120  # a compiler that takes longer has probably hung
 
 
 class Unavailable(Exception):
-    """No library on this machine; the message says why."""
+    """The library cannot be used on this machine; the message is the reason."""
 
 
 def sources() -> list[Path]:
-    """All files of the kernel, sorted by name."""
+    """Return all files of the kernel, sorted by name."""
     return sorted(path for path in FOLDER.iterdir() if path.suffix in (".cpp", ".h"))
 
 
 def source_hash() -> str:
-    """SHA-256 of the kernel's files and their names, 16 hexadecimal digits."""
+    """Return the SHA-256 of the kernel's files and their names: 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for path in sources():
         content = path.read_bytes()
@@ -42,19 +42,19 @@ def source_hash() -> str:
 
 
 def shipped(variant: str) -> Path:
-    """Where a wheel has the library of this variant."""
+    """Return the path of this variant's library in an installed wheel."""
     return FOLDER.with_name(f"kernel-{variant}.so")
 
 
 def compile_to(path: Path, variant: str) -> None:
-    """Compile the kernel, whole or not at all.
+    """Compile the kernel; after a failure there is no library file.
 
     Args:
-        path: the library.
-        variant: of MARCH, the processors it is for.
+        path: the library to write.
+        variant: the instruction set, a key of MARCH.
 
     Raises:
-        Unavailable: no compiler, or it refuses.
+        Unavailable: there is no compiler, or it fails.
     """
     flags = [*FLAGS, *MARCH[variant]]
     with tempfile.TemporaryDirectory(dir=path.parent, suffix=".tmp") as folder:
@@ -63,28 +63,28 @@ def compile_to(path: Path, variant: str) -> None:
         try:
             subprocess.run(words, check=True, capture_output=True, text=True, timeout=SECONDS)
         except subprocess.CalledProcessError as error:
-            told = [*error.stderr.splitlines(), f"exit status {error.returncode}"][0]
-            raise Unavailable(f"{words[0]} cannot compile it: {told}") from error
+            reason = [*error.stderr.splitlines(), f"exit status {error.returncode}"][0]
+            raise Unavailable(f"{words[0]} cannot compile it: {reason}") from error
         except (OSError, subprocess.SubprocessError) as error:
             raise Unavailable(f"{words[0]} cannot compile it: {error}") from error
         unfinished.replace(path)
 
 
 def _build_facts(variant: str) -> str:
-    """A definition for `mlrun_built()`: the library itself knows what it was made from."""
+    """Return the compiler flag with the facts that `mlrun_built()` returns."""
     facts = {"hash": source_hash(), "variant": variant, "contraction": CONTRACTION}
     lines = r"\n".join(f"{key}={value}" for key, value in facts.items())
     return f'-DMLRUN_BUILD="{lines}"'
 
 
 def command() -> list[str]:
-    """The system's C++ compiler, as `CXX` or by its usual names.
+    """Return the command of the C++ compiler: `CXX`, or the first of the usual names.
 
     Raises:
         Unavailable: there is none.
     """
-    if asked := os.environ.get("CXX", "").split():
-        return asked
+    if configured := os.environ.get("CXX", "").split():
+        return configured
     for name in ("c++", "g++", "clang++"):
         if found := shutil.which(name):
             return [found]

@@ -1,8 +1,8 @@
-"""The native engine: multilayer perceptrons on the CPU, their epochs computed by the kernel.
+"""The native engine: the kernel trains multilayer perceptrons on the CPU.
 
-torch's tensors are the truth; checkpoints, schedules and everything else know nothing of the
-kernel. While Python writes down an epoch, the kernel's threads compute those after it; large steps
-they share.
+The weights and the optimizer's state stay in torch's tensors, so checkpoints, schedules and all
+other code do not depend on the kernel. While Python records an epoch, the kernel's threads compute
+the next ones. Several threads share a large step.
 """
 
 import ctypes
@@ -22,13 +22,13 @@ from mlrun.training.engines.native.network import Network, network_of, plan_of
 from mlrun.training.types import Member
 
 # Epochs, multiplications and bytes that may be computed ahead: some hundredths of a second, so that
-# Python's work on many small epochs is done at once, while its caches are warm.
+# Python records many small epochs in a row, while the processor's caches hold its code and data.
 EPOCHS_AHEAD, WORK_AHEAD, MEMORY_AHEAD = 32, 4_000_000_000, 64_000_000
-A_CALL = 8_000_000_000  # multiplications: a quarter of a second, after which Ctrl-C is heard
+A_CALL = 8_000_000_000  # multiplications: a quarter of a second, after which Ctrl-C takes effect
 
 
 class Native:
-    """MLPs and linear models by the kernel."""
+    """Train MLPs and linear models with the kernel."""
 
     name, trains_together = "native", True
 
@@ -38,14 +38,14 @@ class Native:
         self._threads = usable_cores()
 
     def begin(self, members: Sequence[Member]) -> None:
-        """Note where the members' tensors are, and give a fresh optimizer its state."""
+        """Read where the members' tensors are, and create the state of new optimizers."""
         self._lookaheads = {id(member): Lookahead(member, self._threads) for member in members}
         self._pool = calls.ThreadPool(max(1, self._threads - 1), alive=self._lookaheads)
 
     def train_epoch(
         self, members: Sequence[Member], stop: Callable[[], None]
     ) -> list[Epoch | Diverged]:
-        """One pass over each member's training rows, unless it is computed already."""
+        """Return the next epoch of each member, computed now or ahead of time."""
         lookaheads = [self._lookaheads[id(member)] for member in members]
         at_once = self._epochs_at_once(lookaheads)
         share = A_CALL // 4 // len(lookaheads)
@@ -66,12 +66,12 @@ class Native:
         return [lookahead.take() for lookahead in lookaheads]
 
     def _epochs_at_once(self, lookaheads: Sequence[Lookahead]) -> int:
-        """Of each member; 0 where one is too much for a call."""
+        """Return how many epochs of each member to start; 0 if one epoch is too long for a call."""
         work = sum(lookahead.work for lookahead in lookaheads)
         memory = sum(lookahead.memory for lookahead in lookaheads)
         if work > A_CALL * self._threads or memory > MEMORY_AHEAD:
             return 0
-        # Towards the end fewer: what is computed last, Python writes down beside idle threads.
+        # Fewer towards the end: while Python records the last epochs, the threads are idle.
         most = min(EPOCHS_AHEAD, -(-max(lookahead.left for lookahead in lookaheads) // 3))
         return max(1, min(most, WORK_AHEAD // work, MEMORY_AHEAD // memory))
 
@@ -80,7 +80,7 @@ class Native:
         self._pool.submit(job)
 
     def _finish(self, lookahead: Lookahead) -> None:
-        """Wait for what is under way, if anything is, and take it in."""
+        """Wait for the member's job, if there is one, and take its results."""
         if lookahead.job:
             assert self._pool
             self._pool.wait(lookahead.job)
@@ -88,7 +88,10 @@ class Native:
 
 
 def outputs_by_kernel(model: nn.Module, inputs: Tensor) -> Tensor:
-    """The model's outputs (n, out_features); a row's depend on no other row, to the last bit."""
+    """Return the model's outputs (n, out_features).
+
+    The outputs of a row are bit-identical whatever the other rows are.
+    """
     if model not in _described:
         network = network_of(model)
         _described[model] = network, plan_of(network)
@@ -108,5 +111,5 @@ def outputs_by_kernel(model: nn.Module, inputs: Tensor) -> Tensor:
     return outputs
 
 
-# Looking a model through takes as long as computing the outputs of a small one.
+# Analysing a model takes as long as computing the outputs of a small one.
 _described: WeakKeyDictionary[nn.Module, tuple[Network, NetworkPlan]] = WeakKeyDictionary()

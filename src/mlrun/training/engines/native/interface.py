@@ -1,4 +1,4 @@
-"""The kernel's interface for ctypes: a mirror of kernel/interface.h, which explains each field."""
+"""The kernel's structs and functions for ctypes; kernel/interface.h explains each field."""
 
 import ctypes
 from ctypes import POINTER, c_char_p, c_double, c_int32, c_int64, c_uint64, c_void_p
@@ -9,11 +9,11 @@ from mlrun.training.engines.native.compiler import Unavailable
 ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh", "sigmoid", "elu", "silu", "gelu")
 LOSSES = ("mse", "mae", "huber", "smooth_l1", "cross_entropy", "bce_with_logits")
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adagrad")
-DONE, NO_MEMORY, FAULT = range(3)  # what the functions return
+DONE, NO_MEMORY, FAULT = range(3)  # return values of the functions
 
 
 class NetworkPlan(ctypes.Structure):
-    """What a network is and how it learns."""
+    """A network's structure and the settings of its training."""
 
     _fields_ = (
         ("layers", c_int64),
@@ -37,7 +37,7 @@ class NetworkPlan(ctypes.Structure):
 
 
 class EpochJob(ctypes.Structure):
-    """An epoch of a network, or some steps of one, and what became of them."""
+    """An epoch of a network, or some of its steps: inputs and results."""
 
     _fields_ = (
         ("order", c_void_p),
@@ -58,7 +58,7 @@ class EpochJob(ctypes.Structure):
 
 
 class TrainingJob(ctypes.Structure):
-    """Epochs of a network, one after another."""
+    """Successive epochs of a network."""
 
     _fields_ = (
         ("plan", POINTER(NetworkPlan)),
@@ -75,7 +75,7 @@ class TrainingJob(ctypes.Structure):
 
 
 class ForwardJob(ctypes.Structure):
-    """Rows through a network."""
+    """Computing a network's outputs for some rows."""
 
     _fields_ = (
         ("plan", POINTER(NetworkPlan)),
@@ -89,7 +89,7 @@ class ForwardJob(ctypes.Structure):
 
 
 STRUCTURES: tuple[type[ctypes.Structure], ...] = (NetworkPlan, EpochJob, TrainingJob, ForwardJob)
-# Name → what it returns, what it takes.
+# Name → type of the result, types of the arguments.
 FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "mlrun_struct_size": (c_int64, (c_char_p,)),
     "mlrun_built": (c_char_p, ()),
@@ -102,10 +102,10 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
 
 
 def bind(library: ctypes.CDLL) -> None:
-    """Declare the library's functions, and check that it means the same structs as this module.
+    """Declare the library's functions, and check that its structs have the same sizes as here.
 
     Raises:
-        Unavailable: it lacks a function, or a struct has another size there.
+        Unavailable: a function is missing, or a struct has a different size.
     """
     for name, (result, arguments) in FUNCTIONS.items():
         function = getattr(library, name, None)

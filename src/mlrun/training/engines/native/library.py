@@ -1,4 +1,4 @@
-"""The kernel as a shared library: shipped with the wheel, cached, or compiled at first use."""
+"""Load the kernel's shared library: from the wheel, from the cache, or compiled at first use."""
 
 import ctypes
 import functools
@@ -21,26 +21,26 @@ log = logging.getLogger(__name__)
 
 @functools.cache
 def load() -> ctypes.CDLL:
-    """The library, compiled on the first call ever made on this machine.
+    """Return the library; the first call on a machine may compile it.
 
     Raises:
-        Unavailable: there is none and no compiler to make it, the system refuses it, or it was
-            compiled from other sources than this package's.
+        Unavailable: there is neither a library nor a compiler, the system cannot load the
+            library, or its functions or structs differ from those of this package.
     """
     try:
         library = ctypes.CDLL(str(compiler.shipped(variant())))
-    except OSError:  # absent, or made for another system
+    except OSError:  # absent, or compiled for another system
         library = _compiled()
     interface.bind(library)
     return library
 
 
 def built() -> dict[str, str]:
-    """What the loaded library was made with and from, as it says itself.
+    """Return the facts about its build that the loaded library contains.
 
     Returns:
-        `compiler` (name and version), `hash` (of the kernel's sources), `variant` (of the
-        processor's instructions), `contraction` (the compiler's option for a * b + c).
+        `compiler` (name and version), `hash` (of the kernel's sources), `variant` (the
+        processor instructions), `contraction` (the compiler's option for a * b + c).
 
     Raises:
         Unavailable: as `load`.
@@ -50,7 +50,7 @@ def built() -> dict[str, str]:
 
 
 def variant() -> str:
-    """Which instructions the library may use: those of AVX-512, of AVX2, or any of the machine."""
+    """Return the instruction set for this processor: x86-64-v4, x86-64-v3 or baseline."""
     capability = torch.backends.cpu.get_cpu_capability()
     if platform.machine() not in ("x86_64", "AMD64"):
         return "baseline"
@@ -66,21 +66,21 @@ def _compiled() -> ctypes.CDLL:
         try:
             return ctypes.CDLL(str(path))
         except OSError as error:
-            raise Unavailable(f"the system refuses it: {error}") from error
+            raise Unavailable(f"the system cannot load it: {error}") from error
 
 
 def _key() -> str:
-    """Changes with all that the library depends on."""
+    """Return a name that changes with everything that the library depends on."""
     words = [compiler.source_hash(), *compiler.FLAGS, variant(), platform.machine()]
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:32]
 
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """The cache; where there is none, a folder that is soon gone."""
+    """Yield the cache folder; if there is none, a temporary folder."""
     folder = cache_folder("native")
     if folder is not None:
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="mlrun-") as passing:
-        yield Path(passing)
+    with tempfile.TemporaryDirectory(prefix="mlrun-") as temporary:
+        yield Path(temporary)

@@ -1,4 +1,4 @@
-"""What the kernel can train: read from torch's own objects, or refused with the reason."""
+"""Translate torch's objects into the kernel's plan; reject what the kernel does not support."""
 
 import ctypes
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ from mlrun.training.types import Learner
 
 
 class Unsupported(Exception):
-    """The kernel lacks something this needs; the message names it."""
+    """The kernel does not support a part of the run; the message names it."""
 
 
-# Exact classes, and the settings that the kernel's formulas take as given.
+# Exact class → name in the kernel, and the settings that its formula requires.
 ACTIVATIONS: dict[type[nn.Module], tuple[str, Mapping[str, Any]]] = {
     nn.Identity: ("identity", {}),
     nn.ReLU: ("relu", {}),
@@ -30,7 +30,7 @@ ACTIVATIONS: dict[type[nn.Module], tuple[str, Mapping[str, Any]]] = {
     nn.SiLU: ("silu", {}),
     nn.GELU: ("gelu", {"approximate": "none"}),
 }
-# Class → name in the kernel, the setting it takes, the settings taken as given.
+# Class → name in the kernel, its setting, and the settings that its formula requires.
 LOSSES: dict[type[nn.Module], tuple[str, str | None, Mapping[str, Any]]] = {
     nn.MSELoss: ("mse", None, {}),
     nn.L1Loss: ("mae", None, {}),
@@ -43,7 +43,7 @@ LOSSES: dict[type[nn.Module], tuple[str, str | None, Mapping[str, Any]]] = {
     ),
     nn.BCEWithLogitsLoss: ("bce_with_logits", None, {"weight": None, "pos_weight": None}),
 }
-# Class → name in the kernel, what torch calls the numbers it keeps, the settings taken as given.
+# Class → name in the kernel, torch's names of its moments, and the settings that it requires.
 OPTIMIZERS: dict[type[Optimizer], tuple[str, tuple[str, ...], Mapping[str, Any]]] = {
     SGD: ("sgd", ("momentum_buffer",), {"dampening": 0, "maximize": False}),
     Adam: ("adam", ("exp_avg", "exp_avg_sq"), {"amsgrad": False, "maximize": False}),
@@ -55,30 +55,30 @@ OPTIMIZERS: dict[type[Optimizer], tuple[str, tuple[str, ...], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Network:
-    """A multilayer perceptron's sizes, what is between its layers, and its parameters."""
+    """A multilayer perceptron: layer sizes, activation, dropout and parameters."""
 
     sizes: tuple[int, ...]  # inputs, hidden layers, outputs
     activation: str
     dropout: float
-    parameters: tuple[nn.Parameter, ...]  # per layer the weight (outputs, inputs), the bias
+    parameters: tuple[nn.Parameter, ...]  # per layer: the weight (outputs, inputs), the bias
 
     @property
     def multiply_adds(self) -> int:
-        """Of one row, forward."""
+        """Number of multiply-adds in the forward pass of one row."""
         return sum(a * b for a, b in zip(self.sizes, self.sizes[1:], strict=False))
 
 
 def network_of(model: nn.Module) -> Network:
-    """The network a model is: linear layers, all followed by the same activation and dropout.
+    """Return the model as a network: linear layers with the same activation and dropout.
 
     Raises:
-        Unsupported: it is none.
+        Unsupported: the model has other layers.
     """
     layers = list(model) if _is_chain(model) else [model]
     layers = layers[1:] if type(layers[0]) is nn.Flatten else layers
     known = (nn.Linear, Dropout, *ACTIVATIONS)
-    if odd := [type(layer).__name__ for layer in layers if type(layer) not in known]:
-        raise Unsupported(f"the kernel does not support {odd[0]}")
+    if unknown := [type(layer).__name__ for layer in layers if type(layer) not in known]:
+        raise Unsupported(f"the kernel does not support {unknown[0]}")
     *hidden, last = layers
     period = len(hidden) // max(1, sum(type(layer) is nn.Linear for layer in hidden)) or 1
     blocks = [hidden[start : start + period] for start in range(0, len(hidden), period)]
@@ -94,12 +94,12 @@ def network_of(model: nn.Module) -> Network:
 
 
 def _is_chain(model: nn.Module) -> TypeGuard[nn.Sequential]:
-    """Whether it applies its layers one after another; a subclass may do something else."""
+    """Whether the model applies its layers in order; a subclass may do something else."""
     return isinstance(model, nn.Sequential) and type(model).forward is nn.Sequential.forward
 
 
 def _between(layers: Sequence[nn.Module]) -> tuple[str, float]:
-    """The activation and the share of dropout behind a hidden layer."""
+    """Return the activation and the dropout share after a hidden layer."""
     activation, *dropouts = layers or [nn.Identity()]
     share = dropouts[0].share if dropouts and isinstance(dropouts[0], Dropout) else 0.0
     if type(activation) not in ACTIVATIONS or len(dropouts) != bool(share):
@@ -115,7 +115,7 @@ def _is_plain(parameter: Any) -> bool:
 
 
 def plan_of(network: Network) -> interface.NetworkPlan:
-    """What the kernel must know to compute outputs."""
+    """Return the part of the plan that computing outputs needs."""
     return interface.NetworkPlan(
         layers=len(network.sizes) - 1,
         sizes=(ctypes.c_int64 * len(network.sizes))(*network.sizes),
@@ -125,17 +125,17 @@ def plan_of(network: Network) -> interface.NetworkPlan:
 
 
 def training_plan(network: Network, learner: Learner, trainer: Trainer) -> interface.NetworkPlan:
-    """What the kernel must know to train.
+    """Return the complete plan for training.
 
     Raises:
-        Unsupported: a loss, an optimizer or a setting that it lacks.
+        Unsupported: the kernel does not support the loss, the optimizer or a setting.
     """
     plan = plan_of(network)
     _add_loss(plan, learner.objective.loss)
     _add_optimizer(plan, learner.optimizer)
-    asked = {"precision=bf16": trainer.precision != "32", "profile": trainer.profile}
-    if other := [key for key, given in (asked | {"compile": trainer.compile}).items() if given]:
-        raise Unsupported(f"the kernel does not support trainer.{other[0]}")
+    used = {"precision=bf16": trainer.precision != "32", "profile": trainer.profile}
+    if unsupported := [key for key, on in (used | {"compile": trainer.compile}).items() if on]:
+        raise Unsupported(f"the kernel does not support trainer.{unsupported[0]}")
     plan.l1, plan.l2 = trainer.l1, trainer.l2
     plan.clip_norm, plan.clip_value = trainer.clip_norm or 0.0, trainer.clip_value or 0.0
     return plan
@@ -168,7 +168,7 @@ def _add_optimizer(plan: interface.NetworkPlan, optimizer: Optimizer) -> None:
 
 
 def kept_moments(optimizer: Optimizer) -> tuple[str, ...]:
-    """What torch calls the numbers this optimizer keeps for each parameter."""
+    """Return torch's names of the moments that this optimizer keeps for each parameter."""
     _, names, _ = OPTIMIZERS[type(optimizer)]
     without_momentum = optimizer.param_groups[0].get("momentum") == 0
     return tuple(name for name in names if not (without_momentum and name == "momentum_buffer"))

@@ -94,12 +94,19 @@ def heat(entry: Entry, race: Race, folder: Path) -> Iterator[tuple[str, Measurem
         return
     for line in output.splitlines():
         if line.startswith('{"label"'):
-            said = json.loads(line)
-            scores = said["losses"][: race.scored]
+            answer = json.loads(line)
+            scores = answer["losses"][: race.scored]
             measured = Measurement(
-                said["seconds"], said["steps"], whole, min(scores, default=None), said["flops"]
+                answer["seconds"],
+                answer["steps"],
+                whole,
+                min(scores, default=None),
+                answer["flops"],
             )
-            yield said["label"] or entry.label, as_a_whole(measured) if race is WHOLE else measured
+            yield (
+                answer["label"] or entry.label,
+                as_a_whole(measured) if race is WHOLE else measured,
+            )
 
 
 def as_a_whole(measured: Measurement, steps: int = 27_000) -> Measurement:
@@ -172,7 +179,7 @@ def section(
     racers = [result for label, result in results.items() if label != PEAK]
     lines = [f"## {race.title}", table(racers, race.baseline, unit=unit, name=name)]
     absent = [f"- {label}: {why}" for label, why in missing.items()]
-    goals = [goal.told(sound) for goal in race.goals]
+    goals = [goal.line(sound) for goal in race.goals]
     parts = [
         *lines,
         peaks(results.values()),

@@ -55,7 +55,7 @@ class Goal:
     of: str
     least: float
 
-    def told(self, results: Mapping[str, Result]) -> str:
+    def line(self, results: Mapping[str, Result]) -> str:
         """Return a line for the list of goals; `results` has only comparable contestants."""
         wanted = f"{self.than}: at least {self.least:g} times as fast as {self.of}"
         if self.least < 1:
@@ -63,10 +63,10 @@ class Goal:
         if missing := [label for label in (self.than, self.of) if label not in results]:
             return f"- **not measured** {wanted} ({', '.join(missing)} is missing)"
         factor = results[self.of].median / results[self.than].median
-        told = (
+        speed = (
             f"{factor:.3g} times as fast" if self.least >= 1 else f"{1 / factor:.3g} times as slow"
         )
-        return f"- {'met' if factor >= self.least else '**missed**'} {wanted}: {told}"
+        return f"- {'met' if factor >= self.least else '**missed**'} {wanted}: {speed}"
 
 
 def table(

@@ -21,7 +21,7 @@ def crashing_at(place: Place, when: Callable[[Facts], bool]) -> Iterator[None]:
 
     Args:
         place: where.
-        when: told the facts each time the place is reached; true when it is time.
+        when: gets the facts each time the place is reached; returns whether to crash.
     """
     crashed = []
 

@@ -141,7 +141,7 @@ def test_loading_what_is_no_run_is_refused(mlrun):
         api.load("nowhere")
 
 
-def test_texts_with_odd_characters_reach_the_configuration_whole(mlrun):
+def test_texts_with_odd_characters_reach_the_configuration_unchanged(mlrun):
     place = r"it's a, [place] = {odd} \d$1"
     run = api.train("task=covid", *SMALL, paths={"outputs": place})
     assert run.path.parts[0] == place

@@ -44,7 +44,7 @@ SYNCS = [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in ra
 @faults.disk_full
 @pytest.mark.parametrize("number", SYNCS)
 @pytest.mark.parametrize("last", [None, pytest.param(9999, marks=pytest.mark.slow)])
-def test_a_full_disk_is_told_and_costs_nothing_that_was_written(
+def test_a_full_disk_is_reported_and_written_files_stay_intact(
     mlrun, whole, failing_sync, number, last
 ):
     unbroken = whole(mlrun, *TINY)
@@ -63,7 +63,7 @@ def test_a_full_disk_is_told_and_costs_nothing_that_was_written(
 
 
 @faults.unwritable_place
-def test_a_read_only_place_for_runs_is_told(mlrun, monkeypatch):
+def test_a_read_only_place_for_runs_is_reported(mlrun, monkeypatch):
     make = Path.mkdir
 
     def read_only(self: Path, *arguments: Any, **named: Any) -> None:
@@ -79,7 +79,7 @@ def test_a_read_only_place_for_runs_is_told(mlrun, monkeypatch):
 
 
 @faults.deleted_folder
-def test_a_folder_deleted_while_the_run_trains_is_told(mlrun):
+def test_a_folder_deleted_while_the_run_trains_is_reported(mlrun):
     def delete(facts: Any) -> None:
         if facts["epoch"] == 3:
             shutil.rmtree("run")
@@ -124,7 +124,7 @@ mkdir small && mount -t tmpfs -o size=$size tmpfs small && exec "$@"
 @pytest.mark.slow
 @faults.disk_full
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs a file system of its own")
-def test_a_real_small_disk_that_fills_up_is_told():
+def test_a_real_small_disk_that_fills_up_is_reported():
     inside = ["unshare", "--mount", "--map-root-user", "sh", "-c", TMPFS, "sh", "400k"]
     if subprocess.run([*inside, "true"], capture_output=True).returncode:
         pytest.skip("may not mount here")

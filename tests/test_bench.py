@@ -31,17 +31,17 @@ def test_a_table_without_its_baseline_has_no_ratios():
 
 
 @pytest.mark.parametrize(
-    ("least", "told"), [(5, "- met"), (5.1, "- **missed**"), (0.5, "- met fast: at most 2 times")]
+    ("least", "start"), [(5, "- met"), (5.1, "- **missed**"), (0.5, "- met fast: at most 2 times")]
 )
-def test_a_goal_is_told_as_it_came_out(least, told):
-    assert Goal("fast", "slow", least).told({"slow": SLOW, "fast": FAST}).startswith(told)
+def test_a_goal_is_reported_as_met_or_missed(least, start):
+    assert Goal("fast", "slow", least).line({"slow": SLOW, "fast": FAST}).startswith(start)
 
 
 def test_a_goal_without_its_contestant_is_not_measured():
-    assert "**not measured**" in Goal("fast", "slow", 5).told({"fast": FAST})
+    assert "**not measured**" in Goal("fast", "slow", 5).line({"fast": FAST})
 
 
-def test_who_did_not_learn_what_the_others_did_is_marked():
+def test_a_contestant_with_another_score_is_marked():
     results = [result(str(score), 1.0, score=score) for score in (0.20, 0.21, 0.205, 0.9)]
     nan = result("nan", 1.0, score=float("nan"))
     assert unlike([*results, nan, result("none", 1.0)]) == {"0.9", "nan"}
@@ -49,9 +49,9 @@ def test_who_did_not_learn_what_the_others_did_is_marked():
 
 
 def test_peaks_are_shares_of_the_fastest():
-    told = peaks([result("kernel", 1.0, flops=3e9), result("product", 1.0, flops=4e9), SLOW])
-    assert told.splitlines()[0] == "- kernel: 3.0 GFLOP/s, 0.75 of the peak"
-    assert len(told.splitlines()) == 2
+    lines = peaks([result("kernel", 1.0, flops=3e9), result("product", 1.0, flops=4e9), SLOW])
+    assert lines.splitlines()[0] == "- kernel: 3.0 GFLOP/s, 0.75 of the peak"
+    assert len(lines.splitlines()) == 2
 
 
 def test_a_whole_job_is_scaled_but_not_its_start():
@@ -66,11 +66,11 @@ def test_a_section_replaces_its_older_self_and_no_other():
     assert page.index("NEW") < page.index("PICTURES")
 
 
-def test_every_race_has_a_section_of_its_own():
+def test_every_race_has_its_own_section():
     assert len({marker(race) for race in RACES}) == len(RACES)
 
 
-def test_a_contestant_that_is_not_installed_is_told_as_such(workdir):
+def test_a_contestant_that_is_not_installed_is_reported(workdir):
     words = [sys.executable, "-c", "import no_such_peer"]
     with pytest.raises(Missing, match="no_such_peer is not installed here"):
         answer_of(words, None, workdir)

@@ -84,14 +84,14 @@ def test_a_file_is_parsed_once_and_again_when_it_or_the_settings_change(
     assert read_table(path, decimal=",")["x"].tolist() == [2.5]
 
 
-def test_only_so_many_tables_are_kept(everything_is_large, write_csv, monkeypatch):
+def test_only_a_limited_number_of_tables_is_kept(everything_is_large, write_csv, monkeypatch):
     monkeypatch.setattr(table_cache, "MOST_TABLES", 2)
     for number in range(4):
         read_table(write_csv("t.csv", f"x\n{number}\n"))
     assert len([*everything_is_large.iterdir()]) == 2
 
 
-def test_a_cache_that_is_full_is_done_without(everything_is_large, write_csv, monkeypatch):
+def test_a_full_cache_is_not_used(everything_is_large, write_csv, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -111,14 +111,16 @@ def test_a_cache_that_is_full_is_done_without(everything_is_large, write_csv, mo
         ("x\n1\0\n", "contains zero bytes"),
     ],
 )
-def test_what_is_wrong_is_told_as_of_a_small_file(everything_is_large, tmp_path, text, message):
+def test_faults_are_reported_like_those_of_a_small_file(
+    everything_is_large, tmp_path, text, message
+):
     path = tmp_path / "t.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(MlrunError, match=message):
         read_table(path)
 
 
-def test_rows_are_prepared_in_pieces_in_whatever_order_they_are_asked_for(monkeypatch):
+def test_rows_can_be_prepared_in_pieces_in_any_order(monkeypatch):
     monkeypatch.setattr(rows, "AT_ONCE", 4)
     numbers = np.arange(20.0)
     source = Columns([numbers, -numbers], memory_budget=1e9)

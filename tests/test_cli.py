@@ -47,7 +47,7 @@ def test_ls_lists_the_users_own_options(mlrun, write_csv):
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["ls"], ["--cfg", "job"]])
-def test_commands_that_only_tell_import_no_torch(arguments):
+def test_commands_that_only_print_import_no_torch(arguments):
     code = f"import sys; from mlrun.cli.main import main; main({arguments!r}); "
     code += "sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
@@ -101,7 +101,7 @@ def test_a_task_runs_on_the_sample_and_leaves_the_documented_folder(
     assert record(run)["sample"] is True
 
 
-def test_an_empty_mlrun_data_is_as_none(mlrun, monkeypatch):
+def test_an_empty_mlrun_data_is_ignored(mlrun, monkeypatch):
     monkeypatch.setenv("MLRUN_DATA", "")
     assert record(mlrun(*SMOKE).run)["sample"] is True
 
@@ -166,7 +166,7 @@ def test_profile_leaves_a_table_and_a_trace(mlrun):
     assert json.loads((run / "trace.json").read_text())["traceEvents"]
 
 
-def test_a_record_tells_what_the_run_was_made_of(mlrun):
+def test_a_record_contains_the_origins_of_the_run(mlrun):
     found = record(mlrun("seed=3", *SMOKE).run)
     assert found["command"] == "mlrun seed=3 debug=smoke quiet=true"
     assert found["seed"] == 3
@@ -363,13 +363,13 @@ def test_line_ends_and_control_characters_of_a_file_are_shown_not_printed(mlrun,
     assert r"'x\n\x1b[2J' is not a finite number" in answer.err
 
 
-def test_a_file_in_the_way_of_a_folder_named_in_hydras_way_is_told(mlrun):
+def test_a_file_in_the_place_of_a_folder_named_by_hydra_run_dir_is_reported(mlrun):
     Path("mine").write_text("")
     assert mlrun("hydra.run.dir=mine").err == "error: cannot create mine: File exists\n"
 
 
 @pytest.mark.parametrize("words", ["model.hidden=[0]", *slow("~model", "hydra.run.dir=???")])
-def test_a_mistake_leaves_no_folder_named_in_hydras_way_either(mlrun, words):
+def test_a_mistake_leaves_no_folder_named_by_hydra_run_dir_either(mlrun, words):
     assert mlrun("hydra.run.dir=mine", words).code == 2
     assert [*Path().glob("*")] in ([], [Path("data")])
 
@@ -453,7 +453,7 @@ def failing_open(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     monkeypatch.setattr(Path, "open", fail)
 
 
-def test_a_fault_of_ours_keeps_its_traceback_and_exits_with_1(mlrun, monkeypatch):
+def test_a_bug_keeps_its_traceback_and_exits_with_1(mlrun, monkeypatch):
     failing_open(monkeypatch, ZeroDivisionError("ours"))
     answer = mlrun(*SMOKE)
     assert answer.code == 1
@@ -465,7 +465,7 @@ def test_a_fault_of_ours_keeps_its_traceback_and_exits_with_1(mlrun, monkeypatch
 
 
 @faults.not_finite
-def test_a_diverging_run_says_so_keeps_its_best_weights_and_exits_with_1(mlrun):
+def test_a_diverging_run_reports_it_keeps_its_best_weights_and_exits_with_1(mlrun):
     answer = mlrun("optimizer=sgd", "optimizer.lr=1e4", "trainer.epochs=20", "scheduler=constant")
     assert answer.code == 1
     assert "diverged: the training loss is" in answer.err
@@ -473,7 +473,7 @@ def test_a_diverging_run_says_so_keeps_its_best_weights_and_exits_with_1(mlrun):
     assert record(run)["status"] == "diverged"
 
 
-def test_a_full_disk_is_told_without_a_traceback(mlrun, monkeypatch):
+def test_a_full_disk_is_reported_without_a_traceback(mlrun, monkeypatch):
     failing_open(monkeypatch, OSError(28, "No space left on device", "metrics.csv"))
     answer = mlrun(*SMOKE)
     assert answer.code == 2

@@ -35,7 +35,7 @@ def test_the_target_is_the_last_column_without_a_test_file():
     assert roles.target_column(frame("a", "y", "b"), None, PATH) == "b"
 
 
-def test_the_target_that_was_chosen_is_said_with_the_reason(caplog):
+def test_the_chosen_target_is_reported_with_the_reason(caplog):
     caplog.set_level("INFO", logger="mlrun")
     roles.target_column(frame("a", "y"), None, PATH)
     roles.target_column(frame("y", "a"), frame("a"), PATH)
@@ -90,7 +90,7 @@ def test_the_kind_follows_the_targets_values(values, kind):
         ),
     ],
 )
-def test_the_inferred_kind_is_said_with_the_setting_that_overrules_it(values, message, caplog):
+def test_the_inferred_kind_is_reported_with_the_setting_that_overrides_it(values, message, caplog):
     caplog.set_level("INFO", logger="mlrun")
     kind = roles.infer_kind(series(*values))
     other = {"regression": "classification", "classification": "regression"}[kind]
@@ -170,7 +170,7 @@ def test_a_column_called_id_names_the_rows(name):
     assert roles.id_column(None, frame("a", name)) == name
 
 
-def test_the_id_that_was_asked_for_wins():
+def test_the_configured_id_wins():
     assert roles.id_column("a", frame("id", "a")) == "a"
 
 
@@ -178,7 +178,7 @@ def test_without_a_column_called_id_there_is_none():
     assert roles.id_column(None, frame("a", "idea")) is None
 
 
-def test_a_file_may_lack_the_id_that_was_asked_for():
+def test_a_file_may_lack_the_configured_id():
     assert roles.id_column("key", frame("id", "a")) is None
 
 
@@ -217,7 +217,7 @@ def test_a_number_column_with_a_typo_is_no_category():
     assert roles.categorical_columns(table, "auto", PATH) == ([], [])
 
 
-def test_free_text_is_left_out_and_said(caplog):
+def test_free_text_is_left_out_and_reported(caplog):
     caplog.set_level("INFO", logger="mlrun")
     table = pd.DataFrame({"name": [f"person {i}" for i in range(60)], "t": ["x", "y"] * 30})
     assert roles.categorical_columns(table, "auto", PATH) == (["t"], ["name"])

@@ -76,7 +76,7 @@ def test_every_key_of_an_option_is_an_argument_of_its_class(words):
 
 
 @pytest.mark.parametrize(("group", "option"), EVERY_OPTION)
-def test_every_option_says_in_its_first_comment_what_it_is(group, option):
+def test_every_option_is_described_by_its_first_comment(group, option):
     assert options(group)[option]
 
 

@@ -158,7 +158,7 @@ def test_a_damaged_checkpoint_never_replaces_the_good_one_before_it(mlrun, whole
     "point",
     ["before-config.yaml", "after-config.yaml", "before-run.json", "half-of-run.json"],
 )
-def test_a_run_killed_before_it_began_is_told_in_one_line(mlrun, point):
+def test_a_run_killed_before_it_began_is_reported_in_one_line(mlrun, point):
     die_at(point, *TINY, "hydra.run.dir=broken")
     answer = mlrun("resume", "broken")
     assert (answer.code, answer.out) == (2, "")

@@ -22,14 +22,14 @@ def test_every_local_link_and_picture_of_the_docs_exists():
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_the_configuration_page_is_what_conf_says():
+def test_the_configuration_page_agrees_with_conf():
     sys.path.insert(0, str(TOP / "bench"))
     from configuration import page
 
     assert (TOP / "docs" / "configuration.md").read_text(encoding="utf-8") == page()
 
 
-def test_the_architecture_page_is_what_the_code_says():
+def test_the_architecture_page_agrees_with_the_code():
     sys.path.insert(0, str(TOP / "bench"))
     from architecture import PAGE, page
 

@@ -127,7 +127,7 @@ ALL = [
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_network_with_every_activation_answers_the_same(name):
+def test_a_network_with_every_activation_has_the_same_outputs(name):
     predictor, config = untrained(loss="BCEWithLogitsLoss", hidden=[6] * len(ACTIVATIONS))
     if name == "safetensors":  # which rebuilds what the configuration says
         predictor, config = untrained(activation="prelu")
@@ -144,7 +144,7 @@ def test_a_network_with_every_activation_answers_the_same(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SUFFIXES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_each_activation_answers_the_same(activation, name):
+def test_each_activation_has_the_same_outputs(activation, name):
     predictor, config = untrained(activation=activation)
     assert written(predictor, config, name).difference < 1e-6
 
@@ -160,14 +160,14 @@ def test_each_activation_answers_the_same(activation, name):
         ("BCEWithLogitsLoss", ("a", "b", "c")),
     ],
 )
-def test_each_loss_answers_the_same(loss, classes, name):
+def test_each_loss_has_the_same_outputs(loss, classes, name):
     predictor, config = untrained(loss=loss, classes=classes)
     assert written(predictor, config, name).difference < (1e-6 if classes else 2e-3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SUFFIXES)
-def test_data_without_missing_values_answers_the_same(name):
+def test_data_without_missing_values_has_the_same_outputs(name):
     predictor, config = untrained(missing="error")
     assert written(predictor, config, name).difference < 1e-6
 
@@ -220,8 +220,8 @@ def test_the_documented_code_predicts_as_mlrun_does(mlrun, write_csv, moved_run,
     assert answer.code == 0
     answer = mlrun("export", str(moved_run), "--format", name)
     assert (answer.code, answer.err) == (0, "")
-    said = re.escape(str(moved_run / f"model{SUFFIXES[name]}"))
-    assert re.fullmatch(rf"{said}  \(12 rows compared, largest difference [\d.e-]+\)\n", answer.out)
+    path = re.escape(str(moved_run / f"model{SUFFIXES[name]}"))
+    assert re.fullmatch(rf"{path}  \(12 rows compared, largest difference [\d.e-]+\)\n", answer.out)
     shutil.move(moved_run / f"model{SUFFIXES[name]}", ".")
     namespace: dict[str, Any] = {}
     exec(snippet(name), namespace)
@@ -266,7 +266,7 @@ def test_a_regression_gives_the_numbers_of_pred_csv_and_leaves_the_folder_alone(
 
 
 @pytest.mark.slow
-def test_a_convolutional_network_answers_the_same(mlrun, mnist_files):
+def test_a_convolutional_network_has_the_same_outputs(mlrun, mnist_files):
     settings = ("model=cnn", "model.channels=[3,4]", "model.activation=rrelu", "loss=nll")
     run = mlrun("task=mnist", *settings, *SMOKE).run
     for name in SUFFIXES:
@@ -288,14 +288,14 @@ def test_a_convolutional_network_answers_the_same(mlrun, mnist_files):
         (("--format", "safetensors", "--output", "."), "cannot write .: "),
     ],
 )
-def test_mistakes_are_told(mlrun, write_csv, trained_run, arguments, message):
+def test_mistakes_are_reported(mlrun, write_csv, trained_run, arguments, message):
     write_csv("f", "a file")
     answer = mlrun("export", str(trained_run), *arguments)
     assert (answer.code, message in answer.err) == (2, True)
     assert len(answer.err.splitlines()) == 1
 
 
-def test_a_folder_that_cannot_be_written_is_told(mlrun, trained_run, monkeypatch):
+def test_a_folder_that_cannot_be_written_is_reported(mlrun, trained_run, monkeypatch):
     open_file = Path.open
 
     def read_only(self: Path, mode: str = "r", *arguments: Any, **named: Any) -> Any:
@@ -322,7 +322,7 @@ def test_onnx_that_is_not_installed_is_named(mlrun, trained_run, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_file_that_answers_otherwise_is_not_kept(name, monkeypatch):
+def test_a_file_with_other_outputs_is_not_kept(name, monkeypatch):
     predictor, config = untrained()
     original = format_of(name)
 
@@ -414,7 +414,7 @@ def test_columns_may_have_the_names_of_the_graphs_own():
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_files_tell_nothing_of_this_machine_and_no_row(name):
+def test_files_contain_nothing_about_this_machine_and_no_row(name):
     predictor, config = untrained()
     predictor.examples[0, 0] = 1234.56789
     content = written(predictor, config, name).path.read_bytes()

@@ -56,7 +56,7 @@ def test_a_missing_file_is_named_with_what_is_there_and_the_closest_name(tmp_pat
     assert "Did you mean 'train.csv'?" in str(caught.value)
 
 
-def test_a_missing_file_in_an_empty_folder_is_said_so():
+def test_a_missing_file_in_an_empty_folder_is_reported():
     Path("d").mkdir()
     with pytest.raises(MlrunError, match="the folder has no files"):
         find(Path("d"), "train.csv", key="data.train")

@@ -98,8 +98,8 @@ def test_overrides_are_applied_as_hydra_does():
 
 def test_the_folder_name_of_overrides_is_hydras():
     parsed = OverridesParser.create().parse_overrides(["b=2", "a=1"])
-    told = {"kv_sep": ":", "item_sep": "+", "exclude_keys": ["b"]}
-    name = hydra_patches.overrides_dirname(parsed, told)
+    settings = {"kv_sep": ":", "item_sep": "+", "exclude_keys": ["b"]}
+    name = hydra_patches.overrides_dirname(parsed, settings)
     assert name == "a:1", changed("hydra-core", "get_overrides_dirname")
 
 

@@ -303,7 +303,7 @@ def test_only_what_is_missing_is_fetched(mnist_files, monkeypatch):
 
 
 @pytest.mark.usefixtures("mnist_files")
-def test_nothing_is_fetched_unasked(monkeypatch):
+def test_nothing_is_downloaded_by_default(monkeypatch):
     monkeypatch.setattr(pooch, "retrieve", lambda *_, **__: pytest.fail("fetched"))
     Path("data/mnist/t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(MlrunError, match="no file t10k-labels"):

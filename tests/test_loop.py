@@ -282,7 +282,7 @@ def test_without_a_compiler_no_model_is_compiled(monkeypatch, tmp_path):
         choose_engine(learner(), replace(TRAINER, compile=True))
 
 
-def test_a_device_that_is_asked_once_an_epoch_diverges_at_the_same_step(monkeypatch):
+def test_a_device_that_is_read_once_an_epoch_diverges_at_the_same_step(monkeypatch):
     at_once = raised_by(Autograd(), lr=1e5)
     monkeypatch.setattr(autograd, "ANSWERS_AT_ONCE", ())
     assert raised_by(Autograd(), lr=1e5) == at_once

@@ -48,7 +48,7 @@ def test_a_member_is_the_lone_run_of_its_seed_and_fold(mlrun, whole, task):
     assert_same_run(Path("lone"), many / "members/fold_1_seed_1")
 
 
-def test_the_mean_of_the_members_predicts_and_their_spread_is_told_on_request(mlrun, finished):
+def test_the_mean_of_the_members_predicts_and_their_spread_is_written_on_request(mlrun, finished):
     finished("many", *MANY)
     assert [path.name for path in sorted(Path("many/members").iterdir())] == NAMES
     each = [table(f"many/members/{name}/pred.csv") for name in NAMES]
@@ -83,16 +83,16 @@ def test_every_row_is_scored_by_members_that_did_not_train_on_it(mlrun):
     held = [tuple(split["valid"]) for split in splits]
     assert held[0] == held[1] != held[2]
     assert sorted(row for part in set(held) for row in part) == list(range(sample.ROWS["covid"][0]))
-    told = run_record("many")
-    found = told["metrics"]["out_of_fold"]["mse"]
-    mean, deviation = told["members"]["valid"]["mse"]
+    record = run_record("many")
+    found = record["metrics"]["out_of_fold"]["mse"]
+    mean, deviation = record["members"]["valid"]["mse"]
     assert abs(found - mean) < deviation  # a mean of three folds, and of six members
     assert f"mse {mean:.4f} ± {deviation:.4f}" in answer.out
     assert f"out_of_fold  mse {found:.4f}" in mlrun("evaluate", "many").out
 
 
 @pytest.mark.slow
-def test_a_moved_folder_predicts_evaluates_and_tells_itself(mlrun, finished):
+def test_a_moved_folder_predicts_evaluates_and_is_shown(mlrun, finished):
     finished("elsewhere", *MANY)
     sample.write_sample("covid")
     before = Path("elsewhere/pred.csv").read_bytes()
@@ -154,7 +154,7 @@ def test_little_memory_makes_groups_and_no_difference(mlrun, whole):
 
 
 @faults.not_finite
-def test_a_member_that_diverges_is_left_out_and_told(mlrun, monkeypatch):
+def test_a_member_that_diverges_is_left_out_and_reported(mlrun, monkeypatch):
     take, failed = Native.train_epoch, Diverged("its loss is nan")
 
     def one_fails(self: Any, members: Any, stop: Any) -> list[Any]:
@@ -181,7 +181,7 @@ def test_where_all_diverge_the_run_does(mlrun):
     assert "all members diverged, so there is nothing to resume" in answer.err
 
 
-def test_a_member_in_training_elsewhere_is_told(mlrun, finished):
+def test_a_member_in_training_elsewhere_is_reported(mlrun, finished):
     finished("many", *TWO)
     with locked(open_run(Path("many/members/seed_1"))):
         answer = mlrun("resume", "many", "trainer.epochs=8")
@@ -214,7 +214,7 @@ def test_what_cannot_be_members_is_refused(mlrun, words, message):
 
 
 @pytest.mark.parametrize("verb", [["export", "many", "--format", "onnx"], ["rerun", "many"]])
-def test_what_takes_one_model_says_which_there_are(mlrun, finished, verb):
+def test_a_command_for_one_model_lists_the_members(mlrun, finished, verb):
     finished("many", *TWO)
     answer = mlrun(*verb)
     assert answer.code == 2
@@ -234,11 +234,11 @@ def test_groups_stay_together_in_folds(mlrun, write_csv):
 
 
 @pytest.mark.slow
-def test_members_the_kernel_lacks_are_stacked_and_others_take_turns_which_is_told(mlrun):
+def test_members_the_kernel_lacks_are_stacked_and_others_take_turns_which_is_reported(mlrun):
     words = ("model.activation=prelu", "quiet=false", *TINY[1:], "trainer.epochs=1", "seeds=4")
     assert "one after another" not in mlrun(*words, "hydra.run.dir=stacked").out
-    told = mlrun(*words, "model.norm=batch", "hydra.run.dir=turns").out
-    assert "one after another, not stacked: BatchNorm1d keeps running statistics" in told
+    output = mlrun(*words, "model.norm=batch", "hydra.run.dir=turns").out
+    assert "one after another, not stacked: BatchNorm1d keeps running statistics" in output
 
 
 @pytest.mark.parametrize("rows", [40, 41])  # folds of the same size and of different ones
@@ -253,17 +253,17 @@ def test_without_a_test_file_every_row_is_predicted_by_those_that_did_not_train_
     write_csv("t.csv", "\n".join(["id,area,price,size", *lines]) + "\n")
     words = ("task=csv", "data.train=t.csv", f"data.target={target}", "trainer.epochs=2")
     assert mlrun(*words, "folds=2", "seeds=2", "hydra.run.dir=many").code == 0
-    said: dict[str, list[float]] = {}
+    predictions: dict[str, list[float]] = {}
     for member in Path("many/members").iterdir():
         assert mlrun("predict", str(member), *predict, "--output", "one.csv").code == 0
         for row in table("one.csv"):
-            said.setdefault(row["id"], []).append(float(row[column]))
+            predictions.setdefault(row["id"], []).append(float(row[column]))
     written = Path("many/pred.csv").read_bytes()
     assert mlrun("predict", "many", "--output", "again.csv").code == 0
     assert Path("again.csv").read_bytes() == written
     assert mlrun("predict", "many", *predict, "--output", "all.csv").code == 0
     found = table("all.csv")
     assert [row["id"] for row in found] == [f"r{i}" for i in range(rows)]
-    means = [sum(said[row["id"]]) / 2 for row in found]
+    means = [sum(predictions[row["id"]]) / 2 for row in found]
     assert [float(row[column]) for row in found] == pytest.approx(means, rel=1e-5)
     assert "use --members with --input FILE" in mlrun("predict", "many", "--members").err

@@ -31,7 +31,7 @@ from mlrun.errors import MlrunError
 from mlrun.models.dropout import Dropout
 from mlrun.models.layers import ACTIVATIONS
 from mlrun.runs.folder import open_run
-from mlrun.runs.rerun import verdict
+from mlrun.runs.rerun import compare
 from mlrun.training.engines.autograd import Autograd, outputs_by_torch
 from mlrun.training.engines.choose import choose_engine
 from mlrun.training.engines.native import calls, compiler, interface, library
@@ -300,7 +300,7 @@ def test_outputs_are_those_of_torch_and_a_rows_depend_on_no_other_row(activation
 
 
 @pytest.mark.parametrize("activation", NATIVE_ACTIVATIONS)
-def test_large_and_missing_numbers_come_out_as_in_torch(activation):
+def test_large_and_missing_numbers_give_the_same_result_as_torch(activation):
     predictor = learner(activation=activation, sizes=(1, 1))
     with torch.no_grad():
         for parameter in predictor.model.parameters():
@@ -358,13 +358,13 @@ class Doubled(nn.Sequential):
     ],
 )
 def test_what_the_kernel_lacks_is_trained_by_autograd_and_named(predictor, reason):
-    name, told = chosen(predictor())
-    assert (name, reason in told) == ("autograd", True)
+    name, message = chosen(predictor())
+    assert (name, reason in message) == ("autograd", True)
     with pytest.raises(MlrunError, match=r"trainer\.engine=native: .*trainer\.engine=auto"):
         chosen(predictor(), engine="native")
 
 
-def test_the_native_engine_is_taken_where_it_can_unless_told_otherwise():
+def test_the_native_engine_is_used_where_possible_unless_configured_otherwise():
     assert chosen(learner()) == ("native", "")
     assert chosen(learner(), engine="autograd")[0] == "autograd"
     assert chosen(learner(), precision="bf16")[0] == "autograd"
@@ -394,7 +394,7 @@ def test_without_a_compiler_autograd_trains(fresh_cache, monkeypatch):
     assert chosen(learner()) == ("autograd", "there is no C++ compiler (c++, g++ or clang++)")
 
 
-def test_a_compiler_that_fails_is_told_and_leaves_nothing(fresh_cache, monkeypatch):
+def test_a_compiler_that_fails_is_reported_and_leaves_nothing(fresh_cache, monkeypatch):
     monkeypatch.setenv("CXX", "false")
     assert chosen(learner()) == ("autograd", "false cannot compile it: exit status 1")
     assert not list(fresh_cache.iterdir())
@@ -448,7 +448,7 @@ def test_a_library_without_a_function_is_refused_with_its_name(monkeypatch):
     assert reason.endswith("does not fit this mlrun: it has no mlrun_of_tomorrow")
 
 
-def test_the_library_says_what_it_was_made_with_and_from():
+def test_the_library_contains_its_compiler_and_sources():
     built = library.built()
     assert built.pop("compiler")
     assert built == {
@@ -486,7 +486,7 @@ def test_a_rerun_that_differs_names_the_kernel_that_differs(mlrun):
     record["kernel"]["compiler"] = "another compiler"
     Path("again", "run.json").write_text(json.dumps(record))
     Path("again", "pred.csv").write_text("other predictions")
-    same, lines = verdict(open_run("run"), open_run("again"))
+    same, lines = compare(open_run("run"), open_run("again"))
     assert not same
     assert lines[1:] == [f"kernel's compiler: {library.built()['compiler']}, now another compiler"]
 
@@ -501,13 +501,13 @@ def forward_through(width: int) -> None:
     calls.forward(job)
 
 
-def test_memory_that_runs_out_is_told():
+def test_memory_that_runs_out_is_reported():
     with pytest.raises(MemoryError):
         forward_through(2**40)
 
 
 def test_any_other_exception_in_the_kernel_is_a_fault_of_ours():
-    with pytest.raises(RuntimeError, match="a fault of mlrun"):
+    with pytest.raises(RuntimeError, match="a bug in mlrun"):
         forward_through(2**62)  # std::length_error: no vector can be that long
 
 

@@ -13,7 +13,7 @@ from tests.test_table import lists, read
 from tests.test_tabular import data_of, houses, load, names, write
 
 
-def test_a_feature_that_says_all_of_the_target_is_kept():
+def test_a_feature_that_determines_the_target_is_kept():
     table = pd.DataFrame({"noise": [1.0, 5, 2, 9, 3, 7] * 10, "t": [0.0, 1.0, 0.0] * 20})
     contract = fit(table)
     kept = select_top(
@@ -174,7 +174,7 @@ def test_dollars_and_braces_in_class_names_begin_no_formula(mlrun, write_csv):
     assert mlrun("task=csv", "data.train=my.csv", "debug=smoke", "quiet=true").code == 0
 
 
-def test_a_text_with_thousands_of_values_is_left_out_unless_asked_for(mlrun, write_csv):
+def test_a_text_with_thousands_of_values_is_left_out_unless_configured(mlrun, write_csv):
     rows = "".join(f"{i},c{i % 1100},{i % 2}\n" for i in range(2400))
     write_csv("my.csv", f"x,c,y\n{rows}")
     answer = mlrun("task=csv", "data.train=my.csv", "debug=smoke")

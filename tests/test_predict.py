@@ -126,15 +126,15 @@ def test_a_read_only_run_folder_is_enough_with_output(
     assert mlrun(verb, str(flower_run), *options, "--output", "out").code == 0
 
 
-def test_show_tells_what_a_run_is(mlrun, flower_run):
+def test_show_describes_a_run(mlrun, flower_run):
     lines = mlrun("show", str(flower_run)).out.splitlines()
-    told = {line[:12].strip(): line[12:] for line in lines}
-    assert told["status"].startswith("done (20")
-    assert told["task"] == "classification of 'kind' from 4 features"
-    assert told["classes"] == "iris, rose"
-    assert told["numbers"] == "petal"
-    assert told["category"] == "color: blue, red"
-    assert told["new rows"] == f"mlrun predict {flower_run} --input FILE"
+    shown = {line[:12].strip(): line[12:] for line in lines}
+    assert shown["status"].startswith("done (20")
+    assert shown["task"] == "classification of 'kind' from 4 features"
+    assert shown["classes"] == "iris, rose"
+    assert shown["numbers"] == "petal"
+    assert shown["category"] == "color: blue, red"
+    assert shown["new rows"] == f"mlrun predict {flower_run} --input FILE"
 
 
 def test_data_that_changed_since_the_run_is_noticed(mlrun, write_csv, flower_run):
@@ -142,13 +142,13 @@ def test_data_that_changed_since_the_run_is_noticed(mlrun, write_csv, flower_run
     assert "has changed" in mlrun("evaluate", str(flower_run)).err
 
 
-def test_an_unwritable_output_is_told(mlrun, write_csv, flower_run):
+def test_an_unwritable_output_is_reported(mlrun, write_csv, flower_run):
     write_csv("new.csv", "petal,color\n1,red\n")
     answer = mlrun("predict", str(flower_run), "--input", "new.csv", "--output", "no/such/f.csv")
     assert (answer.code, "cannot write no/such/f.csv" in answer.err) == (2, True)
 
 
-def test_a_row_whose_prediction_is_no_number_is_named(mlrun, write_csv, flower_run):
+def test_a_row_whose_prediction_is_not_finite_is_named(mlrun, write_csv, flower_run):
     write_csv("new.csv", "petal,color\n1,red\n1e300,red\n")
     answer = mlrun("predict", str(flower_run), "--input", "new.csv", "--output", "out.csv")
     assert (answer.code, Path("out.csv").exists()) == (2, False)

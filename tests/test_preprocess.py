@@ -245,7 +245,7 @@ def top(count: int, by: str, targets: np.ndarray = VALUES, table: pd.DataFrame =
 
 @pytest.mark.parametrize("by", BY)
 @pytest.mark.parametrize("targets", [VALUES, CLASSES], ids=["values", "classes"])
-def test_the_feature_that_says_most_is_kept(by, targets):
+def test_the_most_informative_feature_is_kept(by, targets):
     assert names(top(1, by, targets)) == ["d"]
 
 

@@ -65,7 +65,7 @@ def test_every_mlrun_command_of_the_readme_works(mlrun, command, workdir, finish
     assert answer.code == 0, answer.err
 
 
-def test_the_readmes_own_task_works(mlrun, workdir):
+def test_the_own_task_in_the_readme_works(mlrun, workdir):
     name, text = re.findall(r"`(conf/task/\w+\.yaml)`.*?```yaml\n(.*?)^```$", README, re.M | re.S)[
         0
     ]

@@ -71,7 +71,7 @@ def test_letters_that_the_font_lacks_give_no_warning(workdir):
     assert png(workdir / "confusion_matrix.png")  # a warning would be an error
 
 
-def test_of_very_many_predictions_some_are_drawn_and_the_title_says_so(workdir, monkeypatch):
+def test_of_very_many_predictions_some_are_drawn_and_the_title_reports_it(workdir, monkeypatch):
     monkeypatch.setattr(plots, "MOST_DRAWN", 10)
     titles: list[str] = []
 

@@ -152,7 +152,9 @@ def damage(path: Path, how: str) -> None:
 
 @faults.damaged_last
 @pytest.mark.parametrize("how", [pytest.param("truncated", marks=pytest.mark.slow), "corrupted"])
-def test_a_damaged_last_checkpoint_is_told_and_the_previous_one_used(mlrun, crashing, whole, how):
+def test_a_damaged_last_checkpoint_is_reported_and_the_previous_one_used(
+    mlrun, crashing, whole, how
+):
     crashing(4, *TINY, "hydra.run.dir=broken")
     damage(Path("broken/checkpoints/last.safetensors"), how)
     answer = mlrun("resume", "broken", "quiet=false")
@@ -189,7 +191,7 @@ def test_a_checkpoint_of_other_kinds_of_values_is_refused(mlrun, crashing, path,
 
 
 @faults.damaged_all
-def test_without_any_readable_checkpoint_the_user_is_told(mlrun, crashing):
+def test_a_run_without_any_readable_checkpoint_is_reported(mlrun, crashing):
     crashing(4, *TINY, "hydra.run.dir=broken")
     for name in ("last.safetensors", "previous.safetensors"):
         damage(Path("broken/checkpoints") / name, "truncated")
@@ -214,7 +216,7 @@ def test_a_rerun_of_an_extended_run_is_identical(mlrun, finished):
     assert "identical: 8 epochs" in mlrun("rerun", "run").out
 
 
-def test_a_run_that_patience_ended_says_so_when_it_is_extended(mlrun):
+def test_extending_a_run_that_patience_ended_reports_it(mlrun):
     patience = ("trainer.patience=1", "trainer.min_delta=9")
     mlrun(*TINY, *patience, "hydra.run.dir=run")
     answer = mlrun("resume", "run", "trainer.epochs=9")
@@ -316,7 +318,9 @@ def test_kill_9_and_a_second_process_on_the_same_run(mlrun):
     ("number", "code"),
     [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
 )
-def test_an_interrupted_run_ends_cleanly_says_how_to_go_on_and_does(mlrun, write_csv, number, code):
+def test_an_interrupted_run_ends_cleanly_prints_how_to_continue_and_continues(
+    mlrun, write_csv, number, code
+):
     # It would go on for hours, so the signal comes in time; where it stops, five epochs are added.
     write_csv("t.csv", "x,y\n" + "".join(f"{i},{i * 0.5}\n" for i in range(40)))
     own = ("task=csv", "data.train=t.csv", "data.target=y", "trainer.patience=null")
@@ -338,7 +342,7 @@ def test_an_interrupted_run_ends_cleanly_says_how_to_go_on_and_does(mlrun, write
 
 @faults.no_reader
 @pytest.mark.slow
-def test_a_run_goes_on_when_nobody_listens_any_more():
+def test_a_run_continues_when_the_reader_of_its_output_exits():
     command = [sys.executable, "-u", "-m", "mlrun", "debug=smoke", "hydra.run.dir=run"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
@@ -374,7 +378,7 @@ def test_rerun_names_where_it_differs_and_what_is_different(mlrun):
     assert "covid.train.csv has changed" in answer.out
 
 
-def test_a_read_only_place_cannot_be_resumed_and_says_so(mlrun, crashing):
+def test_a_read_only_place_cannot_be_resumed_and_is_reported(mlrun, crashing):
     if os.geteuid() == 0:
         pytest.skip("root may write anywhere")
     crashing(3, *TINY, "hydra.run.dir=broken")

@@ -27,7 +27,7 @@ def test_a_folder_is_named_by_day_time_and_run(workdir):
     assert path.name.endswith("_covid_mlp")
 
 
-def test_a_file_in_the_way_and_a_read_only_place_are_told(workdir):
+def test_a_file_in_the_way_and_a_read_only_place_are_reported(workdir):
     (workdir / "outputs").write_text("")
     with pytest.raises(MlrunError, match=r"cannot create .*paths\.outputs"):
         claim("outputs", "x")
@@ -72,7 +72,7 @@ def test_what_is_no_run_folder_is_refused(workdir, content, message):
 
 
 @pytest.mark.parametrize(("make", "reason"), [(Path.mkdir, "Is a dir"), (None, "No such file")])
-def test_a_file_that_cannot_be_read_is_told_without_error_numbers(workdir, make, reason):
+def test_a_file_that_cannot_be_read_is_reported_without_error_numbers(workdir, make, reason):
     path = workdir / "split.json"
     if make is not None:
         make(path)

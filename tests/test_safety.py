@@ -393,11 +393,11 @@ def test_a_log_that_is_also_somebody_elses_file_is_refused(mlrun, run):
     assert Path("outside").read_text() == "precious"
 
 
-def test_a_repository_that_names_programs_is_not_asked_whether_it_is_dirty(mlrun, run):
+def test_a_repository_that_names_programs_is_not_checked_for_changes(mlrun, run):
     subprocess.run(["git", "init", "--quiet", "run"], check=True)
-    who = ("-c", "user.name=x", "-c", "user.email=x@x.example")
+    author = ("-c", "user.name=x", "-c", "user.email=x@x.example")
     commit = ("commit", "--quiet", "--allow-empty", "--message=x")
-    subprocess.run(["git", "-C", "run", *who, *commit], check=True)
+    subprocess.run(["git", "-C", "run", *author, *commit], check=True)
     attack = ("config", "core.fsmonitor", f"touch {Path('PWNED').resolve()}; false")
     subprocess.run(["git", "-C", "run", *attack], check=True)
     os.chdir("run")
@@ -535,7 +535,7 @@ def test_a_text_from_the_environment_that_would_be_written_down_is_refused(
 
 
 @pytest.mark.usefixtures("nets")
-def test_a_run_with_a_secret_says_that_it_cannot_be_opened_without(mlrun):
+def test_a_run_with_a_secret_reports_that_it_cannot_be_opened_without(mlrun):
     allow = "allow=[nets.*]"
     answer = mlrun(*OWN, SMOKE[0], allow, "+model.token=abc", "hydra.run.dir=run")
     assert "model.token is a secret or comes from the environment" in answer.out

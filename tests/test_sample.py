@@ -88,7 +88,7 @@ def test_a_sample_that_was_changed_is_written_anew(samples):
     assert path.read_bytes() == (samples / "phone_price" / "train.csv").read_bytes()
 
 
-def test_a_sample_that_cannot_be_written_is_said_so(workdir):
+def test_a_sample_that_cannot_be_written_is_reported(workdir):
     (workdir / "data").touch()
     with pytest.raises(MlrunError, match="cannot write sample data to data/sample/covid"):
         write_sample("covid")

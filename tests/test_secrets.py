@@ -55,7 +55,7 @@ def test_the_shells_working_folder_is_no_secret(monkeypatch, workdir):
         ("token: null", "token: null"),
     ],
 )
-def test_a_secret_value_is_hidden_as_a_whole(line, wanted):
+def test_a_secret_value_is_hidden_completely(line, wanted):
     assert hide_in_text(f"a: 1\n{line}\nb: 2\n") == f"a: 1\n{wanted}\nb: 2\n"
 
 

@@ -16,6 +16,6 @@ def test_every_test_is_in_one_share_and_shares_are_about_equal():
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "2", "a/b", "-1/3", "1/0"])
-def test_a_share_that_there_is_not_is_refused(text):
+def test_a_share_that_does_not_exist_is_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match="K/N"):
         share(text)

@@ -194,6 +194,6 @@ def with_model(*layers: nn.Module) -> list[Member]:
     ],
 )
 def test_members_are_stacked_where_it_works_and_pays(members, reason):
-    told = why_not(members())
-    assert reason in told
-    assert bool(told) == bool(reason)
+    message = why_not(members())
+    assert reason in message
+    assert bool(message) == bool(reason)

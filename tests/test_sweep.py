@@ -1,4 +1,4 @@
-"""Sweeps: jobs that are lone runs, a journal that survives, failures told, one table at the end."""
+"""Sweeps: jobs that equal single runs, a durable journal, reported failures, a table at the end."""
 
 import csv
 import itertools
@@ -185,7 +185,7 @@ def test_a_point_is_composed_as_hydra_composes_it(words, door):
 # --- failures ---
 
 
-def test_failures_of_every_kind_stop_no_other_and_are_told_in_the_end_and_in_their_logs(mlrun):
+def test_failures_of_every_kind_stop_no_other_job_and_are_reported(mlrun):
     words = ("model.hidden=[4],[0]", "optimizer=sgd", "optimizer.lr=0.01,1e30", "trainer.epochs=4")
     answer = mlrun("-m", *words, "trainer.clip_norm=null", "debug=smoke", NAMED)
     assert answer.code == 1
@@ -199,7 +199,7 @@ def test_failures_of_every_kind_stop_no_other_and_are_told_in_the_end_and_in_the
 
 
 @pytest.mark.slow
-def test_a_fault_of_ours_in_one_job_leaves_the_others_of_its_group_whole(mlrun):
+def test_a_bug_in_one_job_does_not_harm_the_others_of_its_group(mlrun):
     def fail(facts: Any) -> None:
         if (facts["run"].name, facts["epoch"]) == ("1", 3):
             raise ZeroDivisionError("in the third epoch")
@@ -225,7 +225,7 @@ def test_the_first_failure_ends_the_sweep_on_request(mlrun):
 
 
 @pytest.mark.parametrize(
-    ("word", "told"),
+    ("word", "message"),
     [
         pytest.param("model=mlp,mpl", "Did you mean 'mlp'?", marks=pytest.mark.slow),
         ("optimizer.lrr=1,2", "Did you mean 'lr'?"),
@@ -234,15 +234,15 @@ def test_the_first_failure_ends_the_sweep_on_request(mlrun):
         ("hydra.sweep.subdir=x", "hydra.sweep.subdir: several jobs would write to x"),
     ],
 )
-def test_a_mistake_is_refused_before_anything_is_made(mlrun, word, told):
+def test_a_mistake_is_refused_before_anything_is_made(mlrun, word, message):
     answer = mlrun("-m", "model.activation=relu,tanh", word)
     assert answer.code == 2
-    assert told in answer.err
+    assert message in answer.err
     assert not Path("outputs").exists()
 
 
 @pytest.mark.parametrize(
-    ("word", "told"),
+    ("word", "message"),
     [
         ("optimizer.lr=interval(0,1)", "not a list of values; use hydra/sweeper=optuna"),
         ("seed=0,0,1", "relu seed=0: this job appears twice; give each value once"),
@@ -257,8 +257,8 @@ def test_a_mistake_is_refused_before_anything_is_made(mlrun, word, told):
         ),
     ],
 )
-def test_values_that_make_no_jobs_are_refused_before_anything_is_made(door, word, told):
-    with pytest.raises(MlrunError, match=re.escape(told)):
+def test_values_that_make_no_jobs_are_refused_before_anything_is_made(door, word, message):
+    with pytest.raises(MlrunError, match=re.escape(message)):
         door.sweep("model.activation=relu,tanh", word)
     assert not Path("outputs").exists()
 
@@ -312,7 +312,9 @@ def count(status: str) -> int:
     return statuses().count(status) if Path("sweep/journal.jsonl").is_file() else 0
 
 
-def test_a_sweep_goes_on_as_it_was_frozen_whatever_the_files_say_now(mlrun, write_csv):
+def test_a_sweep_continues_with_its_frozen_configuration_whatever_the_files_contain_now(
+    mlrun, write_csv
+):
     option = write_csv("conf/optimizer/mine.yaml", "defaults: [sgd]\nlr: 0.01\n")
     words = ("-m", "optimizer=mine", "seed=1,2", *SMALL, NAMED)
     mlrun(*words)
@@ -327,7 +329,7 @@ def test_a_sweep_goes_on_as_it_was_frozen_whatever_the_files_say_now(mlrun, writ
 
 
 @pytest.mark.slow
-def test_a_sweep_on_other_data_than_it_began_with_is_not_gone_on_with(mlrun, write_csv):
+def test_a_sweep_is_not_continued_on_other_data(mlrun, write_csv):
     rows = "x,y\n" + "".join(f"{n},{n % 7}\n" for n in range(40))
     csv_file = write_csv("my.csv", rows)
     of = ("task=csv", "data.train=my.csv", "data.target=y", "data.kind=regression")
@@ -361,7 +363,7 @@ def test_a_second_process_on_the_same_sweep_is_refused(mlrun, finished):
     assert "another process is training in sweep" in answer.err
 
 
-def test_ctrl_c_says_how_to_go_on(mlrun):
+def test_ctrl_c_prints_how_to_continue(mlrun):
     with listening(Place.EPOCH_RECORDED, lambda _: os.kill(os.getpid(), signal.SIGINT)):
         answer = mlrun("-m", "seed=1,2", *SMALL, NAMED)
     assert answer.code == 130
@@ -371,7 +373,7 @@ def test_ctrl_c_says_how_to_go_on(mlrun):
 
 
 @pytest.mark.slow
-def test_ctrl_c_between_jobs_says_so_too(mlrun):
+def test_ctrl_c_between_jobs_prints_it_too(mlrun):
     with listening(Place.JOB_BEGINS, raising(KeyboardInterrupt())):
         answer = mlrun("-m", "seed=1,2", *SMALL, NAMED)
     assert (answer.code, answer.err.count("\n")) == (130, 2)
@@ -400,7 +402,7 @@ def test_a_line_that_was_cut_off_is_dropped(workdir):
 
 
 @pytest.mark.parametrize("line", ["nonsense", "[]", '{"job": "0"}', '{"job": 0, "status": "odd"}'])
-def test_a_damaged_journal_is_told(workdir, line):
+def test_a_damaged_journal_is_reported(workdir, line):
     journal = Journal(workdir)
     journal.path.write_text(line + "\n")
     with pytest.raises(MlrunError, match="is damaged"):
@@ -470,10 +472,10 @@ def test_the_table_ranks_names_the_best_run_and_what_to_type(mlrun):
     assert answer.code == 0
     lines = answer.out.splitlines()
     assert max(map(len, lines)) <= 80
-    told = json.loads(Path("sweep/sweep.json").read_text())
-    first = told["ranking"][0]
+    record = json.loads(Path("sweep/sweep.json").read_text())
+    first = record["ranking"][0]
     assert first["count"] == 2
-    assert first["mean"] <= told["ranking"][1]["mean"]
+    assert first["mean"] <= record["ranking"][1]["mean"]
     best = f"sweep/{first['best_job']}"
     assert f"best run     {best}" in lines
     assert f"again        mlrun rerun {best}" in lines
@@ -500,7 +502,7 @@ def test_a_sweep_is_shown_as_it_stands(mlrun):
 
 
 @pytest.mark.parametrize("line", ['{"job": 0, "status": "done", "score": "x"}', "nonsense"])
-def test_a_damaged_sweep_is_told_when_it_is_shown(mlrun, line):
+def test_a_damaged_sweep_is_reported_when_it_is_shown(mlrun, line):
     Path("sweep").mkdir()
     Path("sweep/sweep.json").write_text('{"format": 1, "swept": ["seed"]}')
     Path("sweep/journal.jsonl").write_text(line + "\n")
@@ -510,7 +512,7 @@ def test_a_damaged_sweep_is_told_when_it_is_shown(mlrun, line):
     assert "is damaged" in answer.err
 
 
-def test_what_failed_is_tried_again_and_its_error_is_no_more(mlrun, write_csv):
+def test_failed_jobs_are_repeated_and_their_errors_removed(mlrun, write_csv):
     words = ("task=csv", "data.train=t.csv", "data.target=y", "model=linear", "trainer.epochs=2")
     answer = mlrun("-m", *words, "seed=1,2", "quiet=true", NAMED)
     assert "error: 2 jobs (0, 1) failed: no file t.csv" in answer.err
@@ -542,7 +544,7 @@ def of_objectives(job: int, **values: float | None) -> Setting:
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4)), min_size=1))
-def test_the_front_holds_those_that_nobody_beats_and_no_others(points):
+def test_the_front_contains_exactly_the_settings_that_no_other_dominates(points):
     settings = [of_objectives(n, mse=a, mae=b, r2=c) for n, (a, b, c) in enumerate(points)]
     found = {setting.jobs[0].job for setting in front(settings)}
     for number, (a, b, c) in enumerate(points):
@@ -550,13 +552,13 @@ def test_the_front_holds_those_that_nobody_beats_and_no_others(points):
         assert (number in found) is not beaten
 
 
-def test_who_lacks_an_objective_is_in_no_front():
+def test_a_setting_without_an_objective_is_in_no_front():
     settings = [of_objectives(0, mse=1.0, r2=None), of_objectives(1, mse=2.0, r2=0.5)]
     assert [setting.jobs[0].job for setting in front(settings)] == [1]
 
 
 @pytest.mark.slow
-def test_the_front_is_told_with_the_means_over_the_seeds(mlrun):
+def test_the_front_is_printed_with_the_means_over_the_seeds(mlrun):
     words = ("model.hidden=[4],[8]", "seed=1,2", "sweep.objectives=[valid/mse,parameters]")
     answer = mlrun("-m", *words, "debug=smoke", NAMED)
     assert "Pareto front of valid/mse and parameters:" in answer.out
@@ -569,7 +571,7 @@ def test_the_front_is_told_with_the_means_over_the_seeds(mlrun):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("sweep.objectives=[valid/mse]",), "must be two or more different scores, or null"),
         (("sweep.objectives=[valid/mse,paramters]",), "Did you mean 'parameters'?"),
@@ -577,8 +579,8 @@ def test_the_front_is_told_with_the_means_over_the_seeds(mlrun):
     ],
     ids=["one", "misspelt", "halving"],
 )
-def test_objectives_without_sense_are_refused_before_anything_is_made(door, words, told):
-    with pytest.raises(MlrunError, match=re.escape(told)):
+def test_invalid_objectives_are_refused_before_anything_is_written(door, words, message):
+    with pytest.raises(MlrunError, match=re.escape(message)):
         door.sweep("seed=1,2", *words)
     assert not Path("outputs").exists()
 
@@ -592,7 +594,7 @@ def test_a_sampler_for_one_objective_refuses_several_before_anything_is_made(mlr
 
 
 @pytest.mark.slow
-def test_an_objective_that_the_task_does_not_score_is_told(mlrun):
+def test_an_objective_that_the_task_does_not_score_is_reported(mlrun):
     words = ("sweep.objectives=[valid/mse,valid/accuracy]", "model=linear", "debug=smoke", NAMED)
     answer = mlrun("-m", "seed=1,2", *words)
     assert statuses() == [FAILED, FAILED]
@@ -600,15 +602,15 @@ def test_an_objective_that_the_task_does_not_score_is_told(mlrun):
 
 
 @pytest.mark.slow
-def test_a_search_for_several_objectives_learns_of_all(mlrun):
+def test_a_search_for_several_objectives_uses_all_of_them(mlrun):
     space = ("optimizer.lr=interval(0.001,0.01)", "model.hidden=[4],[8]")
     objectives = "sweep.objectives=[valid/r2,parameters]"
     assert mlrun(*SEARCH, *space, objectives, *SMALL, NAMED).code == 0
     backend = JournalFileBackend("sweep/optuna.journal")
     study = optuna.load_study(study_name="sweep", storage=JournalStorage(backend))
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
-    told = [[float(row["valid/r2"]), float(row["parameters"])] for row in table()]
-    assert [trial.values for trial in study.trials] == told
+    values = [[float(row["valid/r2"]), float(row["parameters"])] for row in table()]
+    assert [trial.values for trial in study.trials] == values
 
 
 # --- Hydra's other launchers and sweepers ---
@@ -698,7 +700,7 @@ def test_a_launcher_that_composes_anew_uses_the_sweeps_folder(mlrun):
 
 
 @pytest.mark.slow
-def test_what_a_launcher_keeps_to_itself_is_told(mlrun):
+def test_an_error_before_a_launched_job_begins_is_reported(mlrun):
     error = ZeroDivisionError("before the job could begin")
     with listening(Place.LAUNCHED_JOB_BEGINS, raising(error)):
         answer = mlrun("-m", "seed=1,2", *SMALL, "hydra/launcher=basic", NAMED)
@@ -709,7 +711,7 @@ def test_what_a_launcher_keeps_to_itself_is_told(mlrun):
 # --- before it begins ---
 
 
-def test_a_dry_run_tells_what_a_sweep_would_be_and_makes_nothing(mlrun):
+def test_a_dry_run_prints_what_a_sweep_would_do_and_writes_nothing(mlrun):
     words = ("optimizer.lr=0.001,0.01", "seed=range(3)", "model.dropout=0,2", "debug=smoke")
     answer = mlrun("-m", *words, "--dry-run")
     assert answer.code == 2
@@ -796,7 +798,7 @@ def die_when_queued(add: Any) -> Any:
     return died
 
 
-def die_when_told(tell: Any) -> Any:
+def die_in_tell(tell: Any) -> Any:
     def died(self: optuna.Study, trial: int, *others: Any, **named: Any) -> Any:
         if trial == 4:
             raise Crash
@@ -807,12 +809,14 @@ def die_when_told(tell: Any) -> Any:
 
 CRASHES: dict[str, tuple[Any, str, Any]] = {
     "before the first job": (Journal, "add", die_when_queued),
-    "before it is told": (optuna.Study, "tell", die_when_told),
+    "before the study gets the result": (optuna.Study, "tell", die_in_tell),
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("crash", ["while training", "before the first job", "before it is told"])
+@pytest.mark.parametrize(
+    "crash", ["while training", "before the first job", "before the study gets the result"]
+)
 def test_a_search_that_crashed_goes_on_as_it_would_have(mlrun, monkeypatch, crash):
     assert mlrun(*SEARCH, *SPACE, *SMALL, "hydra.sweep.dir=whole").code == 0
     if crash == "while training":
@@ -836,7 +840,7 @@ def test_a_search_is_a_sweep(mlrun):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ((), "no search space: give ranges"),
         (("optimizer.lr=tag(log,interval(0,1))",), "optimizer.lr=tag(log,interval(0,1)): "),
@@ -845,22 +849,22 @@ def test_a_search_is_a_sweep(mlrun):
         (("sweep.halving=3", "optimizer.lr=1,2"), "cannot be combined with a search"),
     ],
 )
-def test_a_search_without_sense_is_refused_before_anything_is_made(door, words, told):
-    with pytest.raises(MlrunError, match=re.escape(told)):
+def test_an_invalid_search_is_refused_before_anything_is_written(door, words, message):
+    with pytest.raises(MlrunError, match=re.escape(message)):
         door.search(*words)
     assert not Path("outputs").exists()
 
 
 @pytest.mark.parametrize(
-    ("word", "told"),
+    ("word", "message"),
     [
         ("hydra.sweeper.sampler=tpa", "hydra.sweeper.sampler=tpa: must be one of tpe, random"),
         ("hydra.sweeper.n_jobs=0", "hydra.sweeper.n_jobs=0: must be at least 1"),
     ],
 )
-def test_a_way_to_search_that_there_is_not_is_refused(mlrun, word, told):
+def test_a_way_to_search_that_there_is_not_is_refused(mlrun, word, message):
     answer = mlrun("-m", "hydra/sweeper=optuna", "optimizer.lr=1,2", word)
-    assert (answer.code, told in answer.err) == (2, True)
+    assert (answer.code, message in answer.err) == (2, True)
     assert not Path("outputs").exists()
 
 
@@ -915,7 +919,7 @@ def test_halving_that_crashed_ends_like_the_one_that_never_did(mlrun, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("word", "told"),
+    ("word", "message"),
     [
         ("trainer.epochs=3,4", "all jobs must have the same trainer.epochs"),
         ("task=covid,phone_price", "the same task and trainer.monitor"),
@@ -924,6 +928,6 @@ def test_halving_that_crashed_ends_like_the_one_that_never_did(mlrun, monkeypatc
         ("optimizer.lr=1,2", "sweep.halving=3: too few jobs or epochs (2 settings of 300 epochs)"),
     ],
 )
-def test_halving_what_cannot_be_compared_is_refused(door, word, told):
-    with pytest.raises(MlrunError, match=re.escape(told)):
+def test_halving_what_cannot_be_compared_is_refused(door, word, message):
+    with pytest.raises(MlrunError, match=re.escape(message)):
         door.sweep("sweep.halving=3", word)

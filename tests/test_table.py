@@ -291,7 +291,7 @@ def test_a_column_is_numeric_when_half_its_values_are(text, numeric):
     assert looks_numeric(read(f"a\n{text}\n")["a"]) is numeric
 
 
-def test_missing_values_say_nothing_about_a_columns_type():
+def test_missing_values_do_not_affect_a_columns_type():
     assert looks_numeric(read("a,b\n1,0\n,0\n,0\n,0\nx,0\n")["a"])
 
 

@@ -93,7 +93,7 @@ def test_every_row_trains_or_validates():
     assert sorted(dataset.train.ids + dataset.valid.ids) == [str(i) for i in range(500, 530)]
 
 
-def test_a_test_file_gives_the_rows_to_predict_and_tells_the_target():
+def test_a_test_file_provides_the_rows_to_predict_and_determines_the_target():
     write("t.csv", houses()[["price", "size", "rooms"]])
     write("u.csv", pd.DataFrame({"rooms": [1, 2], "size": [30, 40], "ID": ["x", "y"]}))
     dataset = load(test="u.csv")
@@ -195,7 +195,7 @@ def test_text_targets_are_classes():
     assert dataset.train.targets[:4].tolist() == [0, 1, 2, 0]
 
 
-def test_the_kind_may_be_said():
+def test_the_kind_may_be_configured():
     write("t.csv", houses()[["size", "rooms"]])
     assert load().spec.kind == "classification"
     assert load(kind="regression").spec.kind == "regression"
@@ -549,7 +549,7 @@ def test_a_split_that_cannot_be_is_named():
         load(split={"method": "kfolds"})
 
 
-def test_a_training_file_nobody_named_is_asked_for():
+def test_a_training_file_without_a_name_is_requested():
     with pytest.raises(MlrunError, match=r"data\.train is not set: use data\.train=…"):
         data_of("csv")
 

@@ -109,7 +109,7 @@ def test_a_killed_run_is_resumed_to_the_same_bits(mlrun):
 
 
 @pytest.mark.slow
-def test_a_mistake_is_told_once():
+def test_a_mistake_is_reported_once():
     output = ended(started("task=covid", "optimizer.lrr=1"))
     assert output.count("unknown key 'optimizer.lrr'. Did you mean 'lr'?") == 1
     assert not Path("outputs").exists()

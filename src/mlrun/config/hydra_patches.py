@@ -77,15 +77,15 @@ def apply_overrides(overrides: Sequence[Override], config: DictConfig) -> None:
     ConfigLoaderImpl._apply_overrides_to_config(list(overrides), config)
 
 
-def overrides_dirname(overrides: Sequence[Override], told: Mapping[str, Any]) -> str:
+def overrides_dirname(overrides: Sequence[Override], settings: Mapping[str, Any]) -> str:
     """Return the value of `${hydra.job.override_dirname}`.
 
     Args:
         overrides: the overrides of the job.
-        told: the node hydra.job.config.override_dirname.
+        settings: the node hydra.job.config.override_dirname.
     """
-    separators = {"kv_sep": told["kv_sep"], "item_sep": told["item_sep"]}
-    exclude = list(told["exclude_keys"])
+    separators = {"kv_sep": settings["kv_sep"], "item_sep": settings["item_sep"]}
+    exclude = list(settings["exclude_keys"])
     return str(get_overrides_dirname(list(overrides), exclude_keys=exclude, **separators))
 
 

@@ -43,14 +43,14 @@ def combined(members: Sequence[Predictor], outputs: Sequence[Tensor]) -> Ensembl
         members: at least one member.
         outputs: (n, out_features) of each member, for the same rows.
     """
-    decoded = [m.objective.decode(said) for m, said in zip(members, outputs, strict=True)]
+    decoded = [m.objective.decode(output) for m, output in zip(members, outputs, strict=True)]
     each = torch.stack([predictions.flatten() for predictions in decoded])
     if members[0].spec.kind == REGRESSION:
         values = each.double()
         mean = values.mean(dim=0, keepdim=True).T.float()
         return EnsemblePrediction(mean, None, each, values.std(dim=0, correction=0))
     probabilities = torch.stack(
-        [m.objective.probabilities(said) for m, said in zip(members, outputs, strict=True)]
+        [m.objective.probabilities(output) for m, output in zip(members, outputs, strict=True)]
     ).mean(dim=0)
     classes = decoded[0] if len(decoded) == 1 else probabilities.argmax(dim=1)
     return EnsemblePrediction(classes, probabilities, each, (each != classes).double().mean(dim=0))
@@ -217,9 +217,9 @@ def scores_of(
     def together(part: str, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
         rows = [datasets[number].parts[part] for number in numbers]
         chosen = [members[number] for number in numbers]
-        said = [member.outputs(some) for member, some in zip(chosen, rows, strict=True)]
+        outputs = [member.outputs(some) for member, some in zip(chosen, rows, strict=True)]
         assert rows[0].targets is not None
-        return rows[0].targets, combined(chosen, said).predictions
+        return rows[0].targets, combined(chosen, outputs).predictions
 
     found = {}
     everyone = range(len(members))

@@ -194,9 +194,9 @@ def _conclude(run: RunFolder, tasks: Sequence[Task]) -> list[tuple[str, str]]:
     together = scores_of(members, datasets)
     run.note(metrics=together, members=each)
     rows = [dataset.predict for dataset in datasets]
-    said = [member.outputs(part) for member, part in zip(members, rows, strict=True)]
-    ids, verdict = combined_by_row(members, rows, said)
-    write_predictions(run.predictions, spec, ids, verdict.predictions)
+    outputs = [member.outputs(part) for member, part in zip(members, rows, strict=True)]
+    ids, combined = combined_by_row(members, rows, outputs)
+    write_predictions(run.predictions, spec, ids, combined.predictions)
     histories = {task.run.path.name: task.history for task in tasks}
     draw_curves(run.plots, histories, title=f"{run.path.name}: validation loss")
     own = allow_words(allowed_now())
@@ -209,7 +209,7 @@ def _conclude(run: RunFolder, tasks: Sequence[Task]) -> list[tuple[str, str]]:
     ]
     lines.append(("ensemble", ""))
     lines += [(name, shown(values)) for name, values in together.items()]
-    new = [] if len(verdict.each) else ["--input FILE"]  # of their own rows not all have each
+    new = [] if len(combined.each) else ["--input FILE"]  # folds have no common rows of their own
     return [
         *lines,
         ("predictions", f"{run.predictions} ({len(ids)} rows)"),

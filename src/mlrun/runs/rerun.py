@@ -52,10 +52,10 @@ def rerun(
 
     settings = settings_of(config.values)
     train_run(config, settings, make_folder, command=command, dataset=dataset)
-    return verdict(run, open_run(again[0]))
+    return compare(run, open_run(again[0]))
 
 
-def verdict(run: RunFolder, again: RunFolder) -> tuple[bool, list[str]]:
+def compare(run: RunFolder, again: RunFolder) -> tuple[bool, list[str]]:
     """Compare metrics, predictions and provenance of two runs."""
     first, second = _rows(run.metrics), _rows(again.metrics)
     different = _first_difference(first, second)

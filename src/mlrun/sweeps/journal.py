@@ -101,7 +101,7 @@ class Journal:
 
 
 def _entry(known: Mapping[str, Any], path: Path) -> Entry:
-    said = {name: value for name, value in known.items() if name in _NAMES}
-    if said.get("status") not in (QUEUED, RUNNING, DONE, FAILED, WAITING, STOPPED):
+    fields = {name: value for name, value in known.items() if name in _NAMES}
+    if fields.get("status") not in (QUEUED, RUNNING, DONE, FAILED, WAITING, STOPPED):
         raise MlrunError(f"{path} is damaged: job {known['job']} has no status")
-    return Entry(**said | {"overrides": tuple(said.get("overrides", ()))})
+    return Entry(**fields | {"overrides": tuple(fields.get("overrides", ()))})

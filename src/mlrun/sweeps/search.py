@@ -107,9 +107,9 @@ def search(
         raise MlrunError("--dry-run does not support a search, whose jobs are not known in advance")
     for chosen in group_choices(space, composer):
         composer.compose([*space.fixed, *chosen])
-    told = vars(plan) | {"words": [written_out(override) for override in overrides]}
+    record = vars(plan) | {"words": [written_out(override) for override in overrides]}
     frozen = [_frozen(choices, base) for choices, base in composer.bases.items()]
-    opened = new_sweep(config, [first], [], keys=[*space.ranges], search=told, frozen=frozen)
+    opened = new_sweep(config, [first], [], keys=[*space.ranges], search=record, frozen=frozen)
     elsewhere = None if is_ours(launcher) else launcher
     with concluded(opened, quiet=first.settings.quiet), at_work(opened):
         _Search(opened, space, plan, composer, first).go_on(elsewhere)
@@ -122,14 +122,14 @@ def resume_search(opened: SweepFolder, folder: str) -> None:
         opened: the sweep of the search.
         folder: the data folder, if it came from the environment.
     """
-    told, source = opened.record["search"], opened.path / "sweep.json"
-    space = space_of(OverridesParser.create().parse_overrides(told["words"]))
+    record, source = opened.record["search"], opened.path / "sweep.json"
+    space = space_of(OverridesParser.create().parse_overrides(record["words"]))
     frozen = {}
     for one in opened.record["frozen"]:
         values = put_in_place(one["config"], one["places"], folder)
         base = from_the_record(values, source, references=True)
         frozen[tuple(one["choices"])] = OmegaConf.create(dict(base.raw))
-    plan = SearchPlan(told["sampler"], told["trials"], told["at_once"], told["seed"])
+    plan = SearchPlan(record["sampler"], record["trials"], record["at_once"], record["seed"])
     composer = Composer(None, None, frozen)
     [first] = composer.points([corner(space)], 0)
     _Search(opened, space, plan, composer, first).go_on(None)

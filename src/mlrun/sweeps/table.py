@@ -30,11 +30,11 @@ def show_sweep(path: Path) -> None:
     sweep, out = open_sweep(path), plain_console()
     entries = [*sweep.journal.read().values()]
     counts = Counter(entry.status for entry in entries)
-    told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    numbers = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
     status = sweep.record.get("status")
     if status == "running" and not is_at_work(path):
         status = "killed"
-    out.print(f"status       {one_line(status)}: {told}")
+    out.print(f"status       {one_line(status)}: {numbers}")
     out.print(f"command      {one_line(sweep.record.get('command'))}")
     with blamed_on(sweep.journal.path):
         show_end(sweep, ranked(by_setting(entries, sweep.record["swept"])), quiet=False)
@@ -128,8 +128,8 @@ def _show_difference(first: Setting, second: Setting, out: RichConsole) -> None:
     if found is None:
         return
     test, chance = found
-    verdict = "differ" if chance < SURE else "are not distinguishable"
-    out.print(f"first and second {verdict} ({test}: p = {chance:.2g})")
+    relation = "differ" if chance < SURE else "are not distinguishable"
+    out.print(f"first and second {relation} ({test}: p = {chance:.2g})")
 
 
 def _show_failures(failed: Sequence[Entry], folder: Path, out: RichConsole) -> None:
@@ -138,11 +138,11 @@ def _show_failures(failed: Sequence[Entry], folder: Path, out: RichConsole) -> N
     for entry in failed:
         reasons.setdefault(entry.error, []).append(entry)
     for reason, entries in reasons.items():
-        who = f"job {entries[0].job} ({one_line(' '.join(entries[0].overrides))})"
+        jobs = f"job {entries[0].job} ({one_line(' '.join(entries[0].overrides))})"
         if len(entries) > 1:
             numbers = ", ".join(str(entry.job) for entry in entries[:TOP])
-            who = f"{len(entries)} jobs ({numbers}{', …' * (len(entries) > TOP)})"
-        out.print(f"error: {who} failed: {one_line(reason)}")
+            jobs = f"{len(entries)} jobs ({numbers}{', …' * (len(entries) > TOP)})"
+        out.print(f"error: {jobs} failed: {one_line(reason)}")
         out.print(f"       {folder / entries[0].folder / 'run.log'}")
     if failed:
         out.print(f"repeat       {shlex.join(['mlrun', 'resume', str(folder)])} --failed")

@@ -120,9 +120,11 @@ def blamed_on(path: Path) -> Iterator[None]:
         raise MlrunError(f"{path}: {error}") from error
     except Exception as error:
         # Python's messages about wrong types do not help a user; torch's do.
-        told = str(error) if isinstance(error, RuntimeError | ValueError) else ""
+        message = str(error) if isinstance(error, RuntimeError | ValueError) else ""
         reason = (
-            told.splitlines()[0][:200] if told else f"not a complete model ({type(error).__name__})"
+            message.splitlines()[0][:200]
+            if message
+            else f"not a complete model ({type(error).__name__})"
         )
         reason = f"it has no {error}" if isinstance(error, KeyError) else reason
         raise MlrunError(f"{path} is damaged: {reason}") from error

@@ -95,10 +95,10 @@ def _end_epoch(
         "train/loss": epoch.loss,
     }
     if validates(progress.epoch, trainer):
-        said = epoch.outputs
-        if said is None:
-            said = outputs(learner.model, member.valid.inputs)
-        row |= {f"valid/{name}": value for name, value in judge(said).values.items()}
+        predicted = epoch.outputs
+        if predicted is None:
+            predicted = outputs(learner.model, member.valid.inputs)
+        row |= {f"valid/{name}": value for name, value in judge(predicted).values.items()}
         if not math.isfinite(row["valid/loss"]):
             return diverged("the validation loss", row["valid/loss"], progress)
         reached(Place.EPOCH_SCORED)

@@ -72,23 +72,23 @@ class Autograd:
         reseed(counter_seed(member.seed, progress.epoch), device)  # for users' own modules
         begin_epoch(learner.model, member.seed, progress.epoch)
         groups = _batches(member)
-        told, first = [], 0
+        losses_and_norms, first = [], 0
         compute = partial(
             gradients, learner, member.train, forward=forward, process_group=self._process_group
         )
         for batches in groups:
-            told.append(compute(batches, trainer, first=first))
+            losses_and_norms.append(compute(batches, trainer, first=first))
             first += sum(map(len, batches))
             if device.type in ANSWERS_AT_ONCE:
-                _refuse_infinite(told[-1], batches, progress)
+                _refuse_infinite(losses_and_norms[-1], batches, progress)
             reached(Place.STEP_BEGINS)
             learner.optimizer.step()
             progress.step += 1
             advance_step(learner.scheduler)
             stop()
-        sums = torch.stack(told).cpu()
+        sums = torch.stack(losses_and_norms).cpu()
         if device.type not in ANSWERS_AT_ONCE:
-            progress.step -= len(told)
+            progress.step -= len(losses_and_norms)
             for found, batches in zip(sums, groups, strict=True):
                 _refuse_infinite(found, batches, progress)
                 progress.step += 1

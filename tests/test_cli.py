@@ -439,6 +439,17 @@ def test_own_image_files_are_used_instead_of_the_sample(mlrun, mnist_files):
     run = mlrun("task=mnist", "model=cnn", "model.channels=[4]", *SMOKE).run
     assert record(run)["sample"] is False
     assert record(run)["rows"] == {"train": 54, "valid": 6, "test": 20, "predict": 20}
+    assert "an IDX file of images of 8 x 8 pixels" in mlrun("show", str(run)).out
+
+
+@pytest.mark.usefixtures("mnist_files")
+def test_show_names_an_own_data_class_instead_of_its_file_format(mlrun, write_csv):
+    write_csv("own_data.py", "from mlrun.data.images import Images\nclass Own(Images): pass\n")
+    write_csv("conf/data/own.yaml", "# mine\ndefaults: [mnist]\n_target_: own_data.Own\n")
+    allow = "allow=[own_data.*]"
+    run = str(mlrun("task=mnist", "data=own", "model=linear", allow, *SMOKE).run)
+    shown = mlrun("show", run, allow).out
+    assert "a file that own_data.Own can read, with 1 x 8 x 8 numbers per row" in shown
 
 
 def failing_open(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:

@@ -11,6 +11,7 @@ from mlrun.system.files import blamed_on
 from mlrun.training.metrics import shown
 
 MOST = 8  # number of classes or categories to list
+IDX = "mlrun.data.images.Images"  # mlrun's own data class for images
 
 
 def show(folder: str) -> list[tuple[str, str]]:
@@ -23,8 +24,10 @@ def show(folder: str) -> list[tuple[str, str]]:
     with blamed_on(run.path / "run.json"):
         lines = [*_history(run)]
     if run.best.is_file() or is_ensemble(run):
-        predictor = open_ensemble(run).members[0]
-        lines += _contract(predictor.contract, predictor.spec)
+        ensemble = open_ensemble(run)
+        with blamed_on(run.path):
+            data = ensemble.values["data"]["_target_"]
+            lines += _contract(ensemble.members[0].contract, ensemble.spec, data)
         lines.append(("new rows", f"mlrun predict {run.path} --input FILE"))
     if run.entry("status", str) != "done":
         lines.append(("continue", f"mlrun resume {run.path}"))
@@ -56,10 +59,14 @@ def _history(run: RunFolder) -> Iterator[tuple[str, str]]:
         yield f"{file['role']} file", f"{file['path']}{sample}"
 
 
-def _contract(contract: Mapping[str, Any], spec: Spec) -> Iterator[tuple[str, str]]:
-    """Yield lines about the columns of a new file."""
-    if contract["input"] == "images":
+def _contract(contract: Mapping[str, Any], spec: Spec, data: str) -> Iterator[tuple[str, str]]:
+    """Yield lines about the contents of a new file; `data` is the data class that reads it."""
+    if contract["input"] == "images" and data == IDX:
         yield "input", f"an IDX file of images of {' x '.join(map(str, spec.in_shape[1:]))} pixels"
+        return
+    if contract["input"] == "images":
+        shape = " x ".join(map(str, spec.in_shape))
+        yield "input", f"a file that {data} can read, with {shape} numbers per row"
         return
     columns = contract["columns"]
     numbers = [column["name"] for column in columns if column["categories"] is None]

@@ -43,7 +43,7 @@ def page(text: str) -> str:
 def floor_plan() -> str:
     """Return a Mermaid flow chart with an arrow for each import between packages.
 
-    An arrow is left out where a longer way of arrows says the same.
+    An arrow is left out if a longer path of arrows implies it.
     """
     arrows = imports()
     words = {name: re.split("[:;]", _purpose(name))[0] for name in _floors()}

@@ -23,7 +23,7 @@ def forged(
         values: the JSON of everything but tensors.
         tensors: the other entries of the header, as JSON without braces.
         data: the bytes of those tensors.
-        length: what the file says of its header's; the truth if not given.
+        length: the length of the header according to the file; default: the true one.
     """
     text = values.encode()
     place = [len(data), len(data) + len(text)]

@@ -124,7 +124,7 @@ def _explained(ended: Ended, words: Sequence[str]) -> bool:
 
 
 def check_words(message: str) -> None:
-    """A message says something, and says it in no programmer's words."""
+    """A message is not empty and contains no programmers' terms."""
     assert message.strip(), "an empty message"
     assert not JARGON.search(message), message
 

@@ -289,7 +289,7 @@ HOSTILE = {
     "the header is no JSON": forged(ONE, FLOAT.replace(":", "", 1), bytes(4)),
     "the header is nested deeply": forged(ONE, f'"w":{"[" * 10**5}', bytes(4)),
     "terabytes": forged(ONE, entry("weights/w", "F32", [10**6, 10**6], 0, 4), bytes(4)),
-    "terabytes, and says where": forged(
+    "terabytes, and their place": forged(
         ONE, entry("weights/w", "F32", [10**6, 10**6], 0, 4 * 10**12), bytes(4)
     ),
     "more bytes than an integer counts": forged(

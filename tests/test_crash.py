@@ -27,7 +27,7 @@ from tests.test_resume import (
     wait_for,
 )
 
-pytestmark = pytest.mark.sample  # other processes train, which know the stand-ins at full size
+pytestmark = pytest.mark.sample  # other processes train, on samples of full size
 DIE_AT = Path(__file__).with_name("die_at.py")
 SEED = os.environ.get("CRASH_SEED", "0")
 SAME = "`mlrun resume` ends with the same bits as an uninterrupted run"

@@ -129,7 +129,7 @@ ALL = [
 @pytest.mark.parametrize("name", ALL)
 def test_a_network_with_every_activation_has_the_same_outputs(name):
     predictor, config = untrained(loss="BCEWithLogitsLoss", hidden=[6] * len(ACTIVATIONS))
-    if name == "safetensors":  # which rebuilds what the configuration says
+    if name == "safetensors":  # which rebuilds the model from the configuration
         predictor, config = untrained(activation="prelu")
     else:
         assert isinstance(predictor.model, nn.Sequential)

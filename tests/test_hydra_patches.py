@@ -21,7 +21,7 @@ from mlrun.errors import MlrunError
 
 
 def changed(package: str, what: str) -> str:
-    """What a failing canary says."""
+    """The message of a failing canary."""
     return f"{package} {version(package)} changed {what}: adapt src/mlrun/config/hydra_patches.py"
 
 

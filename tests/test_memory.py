@@ -18,7 +18,7 @@ from tests.test_loop import TRAINER, learner, rows
 
 
 class Narrow(nn.Module):
-    """Takes at most so many rows at once, and says it as the CPU's allocator does."""
+    """Accepts a limited number of rows at once, and fails like the CPU's allocator."""
 
     def __init__(self, rows: int) -> None:
         super().__init__()

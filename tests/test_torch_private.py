@@ -17,7 +17,7 @@ from mlrun.training import torch_private
 
 
 def changed(what: str) -> str:
-    """What a failing canary says."""
+    """The message of a failing canary."""
     version = torch.__version__
     return f"torch {version} changed {what}: adapt src/mlrun/training/torch_private.py"
 
@@ -29,7 +29,7 @@ def test_a_schedule_does_not_warn_when_its_optimizers_steps_are_taken_elsewhere(
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         schedule.step()
-    assert not warned, changed("how a schedule knows of steps (_opt_called)")
+    assert not warned, changed("how a schedule detects steps (_opt_called)")
 
 
 def test_many_tensors_are_copied_and_measured_at_once():

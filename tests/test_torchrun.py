@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from mlrun.training.distributed import ProcessGroup
 from tests.test_resume import assert_same_run
 
-pytestmark = pytest.mark.sample  # other processes train, which know the stand-ins at full size
+pytestmark = pytest.mark.sample  # other processes train, on samples of full size
 MLP = ("task=covid", "trainer.epochs=3", "trainer.batch_size=50", "model.dropout=0.2")
 CNN = ("task=mnist", "model=cnn", "model.channels=[2,4]", "optimizer=sgd", "trainer.batch_size=33")
 

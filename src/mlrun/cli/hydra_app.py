@@ -70,7 +70,7 @@ def _run(command: Callable[[], Any], words: Sequence[str]) -> int:
     try:
         with explained(), typed(words), patched(check_hydra, may_set_mode=may_set_mode):
             _without_secrets(command) if printing else command()
-    except SystemExit as error:  # argparse and --help leave this way
+    except SystemExit as error:  # errors of argparse, and --help
         return 2 if error.code else 0
     return 0
 

@@ -66,10 +66,10 @@ def main(arguments: Sequence[str]) -> int:
         with allowing(allow):
             return _dispatch(words)
     except MlrunError as error:
-        _tell(f"error: {one_line(error)}")
+        _print_error(f"error: {one_line(error)}")
         return 2
     except Diverged as error:
-        _tell(f"diverged: {one_line(error)}")
+        _print_error(f"diverged: {one_line(error)}")
         return 1
     except JobsFailed:
         return 1
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
 
 
-def _tell(text: str) -> None:
+def _print_error(text: str) -> None:
     """Print an error; other ranks wait, because torchrun stops all after the first failure."""
     if processes.rank():
         time.sleep(SECONDS_TO_SAY_IT)

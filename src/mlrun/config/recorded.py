@@ -1,7 +1,8 @@
 """Record a configuration in the run folder, and read it back.
 
-The recorded values are plain, with resolved references, so that opening a run folder evaluates and
-looks up nothing, whoever wrote it. Secrets and texts from the environment are not recorded.
+The recorded values are plain, with resolved references, so that opening a run folder, which may
+come from a stranger, evaluates and looks up nothing. Secrets and texts from the environment are not
+recorded.
 """
 
 import json

@@ -158,7 +158,7 @@ def _typed(fixed: str) -> Settings:
 
 
 def _refusal(key: str, message: str) -> str:
-    """Say what OmegaConf refused without its words for classes."""
+    """Describe what OmegaConf refused, without its names of classes."""
     found = re.search(r": \w+ is not a subclass of (\w+)", message)
     if not found:
         return f"{key}: {message.splitlines()[0]}"

@@ -181,7 +181,7 @@ def read(path: Path) -> dict[str, Any]:
     """Read the parts from a file of `to_bytes`; tensors are on the CPU.
 
     Raises:
-        MlrunError: it cannot be read, is of another format, damaged, or holds anything else.
+        MlrunError: it is unreadable or damaged, has another format, or contains anything else.
     """
     try:
         entries = dict(deserialize(_checked(path)))  # type: ignore[no-untyped-call]

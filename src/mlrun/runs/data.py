@@ -36,7 +36,7 @@ def load_run_data(
         contract: its preprocessing; None: fit it again.
         data: a folder to search; default: MLRUN_DATA or ./data.
         exactly: whether the files must be unchanged.
-        split_anew: split as the configuration says, instead of using split.json.
+        split_anew: split by the configuration, instead of using split.json.
         read: datasets already loaded, reused for the same split and preprocessing; extended.
 
     Raises:

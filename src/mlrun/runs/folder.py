@@ -28,8 +28,8 @@ def claim(outputs: str | Path, name: str) -> Path:
 
 
 def register_new_folder() -> None:
-    """Let a configuration say `${new_folder:parent,name}`; may be called again."""
-    # Cached by Hydra for all jobs of one sweep, as ${now:} is: the folder is claimed once.
+    """Register the resolver `${new_folder:parent,name}`; repeated calls are allowed."""
+    # Cached by Hydra for all jobs of one sweep, like ${now:}: the folder is claimed once.
     OmegaConf.register_new_resolver(
         "new_folder", lambda outputs, name: str(claim(outputs, name)), use_cache=True, replace=True
     )

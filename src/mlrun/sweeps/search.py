@@ -207,13 +207,13 @@ class _Search:
             jobs.train(points)
         entries = journal.read()
         for number in trials:
-            self._tell(number, entries[number])
+            self._report(number, entries[number])
 
     def _point(self, number: int, values: Mapping[str, Any]) -> Point:
         [point] = self._composer.points([words_of(self._space, values)], number)
         return point
 
-    def _tell(self, number: int, entry: Entry) -> None:
+    def _report(self, number: int, entry: Entry) -> None:
         reached = entry.objectives or {}
         values = [reached.get(name) for name in self._objectives] or [entry.score]
         if entry.status == DONE and None not in values:

@@ -10,7 +10,7 @@ import platformdirs
 def cache_folder(name: str) -> Path | None:
     """Return a cache folder that only this user can write to, or None.
 
-    mlrun trusts the files in it, so nobody else may be able to write there.
+    mlrun trusts the files in it, so no other user may be able to write there.
     """
     folder = platformdirs.user_cache_path("mlrun") / name
     try:

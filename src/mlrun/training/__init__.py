@@ -1,1 +1,1 @@
-"""Training on tensors; this package knows no paths and no configuration files."""
+"""Training on tensors; this package uses no paths and no configuration files."""

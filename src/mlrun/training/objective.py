@@ -101,7 +101,7 @@ def build_objective(values: Mapping[str, Any], spec: Spec) -> Objective:
 
 
 def _is_own(loss: nn.Module) -> bool:
-    """Whether it is a class of the user's, whose kind of task only the user knows."""
+    """Whether the loss is the user's own class, which may be for either kind of task."""
     return not type(loss).__module__.startswith("torch.") and not isinstance(
         loss, (*LOSSES[REGRESSION], *LOSSES[CLASSIFICATION])
     )

@@ -344,7 +344,7 @@ class Doubled(nn.Sequential):
         (lambda: with_layers(nn.BatchNorm1d(4)), "the kernel does not support BatchNorm1d"),
         (lambda: with_layers(nn.PReLU()), "the kernel does not support PReLU"),
         (lambda: with_layers(nn.ELU(alpha=2.0)), "the kernel does not support alpha=2.0"),
-        (lambda: with_layers(nn.Tanh(), nn.Linear(4, 4), nn.ReLU()), "its layers are not alike"),
+        (lambda: with_layers(nn.Tanh(), nn.Linear(4, 4), nn.ReLU()), "its hidden layers differ"),
         (lambda: with_layers(Dropout(0.5)), "its layers are not linear, activation"),
         (lambda: replace(learner(), objective=Objective(nn.NLLLoss(), CLASSES)), "NLLLoss"),
         (
@@ -396,7 +396,7 @@ def test_without_a_compiler_autograd_trains(fresh_cache, monkeypatch):
 
 def test_a_compiler_that_fails_is_reported_and_leaves_nothing(fresh_cache, monkeypatch):
     monkeypatch.setenv("CXX", "false")
-    assert chosen(learner()) == ("autograd", "false cannot compile it: exit status 1")
+    assert chosen(learner()) == ("autograd", "false cannot compile the kernel: exit status 1")
     assert not list(fresh_cache.iterdir())
 
 

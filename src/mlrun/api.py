@@ -50,12 +50,12 @@ def train(*overrides: str, allow: Sequence[str] = (), **settings: Any) -> Run:
             return folders[0]
 
         plain = composed(_without_hydra(config))
-        command, asked = ["mlrun", *words], plain_overrides(config)
+        command, typed = ["mlrun", *words], plain_overrides(config)
         kind = settings_of(plain.values)
         if kind.seeds or kind.folds:
-            train_members(plain, kind, make_folder, command=command, overrides=asked)
+            train_members(plain, kind, make_folder, command=command, overrides=typed)
         else:
-            train_run(plain, kind, make_folder, command=command, overrides=asked)
+            train_run(plain, kind, make_folder, command=command, overrides=typed)
     return Run(folders[0], tuple(allow))
 
 
@@ -92,8 +92,8 @@ def sweep(*overrides: str, allow: Sequence[str] = (), **settings: Any) -> pd.Dat
     swept = {k: v for k, v in settings.items() if isinstance(v, str) and "," in v}
     words = [f"{key}={value}" for key, value in swept.items()]
     others = {key: value for key, value in settings.items() if key not in swept}
-    asked = _composed_words([*overrides, *words], others, allow, sweep=True)
-    with asked as (config, loader, _), explained(), suppress(JobsFailed):
+    composition = _composed_words([*overrides, *words], others, allow, sweep=True)
+    with composition as (config, loader, _), explained(), suppress(JobsFailed):
         _kind_of_sweep(config)(config, loader, None, plain_overrides(config))
     path = Path(config.hydra.sweep.dir)
     table = pd.read_csv(path / "summary.csv")
@@ -156,9 +156,9 @@ def _without_hydra(config: DictConfig) -> DictConfig:
 def _claimed(config: DictConfig) -> Path:
     """Create a run folder: `hydra.run.dir`, or one named after time and task."""
     with explained():
-        asked = Path(config.hydra.run.dir)
-    if asked != Path():
-        return claim_exactly(asked.parent, asked.name)
+        folder = Path(config.hydra.run.dir)
+    if folder != Path():
+        return claim_exactly(folder.parent, folder.name)
     return claim(config.paths.outputs, f"{config.task}_{config.hydra.runtime.choices.model}")
 
 

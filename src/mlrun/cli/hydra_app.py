@@ -22,7 +22,7 @@ from mlrun.config.options import CONF, own_conf
 from mlrun.config.values import composed
 from mlrun.errors import MlrunError
 from mlrun.runs.folder import claim, claim_exactly, register_new_folder
-from mlrun.sweeps import dry_run_asked
+from mlrun.sweeps import dry_run_requested
 from mlrun.system import processes
 from mlrun.system.secrets import hide_in_text
 
@@ -87,7 +87,7 @@ def _without_dry_run(arguments: Sequence[str]) -> list[str]:
     left = [word for word in arguments if word != "--dry-run"]
     if len(left) < len(arguments) and not {*MULTIRUN} & {*left}:
         raise MlrunError("--dry-run needs -m; for a single run, use --cfg job")
-    dry_run_asked.set(len(left) < len(arguments))
+    dry_run_requested.set(len(left) < len(arguments))
     return left
 
 

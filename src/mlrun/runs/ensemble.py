@@ -151,8 +151,8 @@ class Ensemble:
 def is_ensemble(run: RunFolder) -> bool:
     """Whether the run has `seeds` or `folds`."""
     config = run.record.get("config")
-    asked = config if isinstance(config, dict) else {}
-    return bool(asked.get("seeds") or asked.get("folds"))
+    values = config if isinstance(config, dict) else {}
+    return bool(values.get("seeds") or values.get("folds"))
 
 
 def refuse_ensemble(run: RunFolder, verb: str) -> None:

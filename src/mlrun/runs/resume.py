@@ -47,8 +47,8 @@ def resume_run(run: RunFolder, overrides: Sequence[str], *, data: str | None) ->
             log.info("resuming %s after epoch %d", run.path, progress.epoch)
             with recorded(run) as outcome:
                 tidy_up(stopped)
-                asked = for_the_record(stopped.config)
-                run.update(status="running", resumed_after=progress.epoch, config=asked)
+                config = for_the_record(stopped.config)
+                run.update(status="running", resumed_after=progress.epoch, config=config)
                 with training(run, job, console, progress, stopped.state) as (epochs, record):
                     for [(_, result)] in epochs:
                         row = record.epoch(result)

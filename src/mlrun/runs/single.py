@@ -92,12 +92,12 @@ def training(
     console.begin_progress(trainer.epochs, trainer.monitor)
     with (
         out_of_memory_explained(job.learner, member.train, trainer),
-        interruptible() as stop_if_asked,
+        interruptible() as stop_if_requested,
         Record(run, job, progress, resumed=resumed) as record,
         lost_process_explained(),
     ):
         group = process_group()
-        outputs, stop = group.outputs(job.predictor.outputs_of), group.stop(stop_if_asked)
+        outputs, stop = group.outputs(job.predictor.outputs_of), group.stop(stop_if_requested)
         yield fit([member], job.engine, outputs, stop=stop, clock=group.clock), record
         record.finish()
     spent = time.perf_counter() - begun
@@ -107,9 +107,9 @@ def training(
 def follow(job: Job, progress: Progress) -> float:
     """Train in a process with rank > 0 of a process group: write nothing."""
     resume_collection()
-    with interruptible() as stop_if_asked, lost_process_explained():
+    with interruptible() as stop_if_requested, lost_process_explained():
         group, member = process_group(), job.member(job.features(), progress)
-        outputs, stop = group.outputs(job.predictor.outputs_of), group.stop(stop_if_asked)
+        outputs, stop = group.outputs(job.predictor.outputs_of), group.stop(stop_if_requested)
         for [(_, row)] in fit([member], job.engine, outputs, stop=stop, clock=group.clock):
             if isinstance(row, Diverged):
                 raise row

@@ -2,6 +2,6 @@
 
 from contextvars import ContextVar
 
-dry_run_asked = ContextVar(
+dry_run_requested = ContextVar(
     "--dry-run: print the plan of the sweep and write nothing", default=False
 )

@@ -18,7 +18,7 @@ from mlrun.config.compose import quoted
 from mlrun.config.hydra_patches import ConfigLoader, returned
 from mlrun.data.locate import DEFAULT_DATA
 from mlrun.errors import FailedFast, JobsFailed, MlrunError
-from mlrun.sweeps import dry_run_asked, halving
+from mlrun.sweeps import dry_run_requested, halving
 from mlrun.sweeps.dry_run import print_plan
 from mlrun.sweeps.folder import SweepFolder, at_work, begin_sweep, claim_sweep, open_sweep, queue
 from mlrun.sweeps.jobs import Jobs
@@ -64,7 +64,7 @@ def sweep(
         halving.check(points)
         if not is_ours(launcher):
             raise MlrunError("sweep.halving needs hydra/launcher=mlrun")
-    if dry_run_asked.get():
+    if dry_run_requested.get():
         print_plan(points)
         return
     opened = new_sweep(config, points, points, keys=swept(points))
@@ -190,9 +190,9 @@ def new_sweep(
         keys: the keys in which they differ.
         facts: further entries of sweep.json.
     """
-    asked = OmegaConf.to_container(config.hydra.sweep, resolve=False)
-    assert isinstance(asked, dict)
-    own = str(asked["dir"]).startswith("${new_folder:")
+    sweep_node = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    assert isinstance(sweep_node, dict)
+    own = str(sweep_node["dir"]).startswith("${new_folder:")
     wanted = None if own else str(config.hydra.sweep.dir)
     path = claim_sweep(like, like[0].settings.paths.outputs, wanted)
     with open_dict(config):

@@ -19,7 +19,7 @@ from mlrun.config.hydra_patches import ConfigLoader
 from mlrun.config.recorded import from_the_record, places, put_in_place, with_references
 from mlrun.config.values import Composed
 from mlrun.errors import MlrunError, did_you_mean
-from mlrun.sweeps import dry_run_asked
+from mlrun.sweeps import dry_run_requested
 from mlrun.sweeps.folder import SweepFolder, at_work, queue
 from mlrun.sweeps.jobs import Jobs
 from mlrun.sweeps.journal import DONE, FAILED, Entry
@@ -89,10 +89,10 @@ def search(
         JobsFailed: some jobs failed; the others are done.
         Interrupted: Ctrl-C or SIGTERM.
     """
-    asked = config.hydra.sweeper
+    settings = config.hydra.sweeper
     overrides = overrides_of(config, loader, arguments)
     space = space_of(overrides)
-    plan = SearchPlan(asked.sampler, asked.n_trials, asked.n_jobs, asked.seed)
+    plan = SearchPlan(settings.sampler, settings.n_trials, settings.n_jobs, settings.seed)
     composer = Composer(loader, config)
     [first] = composer.points([corner(space)], 0)
     if first.settings.sweep.halving:
@@ -103,7 +103,7 @@ def search(
         raise MlrunError(
             "hydra.sweeper.sampler=cmaes supports one objective only; tpe supports several"
         )
-    if dry_run_asked.get():
+    if dry_run_requested.get():
         raise MlrunError("--dry-run does not support a search, whose jobs are not known in advance")
     for chosen in group_choices(space, composer):
         composer.compose([*space.fixed, *chosen])
@@ -136,8 +136,8 @@ def resume_search(opened: SweepFolder, folder: str) -> None:
 
 
 def _frozen(choices: Sequence[str], config: Composed) -> dict[str, Any]:
-    recorded, asked = with_references(config), places(config)
-    return {"choices": list(choices), "config": recorded, "places": asked}
+    recorded, references = with_references(config), places(config)
+    return {"choices": list(choices), "config": recorded, "places": references}
 
 
 # --- the search ---
@@ -175,8 +175,8 @@ class _Search:
             while (number := len(self._study.trials)) < most:
                 self._study.sampler = self._sampler(number)
                 count = min(self._plan.at_once, most - number)
-                asked = [self._study.ask(self._space.ranges) for _ in range(count)]
-                self._train_trials({trial.number: trial.params for trial in asked}, jobs, launcher)
+                trials = [self._study.ask(self._space.ranges) for _ in range(count)]
+                self._train_trials({trial.number: trial.params for trial in trials}, jobs, launcher)
 
     def _sampler(self, number: int) -> "optuna.samplers.BaseSampler":
         """Return the sampler for the batch that starts with this trial; equal after a resume."""

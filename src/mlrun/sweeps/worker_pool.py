@@ -64,15 +64,15 @@ class WorkerPool:
             Turn(sweep.path, numbers, data, until, command, jobs.fail_fast, allow)
             for numbers in parts([point.number for point in points], TURNS * len(places))
         ]
-        with interruptible() as stop_if_asked, _workers(places, sweep.path) as workers:
+        with interruptible() as stop_if_requested, _workers(places, sweep.path) as workers:
             futures = [workers.submit(take, turn) for turn in turns]
             looks = _Looks(sweep, jobs.progress, points)
             while wait(futures, SECONDS_BETWEEN_LOOKS).not_done:
                 looks.look()
-                stop_if_asked()
+                stop_if_requested()
                 _raise_first(futures)
             looks.look()
-            stop_if_asked()
+            stop_if_requested()
             _raise_first(futures)
 
 

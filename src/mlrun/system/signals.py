@@ -33,7 +33,7 @@ def interruptible() -> Iterator[Callable[[], None]]:
         if not of_several:  # the parent process repeats the signal and kills later
             restore()
 
-    def stop_if_asked() -> None:
+    def stop_if_requested() -> None:
         if received:
             raise Interrupted(received[0])
 
@@ -47,6 +47,6 @@ def interruptible() -> Iterator[Callable[[], None]]:
     for number in before:
         signal.signal(number, note)
     try:
-        yield stop_if_asked
+        yield stop_if_requested
     finally:
         restore()

@@ -64,9 +64,9 @@ def compile_to(path: Path, variant: str) -> None:
             subprocess.run(words, check=True, capture_output=True, text=True, timeout=SECONDS)
         except subprocess.CalledProcessError as error:
             reason = [*error.stderr.splitlines(), f"exit status {error.returncode}"][0]
-            raise Unavailable(f"{words[0]} cannot compile it: {reason}") from error
+            raise Unavailable(f"{words[0]} cannot compile the kernel: {reason}") from error
         except (OSError, subprocess.SubprocessError) as error:
-            raise Unavailable(f"{words[0]} cannot compile it: {error}") from error
+            raise Unavailable(f"{words[0]} cannot compile the kernel: {error}") from error
         unfinished.replace(path)
 
 

@@ -66,7 +66,7 @@ def _compiled() -> ctypes.CDLL:
         try:
             return ctypes.CDLL(str(path))
         except OSError as error:
-            raise Unavailable(f"the system cannot load it: {error}") from error
+            raise Unavailable(f"the system cannot load the library: {error}") from error
 
 
 def _key() -> str:

@@ -84,11 +84,11 @@ def network_of(model: nn.Module) -> Network:
     blocks = [hidden[start : start + period] for start in range(0, len(hidden), period)]
     linears: list[Any] = [*(block[0] for block in blocks), last]
     if len({repr(block[1:]) for block in blocks}) > 1 or {*map(type, linears)} != {nn.Linear}:
-        raise Unsupported("its layers are not alike")
+        raise Unsupported("its hidden layers differ")
     activation, dropout = _between(blocks[0][1:] if blocks else [])
     parameters = [p for linear in linears for p in (linear.weight, linear.bias)]
     if not all(map(_is_plain, parameters)):
-        raise Unsupported("its weights are not all float32, on the CPU and trained")
+        raise Unsupported("not all of its weights are float32, on the CPU and trainable")
     sizes = (linears[0].in_features, *(linear.out_features for linear in linears))
     return Network(sizes, activation, dropout, tuple(parameters))
 

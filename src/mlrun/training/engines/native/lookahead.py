@@ -1,8 +1,9 @@
-"""One member's way through its epochs, some of them computed before their turn has come.
+"""Compute the epochs of one member, several of them ahead of time.
 
-What an epoch is computed with follows from its number: order, dropout, and the rates of most
-schedules. So small epochs are computed several at once, into tensors of their own, which become
-torch's when their turn comes. If the schedule then says something else, they are computed again.
+The number of an epoch determines its row order and dropout, and with most schedules its learning
+rates. So several small epochs can be computed in one call, into separate tensors; when the training
+loop reaches an epoch, its state is copied into torch's tensors. If the schedule's rates then differ
+from the predicted ones, the epochs are computed again.
 """
 
 import ctypes
@@ -28,11 +29,11 @@ from mlrun.training.schedule import PER_STEP, advance_epoch, advance_step, step_
 from mlrun.training.torch_private import place_in, schedule_of_its_own, will_step
 from mlrun.training.types import Learner, Member, diverged
 
-A_THREAD = 3_000_000  # multiplications of a step; with fewer, one thread more does not pay
+A_THREAD = 3_000_000  # multiplications per step that make one more thread worthwhile
 
 
 class Rates(NamedTuple):
-    """Each step's learning rate, and its momentum or Adam's first beta."""
+    """The learning rate of each step, and its momentum or Adam's first beta."""
 
     rates: list[float]
     momenta: list[float]
@@ -40,18 +41,18 @@ class Rates(NamedTuple):
 
 @dataclass(frozen=True)
 class NetworkState:
-    """Where an epoch ends: in torch's own numbers, or in others that become those in time."""
+    """The state at the end of an epoch: torch's own tensors, or a copy computed ahead."""
 
     numbers: Tensor  # all parameters, then all first moments, then all second ones
-    outputs: Tensor | None = None  # (n, out_features) room for those of the validation rows
+    outputs: Tensor | None = None  # (n, out_features) for the validation rows
 
 
 class Lookahead:
-    """What of a member's training is done, under way and known to come.
+    """The epochs of a member that are computed ahead or in progress.
 
     Args:
-        member: its optimizer gets its state here, if it has none yet.
-        threads: at most so many share a step.
+        member: the member; a new optimizer gets its state here.
+        threads: maximum number of threads for a step.
     """
 
     def __init__(self, member: Member, threads: int) -> None:
@@ -65,30 +66,30 @@ class Lookahead:
         self._valid = member.valid.inputs.contiguous()
         self._rates = Rates([], [])
         self._forecast: _Forecast | None = None
-        self._ahead: deque[_PlannedEpoch] = deque()  # computed, the next one first
+        self._ahead: deque[_PlannedEpoch] = deque()  # computed epochs, the next one first
         self._under_way: list[_PlannedEpoch] = []
-        self._start = self._own  # of what is under way; must live as long
-        self.job: interface.TrainingJob | None = None  # for the kernel to do
+        self._start = self._own  # where the job starts; must exist as long as the job
+        self.job: interface.TrainingJob | None = None  # the job in the kernel, if any
 
     @property
     def work(self) -> int:
-        """Multiplications of an epoch, forward and backward."""
+        """Number of multiplications in an epoch, forward and backward."""
         return 3 * self.network.multiply_adds * sum(self.sizes)
 
     @property
     def memory(self) -> int:
-        """Bytes of an epoch: the state and the outputs it ends with, the order of its rows."""
+        """Bytes that an epoch needs: its final state and outputs, and its row order."""
         outputs = len(self._valid) * self.network.sizes[-1]
         return 4 * (self._own.numbers.numel() + outputs) + 8 * len(self.member.train.inputs)
 
     @property
     def ready(self) -> bool:
-        """Whether the epoch whose turn it is has been computed."""
+        """Whether the next epoch has been computed."""
         return bool(self._ahead)
 
     @property
     def left(self) -> int:
-        """Epochs not computed yet that will be asked for, whatever the validation says."""
+        """Number of further epochs that are needed, whatever the validation scores are."""
         if self._ahead and self._ahead[-1].error:
             return 0
         progress, trainer = self.member.progress, self.member.trainer
@@ -99,19 +100,19 @@ class Lookahead:
         return last - (progress.epoch - 1 + len(self._ahead) + len(self._under_way))
 
     def begin_epoch(self) -> bool:
-        """Move the schedule through the next epoch; whether what is computed counted on that."""
+        """Advance the schedule by an epoch; return whether its rates are those predicted."""
         learner = self.member.learner
         self._rates = rates_of(learner.scheduler, learner.optimizer, len(self.sizes))
         known = [*self._ahead, *self._under_way]
         return not known or known[0].rates == self._rates
 
     def forget(self) -> None:
-        """Drop what is computed and not asked for yet."""
+        """Discard the epochs that were computed ahead."""
         self._ahead.clear()
         self._forecast = None
 
     def epochs(self, count: int) -> interface.TrainingJob:
-        """The next so many epochs as one job, or at least the one whose turn it is."""
+        """Return a job for the next `count` epochs, or for as many as are needed, at least one."""
         count = max(1, min(count, self.left))
         self._start = self._ahead[-1].state if self._ahead else self._own
         numbers = self._own.numbers.new_empty(count, self._own.numbers.numel())
@@ -121,7 +122,7 @@ class Lookahead:
         return self._job(most=len(self.sizes))
 
     def steps(self, multiplications: int) -> interface.TrainingJob:
-        """The next steps of the epoch whose turn it is, straight into torch's tensors."""
+        """Return a job for the next steps of the current epoch, directly in torch's tensors."""
         if not self._under_way:
             self._start = self._own
             self._under_way.append(self._next_epoch(self._own))
@@ -129,7 +130,7 @@ class Lookahead:
         return self._job(most=max(1, multiplications // work))
 
     def take_in(self) -> None:
-        """Note what became of the epochs of the job."""
+        """Take the results of the finished job."""
         job, self.job = self.job, None
         assert job
         for number in range(job.count):
@@ -142,7 +143,7 @@ class Lookahead:
                 break
 
     def take(self) -> Epoch | Diverged:
-        """The epoch whose turn it is; its weights and moments are now torch's."""
+        """Return the next epoch, and copy its weights and moments into torch's tensors."""
         reached(Place.KERNEL_STATE_TAKEN)
         epoch, progress = self._ahead.popleft(), self.member.progress
         if epoch.state is not self._own:
@@ -155,7 +156,7 @@ class Lookahead:
         return Epoch(epoch.loss / epoch.rows, epoch.outputs)
 
     def _next_epoch(self, state: NetworkState) -> "_PlannedEpoch":
-        """Of the one whose turn it is the rates are known, of the others foreseen."""
+        """Return the next epoch to compute; rates after the current epoch are predicted."""
         before = len(self._ahead) + len(self._under_way)
         rates = self._rates
         if before:
@@ -164,7 +165,7 @@ class Lookahead:
         return _PlannedEpoch(self, self.member.progress.epoch + before, rates, state)
 
     def _job(self, *, most: int) -> interface.TrainingJob:
-        """What is under way, at most so many steps of each epoch."""
+        """Return a job for the epochs in progress, with at most `most` steps of each."""
         steps_before = self.member.progress.step + len(self._ahead) * len(self.sizes)
         epochs = (interface.EpochJob * len(self._under_way))()
         for number, epoch in enumerate(self._under_way):
@@ -185,7 +186,7 @@ class Lookahead:
 
 
 class _PlannedEpoch:
-    """One epoch: its rows in order, its steps, how far it has come."""
+    """One epoch: row order, steps, and progress."""
 
     def __init__(
         self, lookahead: Lookahead, number: int, rates: Rates, state: NetworkState
@@ -207,7 +208,7 @@ class _PlannedEpoch:
         return self.error is not None or self.done == len(self._sizes)
 
     def describe(self, place: interface.EpochJob, *, steps_before: int, most: int) -> None:
-        """The next steps, at most so many, as the kernel takes them."""
+        """Write the next steps, at most `most`, into the kernel's struct."""
         steps = slice(self.done, self.done + most)
         sizes = self._sizes[steps]
         place.order = self._order.data_ptr() + 8 * self.rows
@@ -222,7 +223,7 @@ class _PlannedEpoch:
         place.outputs = None if self.outputs is None else self.outputs.data_ptr()
 
     def take_in(self, found: interface.EpochJob) -> None:
-        """Note what became of the steps."""
+        """Take the results of the steps."""
         self.loss += found.loss
         self.rows += sum(self._sizes[self.done : self.done + found.done])
         self.done += found.done
@@ -233,20 +234,20 @@ class _PlannedEpoch:
 
 
 class _Forecast:
-    """A copy of a schedule that runs ahead of it."""
+    """A copy of a schedule that predicts its rates."""
 
     def __init__(self, learner: Learner) -> None:
         self._scheduler = schedule_of_its_own(learner.scheduler, learner.optimizer)
         self._optimizer = self._scheduler.optimizer
 
     def next_epoch(self, steps: int) -> Rates:
-        """Those of the epoch after the last one asked for."""
+        """Return the rates of the epoch after the last predicted one."""
         advance_epoch(self._scheduler)
         return rates_of(self._scheduler, self._optimizer, steps)
 
 
 def rates_of(scheduler: LRScheduler, optimizer: Optimizer, steps: int) -> Rates:
-    """Those of the next so many steps; the schedule moves on if it counts them."""
+    """Return the rates of the next steps; a schedule that counts steps advances."""
     rates, momenta, group = [], [], optimizer.param_groups[0]
     for _ in range(steps if isinstance(scheduler, PER_STEP) else 1):
         rates.append(float(group["lr"]))
@@ -257,9 +258,9 @@ def rates_of(scheduler: LRScheduler, optimizer: Optimizer, steps: int) -> Rates:
 
 
 def _own_state(network: Network, learner: Learner) -> tuple[NetworkState, list[Tensor]]:
-    """torch's own tensors, moved next to each other, and the optimizer's counts of steps.
+    """Move torch's tensors into one array; return it and the optimizer's step counters.
 
-    What a fresh optimizer has not got yet is made.
+    The state that a new optimizer does not have yet is created.
     """
     states = [learner.optimizer.state[parameter] for parameter in network.parameters]
     names = kept_moments(learner.optimizer)

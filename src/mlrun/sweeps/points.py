@@ -108,9 +108,9 @@ class Composer:
         hydra = self._master.hydra
         whole = OmegaConf.create(dict(config.raw))
         OmegaConf.update(whole, "hydra", copy.deepcopy(hydra), force_add=True)
-        told = hydra.job.config.override_dirname
+        settings = hydra.job.config.override_dirname
         overrides = [self._parse(word) for word in words]
-        name = overrides_dirname(overrides, told)
+        name = overrides_dirname(overrides, settings)
         for key, value in (("num", number), ("id", str(number)), ("override_dirname", name)):
             OmegaConf.update(whole, f"hydra.job.{key}", value, force_add=True)
         return str(OmegaConf.select(whole, "hydra.sweep.subdir"))

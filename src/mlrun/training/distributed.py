@@ -54,9 +54,9 @@ class ProcessGroup:
 
         def together(model: nn.Module, inputs: Tensor) -> Tensor:
             mine = self.share(len(inputs))
-            said = outputs_of(model, inputs[mine])
-            whole = said.new_zeros(len(inputs), said.shape[1])
-            whole[mine] = said
+            outputs = outputs_of(model, inputs[mine])
+            whole = outputs.new_zeros(len(inputs), outputs.shape[1])
+            whole[mine] = outputs
             self.add_up([whole])
             return whole
 
@@ -67,7 +67,7 @@ class ProcessGroup:
         steps = itertools.count(1)
 
         def stop_together() -> None:
-            if next(steps) % STEPS_BETWEEN == 0 and (number := self._largest(_asked(stop))):
+            if next(steps) % STEPS_BETWEEN == 0 and (number := self._largest(_signal_number(stop))):
                 raise Interrupted(int(number))
 
         return stop_together if self.size > 1 else stop
@@ -163,7 +163,7 @@ def _met(place: torch.device) -> ProcessGroup:
     return ProcessGroup(dist.get_rank(), dist.get_world_size())
 
 
-def _asked(stop: Callable[[], None]) -> float:
+def _signal_number(stop: Callable[[], None]) -> float:
     """Return the number of a received signal, or 0."""
     try:
         stop()

@@ -147,8 +147,8 @@ def predicted(
     else:
         rows = [dataset.predict for dataset in own_data(run, ensemble, data)]
     outputs = ensemble.outputs(rows)
-    for said, part in zip(outputs, rows, strict=True):
-        _check_finite(said, part, input or run.path)
+    for output, part in zip(outputs, rows, strict=True):
+        _check_finite(output, part, input or run.path)
     return ensemble, *combined_by_row(ensemble.members, rows, outputs)
 
 

@@ -277,8 +277,8 @@ def _stopped(run: RunFolder, prepared: Prepared) -> Task:
     stopped = read_stopped(run, ())
     job = rebuild(stopped, None, prepared.read)
     tidy_up(stopped)
-    asked = for_the_record(stopped.config)
-    run.update(status="running", resumed_after=stopped.progress.epoch, config=asked)
+    config = for_the_record(stopped.config)
+    run.update(status="running", resumed_after=stopped.progress.epoch, config=config)
     return Task(run, job, stopped.progress, stopped.state)
 
 

@@ -111,12 +111,12 @@ def train_together(
     resume_collection()
     with (
         out_of_memory_explained(first.learner, members[0].train, trainer),
-        interruptible() as stop_if_asked,
+        interruptible() as stop_if_requested,
         ExitStack() as stack,
     ):
         by_member = dict(zip(members, tasks, strict=True))
         under_way = {member: _OpenRun(task, stack, until) for member, task in by_member.items()}
-        for results in fit(members, engine, outputs, stop=stop_if_asked):
+        for results in fit(members, engine, outputs, stop=stop_if_requested):
             for member, row in results:
                 one = under_way[member]
                 one.epoch(row)

@@ -17,7 +17,7 @@ from mlrun.data.csv_file import read_table
 from mlrun.data.dataset import CLASSIFICATION, REGRESSION, Dataset, Spec
 from mlrun.data.feature_selection import select_top
 from mlrun.data.locate import find, wants_sample
-from mlrun.data.preprocess.apply import raw_rows, tell_surplus
+from mlrun.data.preprocess.apply import raw_rows, warn_about_surplus
 from mlrun.data.preprocess.fit import check_table, fit_table
 from mlrun.data.preprocess.module import Contract, build_preprocess
 from mlrun.data.rows import Rows
@@ -151,7 +151,7 @@ class Tabular:
                 category is unknown to training.
         """
         table = self._table(path)
-        tell_surplus(table, contract, path)
+        warn_about_surplus(table, contract, path)
         return self.read(table, contract, spec, path, allow_unknown=allow_unknown)
 
     def read(

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 MOST_IN_MEMORY = 2**24  # numbers in a table; columns of a larger one are not copied into one array
 
 
-def tell_surplus(table: pd.DataFrame, contract: Contract, path: Path) -> None:
+def warn_about_surplus(table: pd.DataFrame, contract: Contract, path: Path) -> None:
     """Warn about columns of a new file that are unknown to training; they are ignored."""
     known = {*contract["unused"], *(column["name"] for column in contract["columns"])}
     surplus = [str(name) for name in table.columns if name not in known]

@@ -23,6 +23,7 @@ from mlrun.data.preprocess.module import Contract, build_preprocess
 from mlrun.data.rows import Rows
 from mlrun.data.sample import write_sample
 from mlrun.data.split import Split, recorded_split, split_rows
+from mlrun.data.target import check_target, classes_of, infer_kind, target_column, target_values
 from mlrun.errors import MlrunError, did_you_mean
 
 CHOICES = {
@@ -110,7 +111,7 @@ class Tabular:
         self._check_id(table, test, files["train"])
         target = self._target(table, test, files["train"])
         kind, classes = self._kind(table[target], files["train"])
-        values = roles.target_values(table[target], classes, files["train"])
+        values = target_values(table[target], classes, files["train"])
         train, valid = self._rows(method, split, table, values, kind, files["train"])
 
         if contract is None:
@@ -166,7 +167,7 @@ class Tabular:
         """Return the rows of a table for a trained model, with the columns of the contract."""
         targets = None
         if spec.target in table.columns and table[spec.target].notna().any():
-            targets = _as_tensor(roles.target_values(table[spec.target], spec.classes, path))
+            targets = _as_tensor(target_values(table[spec.target], spec.classes, path))
         ids = roles.row_ids(table, roles.id_column(self.id, table))
         budget = self.memory_budget * 1e9
         inputs = raw_rows(table, contract, path, allow_unknown=allow_unknown, memory_budget=budget)
@@ -192,13 +193,13 @@ class Tabular:
 
     def _target(self, table: pd.DataFrame, test: pd.DataFrame | None, path: Path) -> str:
         if self.target is None:
-            return roles.target_column(table, test, path)
+            return target_column(table, test, path)
         return roles.require(self.target, table, path, key="data.target")
 
     def _kind(self, target: pd.Series, path: Path) -> tuple[str, tuple[str, ...]]:
-        roles.check_target(target, path)
-        kind = roles.infer_kind(target) if self.kind == "auto" else self.kind
-        return kind, roles.classes_of(target, path) if kind == CLASSIFICATION else ()
+        check_target(target, path)
+        kind = infer_kind(target) if self.kind == "auto" else self.kind
+        return kind, classes_of(target, path) if kind == CLASSIFICATION else ()
 
     def _rows(
         self,

@@ -2,11 +2,15 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mlrun.data.csv_file import as_numbers, as_text, by_value, first_missing, looks_numeric, place
 from mlrun.data.dataset import CLASSIFICATION, REGRESSION
@@ -16,6 +20,41 @@ log = logging.getLogger(__name__)
 
 
 MOST_CLASSES = 20  # integers with more distinct values are quantities
+
+
+@dataclass(frozen=True)
+class Target:
+    """The target of a training table."""
+
+    name: str
+    kind: str  # regression | classification
+    classes: tuple[str, ...]  # labels; empty for regression
+    values: NDArray[Any]  # (n,) class numbers or values
+
+    @classmethod
+    def of(cls, column: pd.Series, kind: str, path: Path) -> "Target":
+        """Read the target from its column.
+
+        Args:
+            column: (n,) the target of every row.
+            kind: regression, classification, or auto to infer it.
+            path: the file, for messages.
+
+        Raises:
+            MlrunError: nothing can be learned from the column, or it does not fit the kind.
+        """
+        check_target(column, path)
+        kind = infer_kind(column) if kind == "auto" else kind
+        classes = classes_of(column, path) if kind == CLASSIFICATION else ()
+        return cls(str(column.name), kind, classes, target_values(column, classes, path))
+
+    def scaling(self, train: NDArray[np.int64]) -> dict[str, float]:
+        """Return center and scale of the training rows as fields of a Spec; empty for classes."""
+        if self.kind != REGRESSION:
+            return {}
+        values = self.values[train]
+        spread = float(values.std()) or 1.0
+        return {"target_center": float(values.mean()), "target_scale": spread}
 
 
 def target_column(table: pd.DataFrame, test: pd.DataFrame | None, path: Path) -> str:
@@ -115,3 +154,10 @@ def _refuse_missing(target: pd.Series, path: Path) -> None:
     at = first_missing(target.to_numpy())
     if at is not None:
         raise MlrunError(f"{place(target, at, path)}: the target is missing")
+
+
+def as_tensor(values: NDArray[Any]) -> Tensor:
+    """Convert class numbers to (n,) int64, and values to (n, 1) float32 like model outputs."""
+    if np.issubdtype(values.dtype, np.integer):
+        return torch.from_numpy(values)
+    return torch.tensor(values, dtype=torch.float32).unsqueeze(1)

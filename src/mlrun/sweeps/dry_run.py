@@ -10,8 +10,8 @@ from mlrun.errors import MlrunError, one_line
 from mlrun.report.console import duration, logged_to, plain_console
 from mlrun.runs.folder import RunFolder
 from mlrun.runs.group import Task, engine_for, in_groups
+from mlrun.sweeps.grouping import alike
 from mlrun.sweeps.job_cache import Prepared
-from mlrun.sweeps.jobs import alike
 from mlrun.sweeps.points import Point, swept
 from mlrun.training.loop import fit
 from mlrun.training.types import Progress

@@ -20,6 +20,7 @@ from mlrun.runs.members import resume_members, train_members
 from mlrun.runs.record import write_first_record, write_for_people
 from mlrun.runs.stopped import read_stopped, rebuild, tidy_up
 from mlrun.sweeps.folder import SweepFolder
+from mlrun.sweeps.grouping import alike, is_of_several, waits
 from mlrun.sweeps.job_cache import Prepared
 from mlrun.sweeps.journal import DONE, FAILED, RUNNING, WAITING
 from mlrun.sweeps.points import Point
@@ -27,20 +28,15 @@ from mlrun.sweeps.progress import SweepProgress
 from mlrun.sweeps.summary import write_summary
 from mlrun.system.files import read_json
 from mlrun.system.signals import Interrupted
-from mlrun.training.loop import EpochRow, finished
+from mlrun.training.loop import EpochRow
 from mlrun.training.metrics import SIZE
 from mlrun.training.types import Progress
 
 log = logging.getLogger(__name__)
 
 SUMMARY_SECONDS = 10.0
-_OF_DATA = (
-    "data",
-    "task=",
-    "paths.",
-    "experiment=",
-    "hparams=",
-)  # overrides that may change the data
+# Overrides that may change the data.
+_OF_DATA = ("data", "task=", "paths.", "experiment=", "hparams=")
 
 
 @dataclass
@@ -76,12 +72,12 @@ class Jobs:
         """
         self._points = {self.sweep.path / point.folder: point for point in points}
         self._until = until
-        tasks = self._begun(point for point in points if not _is_of_several(point))
+        tasks = self._begun(point for point in points if not is_of_several(point))
         for group in in_groups(tasks, alike=alike):
             with logged_to(self.sweep.path / "sweep.log"):
                 self._train(group)
             self._summarise()
-        for point in filter(_is_of_several, points):
+        for point in filter(is_of_several, points):
             self._train_members(point)
 
     def _summarise(self) -> None:
@@ -242,34 +238,6 @@ def _reached(record: Mapping[str, Any], objective: str) -> float | None:
     valid = scores.get("valid") or scores.get("out_of_fold", {})
     known = {SIZE: record.get(SIZE)} | {f"valid/{name}": value for name, value in valid.items()}
     return known.get(objective)
-
-
-def _is_of_several(point: Point) -> bool:
-    """Whether the job is itself an ensemble."""
-    return bool(point.settings.seeds or point.settings.folds)
-
-
-def waits(task: Task) -> bool:
-    """Whether the task is paused."""
-    out_of_time = task.job.settings.trainer.max_minutes is not None
-    return not out_of_time and not finished(task.progress, task.job.settings.trainer)
-
-
-def alike(first: Task, other: Task) -> bool:
-    """Whether two jobs may be trained together: always in the kernel, else if stackable."""
-    if first.job.engine.trains_together and other.job.engine.trains_together:
-        return True
-    return stackable(first.job) == stackable(other.job)
-
-
-def stackable(job: Job) -> dict[str, Any]:
-    """Return what stacked jobs must share: everything except seed, split and learning rate."""
-    free = {"data": "split", "optimizer": "lr", "scheduler": "max_lr"}
-    nodes = {
-        group: {key: value for key, value in job.recorded[group].items() if key != name}
-        for group, name in free.items()
-    }
-    return job.recorded | nodes | {"seed": None, "device": str(job.predictor.device)}
 
 
 def _stopped(run: RunFolder, prepared: Prepared) -> Task:

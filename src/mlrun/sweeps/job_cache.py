@@ -1,12 +1,16 @@
-"""Prepare the jobs of a sweep; read and fit shared data only once."""
+"""Prepare the jobs of a sweep, new and stopped; read and fit shared data only once."""
 
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from mlrun.config.recorded import for_the_record
 from mlrun.data.dataset import Dataset
+from mlrun.runs.folder import RunFolder
+from mlrun.runs.group import Task
 from mlrun.runs.job import Job, prepare, sibling
+from mlrun.runs.stopped import read_stopped, rebuild, tidy_up
 from mlrun.sweeps.points import Point
 from mlrun.system.provenance import made_of
 from mlrun.system.seams import Place, reached
@@ -16,10 +20,10 @@ KEPT = 16  # number of datasets, and of jobs that may get siblings with other se
 
 
 class Prepared:
-    """Builds jobs from points."""
+    """Builds jobs from points, and from the folders of stopped jobs."""
 
     def __init__(self) -> None:
-        self.read: dict[str, Dataset] = {}  # datasets of resumed jobs
+        self._read: dict[str, Dataset] = {}  # datasets of stopped jobs
         self._datasets: OrderedDict[str, Dataset] = OrderedDict()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._made_of: OrderedDict[Dataset, Mapping[str, Any]] = OrderedDict()
@@ -35,6 +39,19 @@ class Prepared:
         known = key in self._jobs
         first = _kept(self._jobs, key, lambda: self._prepare(point))
         return sibling(first, point.config, point.settings.seed) if known else first
+
+    def stopped(self, run: RunFolder) -> Task:
+        """Return the task to continue a stopped job.
+
+        Raises:
+            MlrunError: its checkpoint or data is damaged, missing or has changed.
+        """
+        stopped = read_stopped(run, ())
+        job = rebuild(stopped, None, self._read)
+        tidy_up(stopped)
+        asked = for_the_record(stopped.config)
+        run.update(status="running", resumed_after=stopped.progress.epoch, config=asked)
+        return Task(run, job, stopped.progress, stopped.state)
 
     def made_of(self, dataset: Dataset) -> Mapping[str, Any]:
         """Return data files, versions and git state for a run on this dataset."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlrun.config.recorded import for_the_record
 from mlrun.errors import Diverged, FailedFast, MlrunError
 from mlrun.report.console import Console, epoch_lines, logged_to
 from mlrun.runs.announce import announce
@@ -18,7 +17,6 @@ from mlrun.runs.group import Task, in_groups, train_together
 from mlrun.runs.job import Job
 from mlrun.runs.members import resume_members, train_members
 from mlrun.runs.record import write_first_record, write_for_people
-from mlrun.runs.stopped import read_stopped, rebuild, tidy_up
 from mlrun.sweeps.folder import SweepFolder
 from mlrun.sweeps.grouping import alike, is_of_several, waits
 from mlrun.sweeps.job_cache import Prepared
@@ -112,7 +110,7 @@ class Jobs:
                 return None
             if run.record["status"] == "diverged":
                 raise Diverged(run.entry("error", str))
-            return _stopped(run, self._prepared)
+            return self._prepared.stopped(run)
         job = self._prepared.job(point)
         self._check_data(point, job)
         announce(Console(quiet=True), job)
@@ -166,7 +164,7 @@ class Jobs:
     def _train_again(self, run: RunFolder) -> None:
         try:
             with logged_to(run.log):
-                task = _stopped(open_run(run.path), self._prepared)
+                task = self._prepared.stopped(open_run(run.path))
         except Exception as error:
             self._fail(run, error)
         else:
@@ -238,16 +236,6 @@ def _reached(record: Mapping[str, Any], objective: str) -> float | None:
     valid = scores.get("valid") or scores.get("out_of_fold", {})
     known = {SIZE: record.get(SIZE)} | {f"valid/{name}": value for name, value in valid.items()}
     return known.get(objective)
-
-
-def _stopped(run: RunFolder, prepared: Prepared) -> Task:
-    """Return the task to continue a stopped job."""
-    stopped = read_stopped(run, ())
-    job = rebuild(stopped, None, prepared.read)
-    tidy_up(stopped)
-    asked = for_the_record(stopped.config)
-    run.update(status="running", resumed_after=stopped.progress.epoch, config=asked)
-    return Task(run, job, stopped.progress, stopped.state)
 
 
 def _maker(path: Path) -> Callable[[], Path]:

@@ -10,9 +10,10 @@ from mlrun.errors import MlrunError, one_line
 from mlrun.report.console import duration, logged_to, plain_console
 from mlrun.runs.folder import RunFolder
 from mlrun.runs.group import Task, engine_for, in_groups
+from mlrun.sweeps.grid import swept
 from mlrun.sweeps.grouping import alike
 from mlrun.sweeps.job_cache import Prepared
-from mlrun.sweeps.points import Point, swept
+from mlrun.sweeps.points import Point
 from mlrun.training.loop import fit
 from mlrun.training.types import Progress
 

@@ -21,9 +21,10 @@ from mlrun.errors import FailedFast, JobsFailed, MlrunError
 from mlrun.sweeps import dry_run_asked, halving
 from mlrun.sweeps.dry_run import print_plan
 from mlrun.sweeps.folder import SweepFolder, at_work, begin_sweep, claim_sweep, open_sweep, queue
+from mlrun.sweeps.grid import combinations, swept
 from mlrun.sweeps.jobs import Jobs
 from mlrun.sweeps.journal import DONE, FAILED, Entry
-from mlrun.sweeps.points import Composer, Point, combinations, swept
+from mlrun.sweeps.points import Composer, Point
 from mlrun.sweeps.progress import SweepProgress
 from mlrun.sweeps.summary import write_summary
 from mlrun.sweeps.table import show_end, show_what_is_left

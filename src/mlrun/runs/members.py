@@ -25,12 +25,13 @@ from mlrun.runs.announce import announce
 from mlrun.runs.data import load_run_data
 from mlrun.runs.ensemble import FOLDER, combined_by_row, scores_of
 from mlrun.runs.finish import STOP_REASONS
+from mlrun.runs.first_record import write_beginning, write_first_record
 from mlrun.runs.folder import RunFolder, claim_exactly, locked, open_run, remove_leftovers
 from mlrun.runs.group import Task, in_groups, train_together
 from mlrun.runs.job import Job, prepare, sibling
 from mlrun.runs.member_specs import MemberSpec, member_specs
 from mlrun.runs.predictions import write_predictions
-from mlrun.runs.record import recorded, write_beginning, write_first_record
+from mlrun.runs.record import recorded
 from mlrun.runs.stopped import Stopped, changed, configuration, read_stopped, rebuild, tidy_up
 from mlrun.training.loop import EpochRow, finished
 from mlrun.training.metrics import shown

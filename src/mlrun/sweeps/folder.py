@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +17,7 @@ from mlrun.runs.folder import RunFolder, claim, claim_exactly, locked
 from mlrun.sweeps.journal import QUEUED, Entry, Journal
 from mlrun.sweeps.points import Point
 from mlrun.system.files import as_json, read_json, write_atomically
+from mlrun.system.provenance import now
 from mlrun.system.secrets import hide_in_words
 from mlrun.system.signals import Interrupted
 
@@ -94,7 +94,7 @@ def begin_sweep(
     sweep.update(
         format=FORMAT,
         status="running",
-        started=_now(),
+        started=now(),
         command=shlex.join(hide_in_words(command)),
         swept=list(keys),
         **facts,
@@ -160,9 +160,9 @@ def at_work(sweep: SweepFolder) -> Iterator[None]:
             yield
         except BaseException as error:
             stopped = isinstance(error, Interrupted | FailedFast | KeyboardInterrupt)
-            sweep.update(status="interrupted" if stopped else "failed", ended=_now())
+            sweep.update(status="interrupted" if stopped else "failed", ended=now())
             raise
-        sweep.update(status="done", ended=_now())
+        sweep.update(status="done", ended=now())
 
 
 def is_at_work(path: Path) -> bool:
@@ -172,7 +172,3 @@ def is_at_work(path: Path) -> bool:
             return False
     except MlrunError:
         return True
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -12,11 +12,11 @@ from typing import Any
 from mlrun.errors import Diverged, FailedFast, MlrunError
 from mlrun.report.console import Console, epoch_lines, logged_to
 from mlrun.runs.announce import announce
+from mlrun.runs.first_record import write_first_record, write_for_people
 from mlrun.runs.folder import FORMAT, RunFolder, open_run
 from mlrun.runs.group import Task, in_groups, train_together
 from mlrun.runs.job import Job
 from mlrun.runs.members import resume_members, train_members
-from mlrun.runs.record import write_first_record, write_for_people
 from mlrun.sweeps.folder import SweepFolder
 from mlrun.sweeps.grouping import alike, is_of_several, waits
 from mlrun.sweeps.job_cache import Prepared

@@ -10,12 +10,10 @@ import itertools
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.optim import Adagrad, Adam, Optimizer, RMSprop
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim import Adagrad, Adam, RMSprop
 
 from mlrun.errors import Diverged
 from mlrun.models.dropout import epoch_keys
@@ -23,19 +21,13 @@ from mlrun.system.seams import Place, reached
 from mlrun.training.batches import row_order
 from mlrun.training.engines.base import Epoch
 from mlrun.training.engines.native import interface
+from mlrun.training.engines.native.forecast import Forecast, Rates, rates_of
 from mlrun.training.engines.native.network import Network, kept_moments, network_of, training_plan
-from mlrun.training.schedule import PER_STEP, advance_epoch, advance_step, step_sizes, validates
-from mlrun.training.torch_private import place_in, schedule_of_its_own, will_step
+from mlrun.training.schedule import step_sizes, validates
+from mlrun.training.torch_private import place_in, will_step
 from mlrun.training.types import Learner, Member, diverged
 
 A_THREAD = 3_000_000  # multiplications of a step; with fewer, one thread more does not pay
-
-
-class Rates(NamedTuple):
-    """Each step's learning rate, and its momentum or Adam's first beta."""
-
-    rates: list[float]
-    momenta: list[float]
 
 
 @dataclass(frozen=True)
@@ -64,7 +56,7 @@ class Lookahead:
         self._own, self._counters = _own_state(self.network, learner)
         self._valid = member.valid.inputs.contiguous()
         self._rates = Rates([], [])
-        self._forecast: _Forecast | None = None
+        self._forecast: Forecast | None = None
         self._ahead: deque[_PlannedEpoch] = deque()  # computed, the next one first
         self._under_way: list[_PlannedEpoch] = []
         self._start = self._own  # of what is under way; must live as long
@@ -159,7 +151,7 @@ class Lookahead:
         before = len(self._ahead) + len(self._under_way)
         rates = self._rates
         if before:
-            self._forecast = self._forecast or _Forecast(self.member.learner)
+            self._forecast = self._forecast or Forecast(self.member.learner)
             rates = self._forecast.next_epoch(len(self.sizes))
         return _PlannedEpoch(self, self.member.progress.epoch + before, rates, state)
 
@@ -230,30 +222,6 @@ class _PlannedEpoch:
             self.error = "the norm of the gradients", found.step_norm
         elif found.done < found.steps:
             self.error = "the training loss", found.step_loss
-
-
-class _Forecast:
-    """A copy of a schedule that runs ahead of it."""
-
-    def __init__(self, learner: Learner) -> None:
-        self._scheduler = schedule_of_its_own(learner.scheduler, learner.optimizer)
-        self._optimizer = self._scheduler.optimizer
-
-    def next_epoch(self, steps: int) -> Rates:
-        """Those of the epoch after the last one asked for."""
-        advance_epoch(self._scheduler)
-        return rates_of(self._scheduler, self._optimizer, steps)
-
-
-def rates_of(scheduler: LRScheduler, optimizer: Optimizer, steps: int) -> Rates:
-    """Those of the next so many steps; the schedule moves on if it counts them."""
-    rates, momenta, group = [], [], optimizer.param_groups[0]
-    for _ in range(steps if isinstance(scheduler, PER_STEP) else 1):
-        rates.append(float(group["lr"]))
-        momenta.append(float(group["betas"][0] if "betas" in group else group.get("momentum", 0)))
-        advance_step(scheduler)
-    repeated = steps // len(rates)
-    return Rates(rates * repeated, momenta * repeated)
 
 
 def _own_state(network: Network, learner: Learner) -> tuple[NetworkState, list[Tensor]]:

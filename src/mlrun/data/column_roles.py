@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlrun.data.csv_file import as_numbers, as_text, first_missing, looks_numeric, place
+from mlrun.data.column_values import as_numbers, as_text, first_missing, looks_numeric, place
 from mlrun.errors import MlrunError, did_you_mean
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlrun.data.csv_file import as_numbers, as_text, by_value, first_missing, looks_numeric, place
+from mlrun.data.column_values import (
+    as_numbers,
+    as_text,
+    by_value,
+    first_missing,
+    looks_numeric,
+    place,
+)
 from mlrun.data.dataset import CLASSIFICATION, REGRESSION
 from mlrun.errors import MlrunError
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlrun.data.csv_file import as_numbers, as_text, place
+from mlrun.data.column_values import as_numbers, as_text, place
 from mlrun.data.preprocess.fit import refuse_missing
 from mlrun.data.preprocess.module import UNKNOWN, Contract
 from mlrun.data.rows import Columns

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlrun.data.csv_file import as_numbers, as_text, by_value, first_missing, place
+from mlrun.data.column_values import as_numbers, as_text, by_value, first_missing, place
 from mlrun.data.preprocess.module import UNKNOWN, Contract
 from mlrun.data.rows import let_go
 from mlrun.errors import MlrunError

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from mlrun.errors import MlrunError
-from mlrun.runs.checkpoint_file import PLAIN, Part, encode, fits, read, to_bytes, unfit
+from mlrun.runs.checkpoint_file import read, to_bytes
+from mlrun.runs.checkpoint_values import PLAIN, Part, encode, fits, unfit
 from mlrun.runs.folder import RunFolder
 from mlrun.system.files import write_atomically
 from mlrun.system.seams import Place, reached

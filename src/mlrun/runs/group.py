@@ -117,14 +117,23 @@ def train_together(
         by_member = dict(zip(members, tasks, strict=True))
         under_way = {member: _OpenRun(task, stack, until) for member, task in by_member.items()}
         for results in fit(members, engine, outputs, stop=stop_if_asked):
-            for member, row in results:
-                one = under_way[member]
-                one.epoch(row)
-                if isinstance(row, Diverged) or finished(member.progress, member.trainer):
-                    ended(one.task, under_way.pop(member).end())
+            _record(results, under_way, ended)
             show([(by_member[m], row) for m, row in results if isinstance(row, dict)])
         for one in under_way.values():  # time limit, or paused
             ended(one.task, one.end())
+
+
+def _record(
+    results: Iterable[tuple[Member, EpochRow | Diverged]],
+    under_way: dict[Member, "_OpenRun"],
+    ended: Callable[[Task, Exception | None], None],
+) -> None:
+    """Record an epoch of each member; close the runs whose training ends with it."""
+    for member, row in results:
+        one = under_way[member]
+        one.epoch(row)
+        if isinstance(row, Diverged) or finished(member.progress, member.trainer):
+            ended(one.task, under_way.pop(member).end())
 
 
 class _OpenRun:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mlrun.runs.group import Task
+from mlrun.runs.group import PreparedRun
 from mlrun.runs.job import Job
 from mlrun.sweeps.points import Point
 from mlrun.training.loop import finished
@@ -13,13 +13,13 @@ def is_of_several(point: Point) -> bool:
     return bool(point.settings.seeds or point.settings.folds)
 
 
-def waits(task: Task) -> bool:
-    """Whether the task is paused."""
-    out_of_time = task.job.settings.trainer.max_minutes is not None
-    return not out_of_time and not finished(task.progress, task.job.settings.trainer)
+def waits(prepared: PreparedRun) -> bool:
+    """Whether the run is paused."""
+    out_of_time = prepared.job.settings.trainer.max_minutes is not None
+    return not out_of_time and not finished(prepared.progress, prepared.job.settings.trainer)
 
 
-def alike(first: Task, other: Task) -> bool:
+def alike(first: PreparedRun, other: PreparedRun) -> bool:
     """Whether two jobs may be trained together: always in the kernel, else if stackable."""
     if first.job.engine.trains_together and other.job.engine.trains_together:
         return True

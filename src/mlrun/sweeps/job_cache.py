@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from mlrun.config.recorded import for_the_record
 from mlrun.data.dataset import Dataset
 from mlrun.runs.folder import RunFolder
-from mlrun.runs.group import Task
+from mlrun.runs.group import PreparedRun
 from mlrun.runs.job import Job, prepare, sibling
 from mlrun.runs.stopped import read_stopped, rebuild, tidy_up
 from mlrun.sweeps.points import Point
@@ -19,7 +19,7 @@ T = TypeVar("T")
 KEPT = 16  # number of datasets, and of jobs that may get siblings with other seeds
 
 
-class Prepared:
+class JobCache:
     """Builds jobs from points, and from the folders of stopped jobs."""
 
     def __init__(self) -> None:
@@ -40,8 +40,8 @@ class Prepared:
         first = _kept(self._jobs, key, lambda: self._prepare(point))
         return sibling(first, point.config, point.settings.seed) if known else first
 
-    def stopped(self, run: RunFolder) -> Task:
-        """Return the task to continue a stopped job.
+    def stopped(self, run: RunFolder) -> PreparedRun:
+        """Return the run with which a stopped job continues.
 
         Raises:
             MlrunError: its checkpoint or data is damaged, missing or has changed.
@@ -51,7 +51,7 @@ class Prepared:
         tidy_up(stopped)
         asked = for_the_record(stopped.config)
         run.update(status="running", resumed_after=stopped.progress.epoch, config=asked)
-        return Task(run, job, stopped.progress, stopped.state)
+        return PreparedRun(run, job, stopped.progress, stopped.state)
 
     def made_of(self, dataset: Dataset) -> Mapping[str, Any]:
         """Return data files, versions and git state for a run on this dataset."""

@@ -14,12 +14,12 @@ from mlrun.report.console import Console, epoch_lines, logged_to
 from mlrun.runs.announce import announce
 from mlrun.runs.first_record import write_first_record, write_for_people
 from mlrun.runs.folder import FORMAT, RunFolder, open_run
-from mlrun.runs.group import Task, in_groups, train_together
+from mlrun.runs.group import PreparedRun, in_groups, train_together
 from mlrun.runs.job import Job
 from mlrun.runs.members import resume_members, train_members
 from mlrun.sweeps.folder import SweepFolder
 from mlrun.sweeps.grouping import alike, is_of_several, waits
-from mlrun.sweeps.job_cache import Prepared
+from mlrun.sweeps.job_cache import JobCache
 from mlrun.sweeps.journal import DONE, FAILED, RUNNING, WAITING
 from mlrun.sweeps.points import Point
 from mlrun.sweeps.progress import SweepProgress
@@ -52,7 +52,7 @@ class Jobs:
     command: Sequence[str]
     progress: SweepProgress
     fail_fast: bool
-    _prepared: Prepared = field(default_factory=Prepared)
+    _cache: JobCache = field(default_factory=JobCache)
     _points: dict[Path, Point] = field(default_factory=dict)
     _until: int | None = None
     _summarised: float = field(default_factory=time.monotonic)
@@ -70,8 +70,8 @@ class Jobs:
         """
         self._points = {self.sweep.path / point.folder: point for point in points}
         self._until = until
-        tasks = self._begun(point for point in points if not is_of_several(point))
-        for group in in_groups(tasks, alike=alike):
+        runs = self._begun(point for point in points if not is_of_several(point))
+        for group in in_groups(runs, alike=alike):
             with logged_to(self.sweep.path / "sweep.log"):
                 self._train(group)
             self._summarise()
@@ -86,38 +86,38 @@ class Jobs:
 
     # --- the start of a job ---
 
-    def _begun(self, points: Iterable[Point]) -> Iterator[Task]:
+    def _begun(self, points: Iterable[Point]) -> Iterator[PreparedRun]:
         for point in points:
             run = RunFolder(self.sweep.path / point.folder)
             run.path.mkdir(parents=True, exist_ok=True)
             self._note(run, RUNNING)
             try:
                 with logged_to(run.log):
-                    task = self._task(run, point)
+                    prepared = self._prepared(run, point)
             except Exception as error:  # any error: the other jobs continue
                 self._fail(run, error)
             else:
-                if task is None:
+                if prepared is None:
                     self._succeed(open_run(run.path))
                 else:
-                    yield task
+                    yield prepared
 
-    def _task(self, run: RunFolder, point: Point) -> Task | None:
-        """Return the task to train; None if it was done, but not yet in the journal."""
+    def _prepared(self, run: RunFolder, point: Point) -> PreparedRun | None:
+        """Return the run to train; None if it was done, but not yet in the journal."""
         if (run.path / "run.json").is_file() and "config" in read_json(run.path / "run.json"):
             run = open_run(run.path)
             if run.record["status"] == "done":
                 return None
             if run.record["status"] == "diverged":
                 raise Diverged(run.entry("error", str))
-            return self._prepared.stopped(run)
-        job = self._prepared.job(point)
+            return self._cache.stopped(run)
+        job = self._cache.job(point)
         self._check_data(point, job)
         announce(Console(quiet=True), job)
         write_for_people(run, point.config, point.overrides)
-        made_of = self._prepared.made_of(job.dataset)
+        made_of = self._cache.made_of(job.dataset)
         write_first_record(run, job, config=job.recorded, command=self.command, made_of=made_of)
-        return Task(run, job, Progress(), None)
+        return PreparedRun(run, job, Progress(), None)
 
     def _check_data(self, point: Point, job: Job) -> None:
         """Check that jobs on the same data use the same files, also after days.
@@ -125,7 +125,7 @@ class Jobs:
         Raises:
             MlrunError: a file has changed.
         """
-        made_of = self._prepared.made_of(job.dataset)["data"]
+        made_of = self._cache.made_of(job.dataset)["data"]
         files = {file["role"]: file["sha256"] for file in made_of}
         known = self.sweep.record.get("files", {})
         name = " ".join(word for word in point.overrides if word.startswith(_OF_DATA))
@@ -139,13 +139,13 @@ class Jobs:
 
     # --- the training of a job ---
 
-    def _train(self, group: Sequence[Task]) -> None:
+    def _train(self, group: Sequence[PreparedRun]) -> None:
         """Train a group; if that fails, train one by one, so that errors stay separate."""
         left = [*group]
 
-        def ended(task: Task, error: Exception | None) -> None:
-            left.remove(task)
-            self._end(task, error)
+        def ended(prepared: PreparedRun, error: Exception | None) -> None:
+            left.remove(prepared)
+            self._end(prepared, error)
 
         try:
             train_together(group, show=self._show, ended=ended, until=self._until, in_step=False)
@@ -155,20 +155,20 @@ class Jobs:
             if len(group) == 1:
                 self._fail(group[0].run, error)
                 return
-            for task in left:
-                self._train_again(task.run)
+            for prepared in left:
+                self._train_again(prepared.run)
 
-    def _show(self, results: Sequence[tuple[Task, EpochRow]]) -> None:
-        self.progress.epoch([self._points[task.run.path].number for task, _ in results])
+    def _show(self, results: Sequence[tuple[PreparedRun, EpochRow]]) -> None:
+        self.progress.epoch([self._points[one.run.path].number for one, _ in results])
 
     def _train_again(self, run: RunFolder) -> None:
         try:
             with logged_to(run.log):
-                task = self._prepared.stopped(open_run(run.path))
+                prepared = self._cache.stopped(open_run(run.path))
         except Exception as error:
             self._fail(run, error)
         else:
-            self._train([task])
+            self._train([prepared])
 
     def _train_members(self, point: Point) -> None:
         """Train a job that is itself an ensemble."""
@@ -195,14 +195,14 @@ class Jobs:
 
     # --- the end of a job ---
 
-    def _end(self, task: Task, error: Exception | None) -> None:
-        with logged_to(task.run.log):
-            for line in epoch_lines(task.history):
+    def _end(self, prepared: PreparedRun, error: Exception | None) -> None:
+        with logged_to(prepared.run.log):
+            for line in epoch_lines(prepared.history):
                 log.info("%s", line)
         if error is None:
-            self._succeed(task.run, waits=waits(task))
+            self._succeed(prepared.run, waits=waits(prepared))
         else:
-            self._fail(task.run, error)
+            self._fail(prepared.run, error)
 
     def _succeed(self, run: RunFolder, *, waits: bool = False) -> None:
         record = run.record

@@ -77,7 +77,7 @@ def _prepare(config: Composed, settings: Settings) -> dict[str, Job]:
     jobs: dict[str, Job] = {}
     first: dict[str, Job] = {}
     for member_spec in member_specs(config, settings):
-        key = member_spec.config.but_for_the_seed
+        key = member_spec.config.key_without_seed
         if key in first:
             jobs[member_spec.name] = sibling(first[key], member_spec.config, member_spec.seed)
         else:

@@ -46,3 +46,8 @@ def swept(points: Sequence[Point]) -> list[str]:
             key, _, value = word.partition("=")
             values.setdefault(key, set()).add(value)
     return [key for key, found in values.items() if len(found) > 1]
+
+
+def without_seed(overrides: Sequence[str]) -> tuple[str, ...]:
+    """Return the overrides that identify a setting: all but the seed."""
+    return tuple(word for word in overrides if word.partition("=")[0] != "seed")

@@ -35,7 +35,7 @@ class JobCache:
             MlrunError: its data or model has an error.
         """
         reached(Place.JOB_BEGINS)
-        key = point.config.but_for_the_seed
+        key = point.config.key_without_seed
         known = key in self._jobs
         first = _kept(self._jobs, key, lambda: self._prepare(point))
         return sibling(first, point.config, point.settings.seed) if known else first

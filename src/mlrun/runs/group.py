@@ -12,7 +12,7 @@ from mlrun.runs.checkpoint import State
 from mlrun.runs.finish import score
 from mlrun.runs.folder import RunFolder, locked
 from mlrun.runs.job import Job
-from mlrun.runs.record import Record, RunOutcome, recorded
+from mlrun.runs.record import Record, RunOutcome, outcome_written
 from mlrun.system.garbage import resume_collection
 from mlrun.system.signals import interruptible
 from mlrun.training.engines.base import Engine
@@ -146,7 +146,7 @@ class _OpenRun:
         self._open = outer.enter_context(ExitStack())
         run, job = prepared.run, prepared.job
         self._open.enter_context(locked(run))
-        self._outcome: RunOutcome = self._open.enter_context(recorded(run))
+        self._outcome: RunOutcome = self._open.enter_context(outcome_written(run))
         self._record = self._open.enter_context(
             Record(run, job, prepared.progress, resumed=prepared.resumed)
         )

@@ -31,7 +31,7 @@ from mlrun.runs.group import PreparedRun, in_groups, train_together
 from mlrun.runs.job import Job, prepare, sibling
 from mlrun.runs.member_specs import MemberSpec, member_specs
 from mlrun.runs.predictions import write_predictions
-from mlrun.runs.record import recorded
+from mlrun.runs.record import outcome_written
 from mlrun.runs.stopped import Stopped, changed, configuration, read_stopped, rebuild, tidy_up
 from mlrun.training.loop import EpochRow, finished
 from mlrun.training.metrics import shown
@@ -59,7 +59,7 @@ def train_members(
         jobs = _prepare(config, settings)
         first = next(iter(jobs.values()))
         run = RunFolder(make_folder())
-        with locked(run), recorded(run) as outcome:
+        with locked(run), outcome_written(run) as outcome:
             console.log_to(run.log)
             announce(console, first)
             write_beginning(run, first, config=config, command=command, overrides=overrides)
@@ -125,7 +125,7 @@ def _whole_or_diverged(_: PreparedRun, error: Exception | None) -> None:
 def _begin(run: RunFolder, member: RunFolder, job: Job, command: Sequence[str]) -> None:
     """Write the first record of a member, with the provenance of the run above."""
     made_of = {key: run.record[key] for key in ("data", "versions", "git")}
-    write_first_record(member, job, config=job.recorded, command=command, made_of=made_of)
+    write_first_record(member, job, config=job.plain_config, command=command, made_of=made_of)
 
 
 def resume_members(run: RunFolder, overrides: Sequence[str], *, data: str | None) -> None:
@@ -147,7 +147,7 @@ def resume_members(run: RunFolder, overrides: Sequence[str], *, data: str | None
                 console.out.print(f"nothing left to do: all {len(runs)} members are done")
                 return
             console.log_to(run.log)
-            with recorded(run) as outcome:
+            with outcome_written(run) as outcome:
                 remove_leftovers(run)
                 run.update(status="running", config=for_the_record(config))
                 for prepared, stopped in found:

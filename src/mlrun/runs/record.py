@@ -33,7 +33,7 @@ class RunOutcome:
 
 
 @contextmanager
-def recorded(run: RunFolder) -> Iterator[RunOutcome]:
+def outcome_written(run: RunFolder) -> Iterator[RunOutcome]:
     """Write the outcome of the block to run.json: done, interrupted, diverged or failed.
 
     Raises:
@@ -91,7 +91,7 @@ class Record:
             every_seconds=settings.checkpoint.every_seconds,
             best=resumed["best"] if resumed else None,
             described={
-                "config": job.recorded,
+                "config": job.plain_config,
                 "spec": asdict(dataset.spec),
                 "contract": dataset.contract,
                 "examples": dataset.examples,
@@ -100,7 +100,7 @@ class Record:
         self._profiler = Profiler(run.path) if settings.trainer.profile else None
         # Last, because nothing would close it if a later line failed.
         self._events = EventFile(run.path / "tensorboard")
-        self._events.hyperparameters(_hyperparameters(job.recorded))
+        self._events.hyperparameters(_hyperparameters(job.plain_config))
         for row in self.history:
             self._events.epoch(row)
 

@@ -12,7 +12,7 @@ from mlrun.report.console import Console
 from mlrun.runs.ensemble import FOLDER
 from mlrun.runs.finish import finish
 from mlrun.runs.folder import RunFolder, is_sweep, locked
-from mlrun.runs.record import recorded
+from mlrun.runs.record import outcome_written
 from mlrun.runs.single import follow, training
 from mlrun.runs.stopped import Stopped, read_stopped, rebuild, tidy_up
 from mlrun.system import processes
@@ -45,7 +45,7 @@ def resume_run(run: RunFolder, overrides: Sequence[str], *, data: str | None) ->
                 return
             console.log_to(run.log)
             log.info("resuming %s after epoch %d", run.path, progress.epoch)
-            with recorded(run) as outcome:
+            with outcome_written(run) as outcome:
                 tidy_up(stopped)
                 asked = for_the_record(stopped.config)
                 run.update(status="running", resumed_after=progress.epoch, config=asked)

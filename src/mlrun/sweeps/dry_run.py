@@ -40,7 +40,7 @@ def print_plan(points: Sequence[Point]) -> None:
         for group in in_groups(_prepared(points, failures), alike=alike):
             groups += 1
             sample = sample or group[0].job.dataset.sample
-            kind = f"{group[0].job.engine.name} {group[0].job.recorded['model']['_target_']}"
+            kind = f"{group[0].job.engine.name} {group[0].job.plain_config['model']['_target_']}"
             if kind not in rates:
                 rates[kind] = _seconds(group) / (EPOCHS * sum(map(_work, group)))
             epochs = max(one.job.settings.trainer.epochs for one in group)

@@ -30,7 +30,7 @@ def stackable(job: Job) -> dict[str, Any]:
     """Return what stacked jobs must share: everything except seed, split and learning rate."""
     free = {"data": "split", "optimizer": "lr", "scheduler": "max_lr"}
     nodes = {
-        group: {key: value for key, value in job.recorded[group].items() if key != name}
+        group: {key: value for key, value in job.plain_config[group].items() if key != name}
         for group, name in free.items()
     }
-    return job.recorded | nodes | {"seed": None, "device": str(job.predictor.device)}
+    return job.plain_config | nodes | {"seed": None, "device": str(job.predictor.device)}

@@ -116,7 +116,7 @@ class Jobs:
         announce(Console(quiet=True), job)
         write_for_people(run, point.config, point.overrides)
         made_of = self._cache.made_of(job.dataset)
-        write_first_record(run, job, config=job.recorded, command=self.command, made_of=made_of)
+        write_first_record(run, job, config=job.plain_config, command=self.command, made_of=made_of)
         return PreparedRun(run, job, Progress(), None)
 
     def _check_data(self, point: Point, job: Job) -> None:

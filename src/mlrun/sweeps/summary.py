@@ -157,8 +157,8 @@ def write_summary(sweep: SweepFolder) -> list[Setting]:
     counts = {status: [*states.values()].count(status) for status in sorted({*states.values()})}
     sweep.update(
         counts=counts,
-        ranking=[_recorded(setting) for setting in best],
-        fronts=[[_recorded(setting) for setting in one] for one in fronts(best)],
+        ranking=[_ranking_entry(setting) for setting in best],
+        fronts=[[_ranking_entry(setting) for setting in one] for one in fronts(best)],
     )
     return best
 
@@ -182,7 +182,7 @@ def _rows(entries: Sequence[Entry], swept: Sequence[str]) -> Iterator[list[Any]]
         yield [entry.job, entry.status, *plain, *own, entry.folder, entry.error]
 
 
-def _recorded(setting: Setting) -> dict[str, Any]:
+def _ranking_entry(setting: Setting) -> dict[str, Any]:
     return {
         "overrides": list(setting.overrides),
         "task": setting.task,

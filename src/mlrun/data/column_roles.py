@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlrun.data.column_values import as_numbers, as_text, first_missing, looks_numeric, place
+from mlrun.data.column_values import as_numbers, as_text, first_missing, looks_numeric, position
 from mlrun.errors import MlrunError, did_you_mean
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,9 @@ def order_or_groups(column: pd.Series, path: Path, *, in_order: bool) -> NDArray
     """Return the values for a split: numbers, or dates (`in_order`), or text."""
     at = first_missing(column.to_numpy())
     if at is not None:
-        raise MlrunError(f"{place(column, at, path)}: data.split.column needs a value in every row")
+        raise MlrunError(
+            f"{position(column, at, path)}: data.split.column needs a value in every row"
+        )
     if looks_numeric(column):
         return as_numbers(column, path)
     try:

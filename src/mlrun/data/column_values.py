@@ -28,12 +28,12 @@ def as_numbers(column: pd.Series, path: Path, *, advice: str = "") -> NDArray[np
     if bad.any():
         at = int(bad.argmax())
         raise MlrunError(
-            f"{place(column, at, path)}: '{column.iloc[at]}' is not a finite number{advice}"
+            f"{position(column, at, path)}: '{column.iloc[at]}' is not a finite number{advice}"
         )
     return numbers
 
 
-def place(column: pd.Series, at: int, path: Path) -> str:
+def position(column: pd.Series, at: int, path: Path) -> str:
     """Describe the position of a value in its file; the first row below the header is 1."""
     return f"{path}, row {int(column.index[at]) + 1}, column '{column.name}'"
 

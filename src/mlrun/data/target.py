@@ -18,7 +18,7 @@ from mlrun.data.column_values import (
     by_value,
     first_missing,
     looks_numeric,
-    place,
+    position,
 )
 from mlrun.data.dataset import CLASSIFICATION, REGRESSION
 from mlrun.errors import MlrunError
@@ -139,7 +139,7 @@ def target_values(
     if values.min() < 0:
         at = int(values.argmin())
         raise MlrunError(
-            f"{place(target, at, path)}: class '{target.iloc[at]}' is not a class of the model: "
+            f"{position(target, at, path)}: class '{target.iloc[at]}' is not a class of the model: "
             f"{', '.join(classes[:20])}"
         )
     return values
@@ -152,7 +152,7 @@ def _not_too_large(
     largest = int(np.abs(values).argmax())
     if np.abs(values[largest]) > np.finfo(np.float32).max:
         raise MlrunError(
-            f"{place(target, largest, path)}: {values[largest]} is too large for float32"
+            f"{position(target, largest, path)}: {values[largest]} is too large for float32"
         )
     return values
 
@@ -160,7 +160,7 @@ def _not_too_large(
 def _refuse_missing(target: pd.Series, path: Path) -> None:
     at = first_missing(target.to_numpy())
     if at is not None:
-        raise MlrunError(f"{place(target, at, path)}: the target is missing")
+        raise MlrunError(f"{position(target, at, path)}: the target is missing")
 
 
 def as_tensor(values: NDArray[Any]) -> Tensor:

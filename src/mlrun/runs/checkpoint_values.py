@@ -59,11 +59,11 @@ def encode(name: str, value: Any) -> Part:
     return Part(JSON.encode(_as_json(value, name, tensors)), tensors)
 
 
-def unfit(value: Any, place: str = "the state") -> MlrunError:
+def unfit(value: Any, name: str = "the state") -> MlrunError:
     """Return the error for a value that a checkpoint cannot store."""
     kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
     return MlrunError(
-        f"{place}: a checkpoint cannot store a value of type {kind}, only numbers, texts, lists, "
+        f"{name}: a checkpoint cannot store a value of type {kind}, only numbers, texts, lists, "
         "tuples, dictionaries and dense tensors of bool, u8, i32, i64, f16, bf16, f32 and f64"
     )
 
@@ -73,39 +73,39 @@ def fits(tensor: Tensor) -> bool:
     return tensor.dtype in DTYPE_NAMES and tensor.layout == torch.strided
 
 
-def _as_json(value: Any, place: str, found: dict[str, Tensor]) -> Any:
+def _as_json(value: Any, name: str, found: dict[str, Tensor]) -> Any:
     """Return the value for JSON; its tensors go to `found`."""
     kind = type(value)
     if kind in PLAIN:
         return value
     if kind is list:
-        return _each(value, place, found)
+        return _each(value, name, found)
     if kind is tuple:
-        return {"$tuple": _each(value, place, found)}
+        return {"$tuple": _each(value, name, found)}
     if kind is Counter:
-        return {"$counter": _pairs(value, place, found)}
+        return {"$counter": _pairs(value, name, found)}
     if kind is dict or kind is OrderedDict:
         if all(type(key) is str and key[:1] != "$" for key in value):
             return {
-                key: entry if type(entry) in PLAIN else _as_json(entry, f"{place}/{key}", found)
+                key: entry if type(entry) in PLAIN else _as_json(entry, f"{name}/{key}", found)
                 for key, entry in value.items()
             }
-        return {"$items": _pairs(value, place, found)}
-    if not isinstance(value, Tensor) or not fits(value) or place in found:
-        raise unfit(value, place)
-    found[place] = value.detach().cpu()
+        return {"$items": _pairs(value, name, found)}
+    if not isinstance(value, Tensor) or not fits(value) or name in found:
+        raise unfit(value, name)
+    found[name] = value.detach().cpu()
     return {"$tensor": _order(value)}
 
 
-def _each(values: Any, place: str, found: dict[str, Tensor]) -> list[Any]:
-    return [_as_json(entry, f"{place}/{number}", found) for number, entry in enumerate(values)]
+def _each(values: Any, name: str, found: dict[str, Tensor]) -> list[Any]:
+    return [_as_json(entry, f"{name}/{number}", found) for number, entry in enumerate(values)]
 
 
-def _pairs(values: Mapping[Any, Any], place: str, found: dict[str, Tensor]) -> list[Any]:
+def _pairs(values: Mapping[Any, Any], name: str, found: dict[str, Tensor]) -> list[Any]:
     for key in values:
         if type(key) not in PLAIN:
-            raise unfit(key, place)
-    return [[key, _as_json(entry, f"{place}/{key}", found)] for key, entry in values.items()]
+            raise unfit(key, name)
+    return [[key, _as_json(entry, f"{name}/{key}", found)] for key, entry in values.items()]
 
 
 def _order(tensor: Tensor) -> list[int] | None:
@@ -118,12 +118,12 @@ def _order(tensor: Tensor) -> list[int] | None:
     return None if usual or not tensor.permute(order).is_contiguous() else order
 
 
-def decode(value: Any, place: str, entries: dict[str, Any]) -> Any:
+def decode(value: Any, name: str, entries: dict[str, Any]) -> Any:
     """Restore a value encoded by `encode`; take its tensors out of `entries`.
 
     Args:
         value: from JSON.
-        place: the path to the value.
+        name: the path to the value.
         entries: name → entry of safetensors.
 
     Raises:
@@ -131,25 +131,25 @@ def decode(value: Any, place: str, entries: dict[str, Any]) -> Any:
         KeyError: a tensor is missing.
     """
     if type(value) is list:
-        return [decode(entry, f"{place}/{n}", entries) for n, entry in enumerate(value)]
+        return [decode(entry, f"{name}/{n}", entries) for n, entry in enumerate(value)]
     if type(value) is not dict:
         return value
     tag = next(iter(value), "")
     if not tag.startswith("$"):
         return {
-            key: entry if type(entry) in PLAIN else decode(entry, f"{place}/{key}", entries)
+            key: entry if type(entry) in PLAIN else decode(entry, f"{name}/{key}", entries)
             for key, entry in value.items()
         }
     content = value[tag]
     if tag == "$tensor" and len(value) == 1:
-        return _tensor(entries.pop(place), place, content)
+        return _tensor(entries.pop(name), name, content)
     if tag not in ("$tuple", "$items", "$counter") or type(content) is not list or len(value) > 1:
-        raise ValueError(f"'{place}' is not a valid {tag[1:]}")
+        raise ValueError(f"'{name}' is not a valid {tag[1:]}")
     if tag == "$tuple":
-        return tuple(decode(content, place, entries))
-    items = {key: decode(entry, f"{place}/{key}", entries) for key, entry in content}
+        return tuple(decode(content, name, entries))
+    items = {key: decode(entry, f"{name}/{key}", entries) for key, entry in content}
     if len(items) != len(content) or not {*map(type, items)} <= PLAIN:
-        raise ValueError(f"'{place}' has invalid keys")
+        raise ValueError(f"'{name}' has invalid keys")
     return items if tag == "$items" else Counter(items)
 
 

@@ -84,7 +84,7 @@ def combined_by_row(
     for pattern in np.unique(has, axis=1).T:  # rows of the same members
         some = known[(pattern == has.T).all(axis=1)]
         those = np.flatnonzero(pattern).tolist()
-        parts = [outputs[one][_places(some, numbers[one])] for one in those]
+        parts = [outputs[one][_positions(some, numbers[one])] for one in those]
         joint.append(combined([members[one] for one in those], parts))
         order.append(some)
     back = torch.from_numpy(np.concatenate(order).argsort())
@@ -97,7 +97,7 @@ def _same_rows(part: Rows, other: Rows) -> bool:
     return torch.equal(part.index, other.index)
 
 
-def _places(wanted: NDArray[np.int64], among: NDArray[np.int64]) -> Tensor:
+def _positions(wanted: NDArray[np.int64], among: NDArray[np.int64]) -> Tensor:
     """Return the positions of the wanted numbers in `among`, which contains all of them."""
     order = among.argsort()
     return torch.from_numpy(order[np.searchsorted(among, wanted, sorter=order)])

@@ -59,8 +59,8 @@ def outcome_written(run: RunFolder) -> Iterator[RunOutcome]:
             gone = f"{run.path} was deleted or moved during the run"
             raise MlrunError(gone) from error
         if isinstance(error, OSError):
-            place = error.filename or run.path
-            raise MlrunError(f"cannot write {place}: {error.strerror}") from error
+            file = error.filename or run.path
+            raise MlrunError(f"cannot write {file}: {error.strerror}") from error
         raise error from error.__cause__
 
 

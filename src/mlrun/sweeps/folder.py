@@ -10,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from mlrun.config.recorded import for_the_record, from_the_record, places, put_in_place
+from mlrun.config.recorded import for_the_record, from_the_record, path_references, with_paths
 from mlrun.config.schema import settings_of
 from mlrun.errors import FailedFast, MlrunError
 from mlrun.runs.folder import RunFolder, claim, claim_exactly, locked
@@ -114,7 +114,7 @@ def _queued(point: Point) -> dict[str, Any]:
         "overrides": hide_in_words(point.overrides),
         "folder": point.folder,
         "config": for_the_record(point.config),
-        "places": places(point.config),
+        "places": path_references(point.config),
     }
 
 
@@ -144,7 +144,7 @@ def thawed(entry: Entry, source: Path, folder: str) -> Point:
     """
     if not isinstance(entry.config, dict) or not isinstance(entry.places, dict):
         raise MlrunError(f"{source} is damaged: job {entry.job} has no configuration")
-    config = from_the_record(put_in_place(entry.config, entry.places, folder), source)
+    config = from_the_record(with_paths(entry.config, entry.places, folder), source)
     return Point(entry.job, entry.overrides, entry.folder, config, settings_of(config.values))
 
 

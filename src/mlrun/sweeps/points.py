@@ -186,12 +186,12 @@ class _Changes:
     values: Mapping[Path, Any]
 
 
-def _differences(before: Any, after: Any, place: Path = ()) -> Iterator[tuple[Path, Any]]:
+def _differences(before: Any, after: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     if isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
         for key in before:
-            yield from _differences(before[key], after[key], (*place, key))
+            yield from _differences(before[key], after[key], (*path, key))
     elif repr(before) != repr(after):  # 1, 1.0 and True are equal, but not identical
-        yield place, after
+        yield path, after
 
 
 def _independent(found: Sequence[_Changes]) -> bool:
@@ -199,10 +199,10 @@ def _independent(found: Sequence[_Changes]) -> bool:
 
     A value with a reference depends on the changes to its target.
     """
-    places = [place for changes in found for place in changes.values]
+    paths = [path for changes in found for path in changes.values]
     nodes = any(isinstance(v, dict) for changes in found for v in changes.values.values())
     refers = any("${" in str(v) for changes in found for v in changes.raw.values())
-    return not nodes and not refers and len({*places}) == len(places)
+    return not nodes and not refers and len({*paths}) == len(paths)
 
 
 def _is_nested(raw: Any) -> bool:

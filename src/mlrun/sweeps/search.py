@@ -16,7 +16,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
 from mlrun.config.hydra_patches import ConfigLoader
-from mlrun.config.recorded import from_the_record, places, put_in_place, with_references
+from mlrun.config.recorded import from_the_record, path_references, with_paths, with_references
 from mlrun.config.values import Composed
 from mlrun.errors import MlrunError, did_you_mean
 from mlrun.sweeps import dry_run_asked
@@ -126,7 +126,7 @@ def resume_search(opened: SweepFolder, folder: str) -> None:
     space = space_of(OverridesParser.create().parse_overrides(told["words"]))
     frozen = {}
     for one in opened.record["frozen"]:
-        values = put_in_place(one["config"], one["places"], folder)
+        values = with_paths(one["config"], one["places"], folder)
         base = from_the_record(values, source, references=True)
         frozen[tuple(one["choices"])] = OmegaConf.create(dict(base.raw))
     plan = SearchPlan(told["sampler"], told["trials"], told["at_once"], told["seed"])
@@ -136,8 +136,8 @@ def resume_search(opened: SweepFolder, folder: str) -> None:
 
 
 def _frozen(choices: Sequence[str], config: Composed) -> dict[str, Any]:
-    recorded, asked = with_references(config), places(config)
-    return {"choices": list(choices), "config": recorded, "places": asked}
+    recorded, paths = with_references(config), path_references(config)
+    return {"choices": list(choices), "config": recorded, "places": paths}
 
 
 # --- the search ---

@@ -24,7 +24,7 @@ from mlrun.training.engines.native import interface
 from mlrun.training.engines.native.forecast import Forecast, Rates, rates_of
 from mlrun.training.engines.native.network import Network, kept_moments, network_of, training_plan
 from mlrun.training.schedule import step_sizes, validates
-from mlrun.training.torch_private import place_in, will_step
+from mlrun.training.torch_private import move_into, will_step
 from mlrun.training.types import Learner, Member, diverged
 
 A_THREAD = 3_000_000  # multiplications of a step; with fewer, one thread more does not pay
@@ -198,20 +198,20 @@ class _PlannedEpoch:
     def finished(self) -> bool:
         return self.error is not None or self.done == len(self._sizes)
 
-    def describe(self, place: interface.EpochJob, *, steps_before: int, most: int) -> None:
+    def describe(self, job: interface.EpochJob, *, steps_before: int, most: int) -> None:
         """The next steps, at most so many, as the kernel takes them."""
         steps = slice(self.done, self.done + most)
         sizes = self._sizes[steps]
-        place.order = self._order.data_ptr() + 8 * self.rows
-        place.counts = (ctypes.c_int64 * len(sizes))(*sizes)
-        place.rates = (ctypes.c_double * len(sizes))(*self.rates.rates[steps])
-        place.momenta = (ctypes.c_double * len(sizes))(*self.rates.momenta[steps])
-        place.steps = len(sizes)
-        place.steps_before = steps_before + self.done
-        place.rows_before = self.rows
-        place.keys = self._keys
-        place.state = self.state.numbers.data_ptr()
-        place.outputs = None if self.outputs is None else self.outputs.data_ptr()
+        job.order = self._order.data_ptr() + 8 * self.rows
+        job.counts = (ctypes.c_int64 * len(sizes))(*sizes)
+        job.rates = (ctypes.c_double * len(sizes))(*self.rates.rates[steps])
+        job.momenta = (ctypes.c_double * len(sizes))(*self.rates.momenta[steps])
+        job.steps = len(sizes)
+        job.steps_before = steps_before + self.done
+        job.rows_before = self.rows
+        job.keys = self._keys
+        job.state = self.state.numbers.data_ptr()
+        job.outputs = None if self.outputs is None else self.outputs.data_ptr()
 
     def take_in(self, found: interface.EpochJob) -> None:
         """Note what became of the steps."""
@@ -241,7 +241,7 @@ def _own_state(network: Network, learner: Learner) -> tuple[NetworkState, list[T
     numbers = torch.cat([tensor.flatten() for tensor in tensors])
     parts = iter(torch.split(numbers, [tensor.numel() for tensor in tensors]))
     for parameter in network.parameters:
-        place_in(parameter, next(parts))
+        move_into(parameter, next(parts))
     for name, state in itertools.product(names, states):
         state[name] = next(parts).view_as(state[name])
     return NetworkState(numbers), [state["step"] for state in states if "step" in state]

@@ -23,10 +23,10 @@ from mlrun.system import processes
 from mlrun.system.device import choose_device
 from mlrun.system.signals import Interrupted
 from mlrun.training.torch_private import BatchNorm
+from mlrun.training.types import Outputs
 
 CPU = torch.device("cpu")
 STEPS_BETWEEN = 20  # asking the other processes whether to stop makes a GPU wait
-Outputs = Callable[[nn.Module, Tensor], Tensor]
 
 
 @dataclass(frozen=True)

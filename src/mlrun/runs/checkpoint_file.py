@@ -33,7 +33,7 @@ LONGEST_HEADER = 100_000_000  # limit of safetensors
 _NOT_A_STATE = (ValueError, TypeError, RuntimeError, ArithmeticError)  # errors from invalid values
 
 
-def to_bytes(parts: Mapping[str, Part]) -> bytes:
+def content_of(parts: Mapping[str, Part]) -> bytes:
     """Return the content of the file for these parts.
 
     safetensors' own `save` writes the same without the checksum, but takes several times as long,
@@ -73,8 +73,8 @@ def _checksum(*pieces: bytes | memoryview) -> bytes:
     return b"%08x" % checksum
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Read the parts from a file of `to_bytes`; tensors are on the CPU.
+def read_parts(path: Path) -> dict[str, Any]:
+    """Read the parts from a file with the content of `content_of`; tensors are on the CPU.
 
     Raises:
         MlrunError: it cannot be read, is of another format, damaged, or holds anything else.

@@ -19,7 +19,7 @@ from mlrun.runs.folder import RunFolder, open_run
 from mlrun.runs.predictor import Predictor, open_predictor
 from mlrun.training.metrics import scores
 
-FOLDER = "members"
+MEMBERS_FOLDER = "members"
 
 
 @dataclass(frozen=True)
@@ -164,8 +164,8 @@ def refuse_ensemble(run: RunFolder, verb: str) -> None:
     if is_ensemble(run):
         names = ", ".join(one.path.name for one in member_runs(run)[:3])
         raise MlrunError(
-            f"{run.path} has several members; choose one: mlrun {verb} {run.path / FOLDER}/NAME "
-            f"({names} …)"
+            f"{run.path} has several members; choose one: "
+            f"mlrun {verb} {run.path / MEMBERS_FOLDER}/NAME ({names} …)"
         )
 
 
@@ -174,7 +174,7 @@ def member_runs(run: RunFolder) -> list[RunFolder]:
 
     It lists the folder instead of trusting run.json, which may come from a stranger.
     """
-    folder = run.path / FOLDER
+    folder = run.path / MEMBERS_FOLDER
     paths = sorted(folder.iterdir(), key=_natural) if folder.is_dir() else []
     return [open_run(path) for path in paths if path.is_dir()]
 
@@ -195,7 +195,9 @@ def open_ensemble(run: RunFolder) -> Ensemble:
     members, values = zip(*opened, strict=True)
     alike = {(m.spec.kind, m.spec.classes, m.spec.target, m.spec.header) for m in members}
     if len(alike) > 1:
-        raise MlrunError(f"{run.path / FOLDER} is damaged: its members have different tasks")
+        raise MlrunError(
+            f"{run.path / MEMBERS_FOLDER} is damaged: its members have different tasks"
+        )
     return Ensemble([one.path.name for one in runs], members, values[0])
 
 

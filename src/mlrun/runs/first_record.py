@@ -10,7 +10,7 @@ from typing import Any
 from mlrun.config.hydra_patches import to_yaml
 from mlrun.config.recorded import for_the_record, left_out
 from mlrun.config.values import Composed
-from mlrun.runs.folder import FORMAT, RunFolder
+from mlrun.runs.folder import RUN_FORMAT, RunFolder
 from mlrun.runs.job import Job
 from mlrun.system.files import write_atomically
 from mlrun.system.provenance import made_of, now
@@ -63,7 +63,7 @@ def write_first_record(
     split = {part: rows.tolist() for part, rows in dataset.split.items()}
     write_atomically(run.split, json.dumps(split).encode())
     run.update(
-        format=FORMAT,
+        format=RUN_FORMAT,
         status="running",
         started=now(),
         command=shlex.join(hide_in_words(command)),

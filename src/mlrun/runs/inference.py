@@ -12,7 +12,7 @@ from mlrun.data.rows import Rows
 from mlrun.errors import MlrunError
 from mlrun.runs.data import load_run_data
 from mlrun.runs.ensemble import (
-    FOLDER,
+    MEMBERS_FOLDER,
     Ensemble,
     EnsemblePrediction,
     combined,
@@ -77,7 +77,7 @@ def own_data(run: RunFolder, ensemble: Ensemble, data: str | None) -> list[Datas
     Raises:
         MlrunError: the data is missing or has changed.
     """
-    runs = [run.path / FOLDER / name for name in ensemble.names]
+    runs = [run.path / MEMBERS_FOLDER / name for name in ensemble.names]
     opened = [open_run(path) for path in runs] if len(runs) > 1 else [run]
     read: dict[str, Dataset] = {}
     found = []

@@ -23,7 +23,7 @@ from mlrun.errors import Diverged, MlrunError
 from mlrun.report.console import Console
 from mlrun.runs.announce import announce
 from mlrun.runs.data import load_run_data
-from mlrun.runs.ensemble import FOLDER, combined_by_row, scores_of
+from mlrun.runs.ensemble import MEMBERS_FOLDER, combined_by_row, scores_of
 from mlrun.runs.finish import STOP_REASONS
 from mlrun.runs.first_record import write_beginning, write_first_record
 from mlrun.runs.folder import RunFolder, claim_exactly, locked, open_run, remove_leftovers
@@ -65,7 +65,7 @@ def train_members(
             write_beginning(run, first, config=config, command=command, overrides=overrides)
             runs = []
             for name, job in jobs.items():
-                member = RunFolder(claim_exactly(run.path / FOLDER, name))
+                member = RunFolder(claim_exactly(run.path / MEMBERS_FOLDER, name))
                 _begin(run, member, job, command)
                 runs.append(PreparedRun(member, job, Progress(), None))
             outcome.status = train_side_by_side(run, runs, console)
@@ -161,7 +161,7 @@ def _stopped(
     """Yield the members from where they stopped, or from the beginning."""
     read: dict[str, Dataset] = {}
     for member_spec in wanted:
-        path = run.path / FOLDER / member_spec.name
+        path = run.path / MEMBERS_FOLDER / member_spec.name
         if not (path / "run.json").is_file():
             values = member_spec.config.values
             dataset = load_run_data(run, values, None, data=data, split_anew=True)

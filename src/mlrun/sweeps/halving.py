@@ -18,7 +18,7 @@ from mlrun.sweeps.worker_pool import WorkerPool
 from mlrun.training.metrics import higher_is_better
 
 
-def check(points: Sequence[Point]) -> None:
+def check_comparable(points: Sequence[Point]) -> None:
     """Check that the points can be compared at the same epochs.
 
     Raises:
@@ -50,7 +50,7 @@ def rungs(epochs: int, jobs: int, factor: int) -> list[int]:
     return sorted({epoch for epoch in found if epoch > 0})
 
 
-def train(sweep: SweepFolder, jobs: Jobs | WorkerPool, points: Sequence[Point]) -> None:
+def train_by_rungs(sweep: SweepFolder, jobs: Jobs | WorkerPool, points: Sequence[Point]) -> None:
     """Train rung by rung, starting from the state of the journal."""
     trainer, factor = points[0].settings.trainer, points[0].settings.sweep.halving or 2
     left = _count(points)

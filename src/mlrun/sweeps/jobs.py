@@ -13,7 +13,7 @@ from mlrun.errors import Diverged, FailedFast, MlrunError
 from mlrun.report.console import Console, epoch_lines, logged_to
 from mlrun.runs.announce import announce
 from mlrun.runs.first_record import write_first_record, write_for_people
-from mlrun.runs.folder import FORMAT, RunFolder, open_run
+from mlrun.runs.folder import RUN_FORMAT, RunFolder, open_run
 from mlrun.runs.group import PreparedRun, in_groups, train_together
 from mlrun.runs.job import Job
 from mlrun.runs.members import resume_members, train_members
@@ -216,7 +216,7 @@ class Jobs:
         known = isinstance(error, MlrunError | Diverged)
         if not run.record:
             point = self._points[run.path]
-            run.update(format=FORMAT, status="failed", error=reason, seed=point.settings.seed)
+            run.update(format=RUN_FORMAT, status="failed", error=reason, seed=point.settings.seed)
             write_for_people(run, point.config, point.overrides)
         with logged_to(run.log):
             log.error("failed: %s", reason, exc_info=None if known else error)

@@ -22,7 +22,7 @@ from mlrun.config.schema import Settings, settings_of
 from mlrun.config.values import Composed, composed
 from mlrun.errors import MlrunError
 
-Path = tuple[str, ...]  # the keys that lead to a value
+KeyPath = tuple[str, ...]  # the keys that lead to a value
 
 
 @dataclass(frozen=True)
@@ -182,11 +182,11 @@ class _Base:
 class _Changes:
     """The differences after setting a value."""
 
-    raw: Mapping[Path, Any]
-    values: Mapping[Path, Any]
+    raw: Mapping[KeyPath, Any]
+    values: Mapping[KeyPath, Any]
 
 
-def _differences(before: Any, after: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def _differences(before: Any, after: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
     if isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
         for key in before:
             yield from _differences(before[key], after[key], (*path, key))
@@ -212,7 +212,7 @@ def _is_nested(raw: Any) -> bool:
     return isinstance(raw, str) and re.search(r"\$\{[^}]*\$\{", raw) is not None
 
 
-def _with(node: Mapping[str, Any], path: Path, value: Any) -> Mapping[str, Any]:
+def _with(node: Mapping[str, Any], path: KeyPath, value: Any) -> Mapping[str, Any]:
     """Return a copy with a new value at `path`; unchanged parts are shared."""
     key, *rest = path
     return {**node, key: _with(node[key], tuple(rest), value) if rest else value}

@@ -36,11 +36,11 @@ from mlrun.sweeps.points import Composer, Point
 from mlrun.sweeps.progress import SweepProgress
 from mlrun.sweeps.search_space import (
     Space,
+    chosen_words,
     corner,
     group_choices,
     space_of,
     values_of,
-    words_of,
     written_out,
 )
 from mlrun.sweeps.worker_pool import WorkerPool
@@ -210,7 +210,7 @@ class _Search:
             self._tell(number, entries[number])
 
     def _point(self, number: int, values: Mapping[str, Any]) -> Point:
-        [point] = self._composer.points([words_of(self._space, values)], number)
+        [point] = self._composer.points([chosen_words(self._space, values)], number)
         return point
 
     def _tell(self, number: int, entry: Entry) -> None:

@@ -13,7 +13,7 @@ from mlrun.config.values import Composed
 from mlrun.runs.folder import RUN_FORMAT, RunFolder
 from mlrun.runs.job import Job
 from mlrun.system.files import write_atomically
-from mlrun.system.provenance import made_of, now
+from mlrun.system.provenance import now, provenance_of
 from mlrun.system.secrets import hide, hide_in_words, redact
 from mlrun.training.distributed import process_group
 from mlrun.training.engines.choose import kernel_built
@@ -38,8 +38,8 @@ def write_beginning(
             "this run cannot be opened again",
             key,
         )
-    files = made_of(job.dataset.files)
-    write_first_record(run, job, config=recorded, command=command, made_of=files)
+    provenance = provenance_of(job.dataset.files)
+    write_first_record(run, job, config=recorded, command=command, provenance=provenance)
 
 
 def write_first_record(
@@ -48,7 +48,7 @@ def write_first_record(
     *,
     config: Mapping[str, Any],
     command: Sequence[str],
-    made_of: Mapping[str, Any],
+    provenance: Mapping[str, Any],
 ) -> None:
     """Write split.json and the first run.json.
 
@@ -57,7 +57,7 @@ def write_first_record(
         job: the job of the run.
         config: the result of `for_the_record`.
         command: the command line.
-        made_of: data files, versions and commit, see `provenance`.
+        provenance: data files, versions and commit, see `provenance_of`.
     """
     dataset, settings = job.dataset, job.settings
     split = {part: rows.tolist() for part, rows in dataset.split.items()}
@@ -75,7 +75,7 @@ def write_first_record(
         spec=asdict(dataset.spec),
         rows={name: len(rows) for name, rows in dataset.parts.items()}
         | {"predict": len(dataset.predict)},
-        **made_of,
+        **provenance,
         device=str(job.predictor.device),
         engine=job.engine.name,
         kernel=kernel_built(job.predictor.outputs_of),

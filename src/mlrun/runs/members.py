@@ -124,8 +124,8 @@ def _whole_or_diverged(_: PreparedRun, error: Exception | None) -> None:
 
 def _begin(run: RunFolder, member: RunFolder, job: Job, command: Sequence[str]) -> None:
     """Write the first record of a member, with the provenance of the run above."""
-    made_of = {key: run.record[key] for key in ("data", "versions", "git")}
-    write_first_record(member, job, config=job.plain_config, command=command, made_of=made_of)
+    provenance = {key: run.record[key] for key in ("data", "versions", "git")}
+    write_first_record(member, job, config=job.plain_config, command=command, provenance=provenance)
 
 
 def resume_members(run: RunFolder, overrides: Sequence[str], *, data: str | None) -> None:

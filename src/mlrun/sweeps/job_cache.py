@@ -12,7 +12,7 @@ from mlrun.runs.group import PreparedRun
 from mlrun.runs.job import Job, prepare, sibling
 from mlrun.runs.stopped import read_stopped, rebuild, tidy_up
 from mlrun.sweeps.points import Point
-from mlrun.system.provenance import made_of
+from mlrun.system.provenance import provenance_of
 from mlrun.system.seams import Place, reached
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ class JobCache:
         self._read: dict[str, Dataset] = {}  # datasets of stopped jobs
         self._datasets: OrderedDict[str, Dataset] = OrderedDict()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
-        self._made_of: OrderedDict[Dataset, Mapping[str, Any]] = OrderedDict()
+        self._provenance: OrderedDict[Dataset, Mapping[str, Any]] = OrderedDict()
 
     def job(self, point: Point) -> Job:
         """Return the job of a point.
@@ -53,9 +53,9 @@ class JobCache:
         run.update(status="running", resumed_after=stopped.progress.epoch, config=asked)
         return PreparedRun(run, job, stopped.progress, stopped.state)
 
-    def made_of(self, dataset: Dataset) -> Mapping[str, Any]:
+    def provenance(self, dataset: Dataset) -> Mapping[str, Any]:
         """Return data files, versions and git state for a run on this dataset."""
-        return _kept(self._made_of, dataset, lambda: made_of(dataset.files))
+        return _kept(self._provenance, dataset, lambda: provenance_of(dataset.files))
 
     def _prepare(self, point: Point) -> Job:
         data = json.dumps(point.config.values["data"])

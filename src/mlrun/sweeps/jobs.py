@@ -115,8 +115,10 @@ class Jobs:
         self._check_data(point, job)
         announce(Console(quiet=True), job)
         write_for_people(run, point.config, point.overrides)
-        made_of = self._cache.made_of(job.dataset)
-        write_first_record(run, job, config=job.plain_config, command=self.command, made_of=made_of)
+        provenance = self._cache.provenance(job.dataset)
+        write_first_record(
+            run, job, config=job.plain_config, command=self.command, provenance=provenance
+        )
         return PreparedRun(run, job, Progress(), None)
 
     def _check_data(self, point: Point, job: Job) -> None:
@@ -125,8 +127,8 @@ class Jobs:
         Raises:
             MlrunError: a file has changed.
         """
-        made_of = self._cache.made_of(job.dataset)["data"]
-        files = {file["role"]: file["sha256"] for file in made_of}
+        data = self._cache.provenance(job.dataset)["data"]
+        files = {file["role"]: file["sha256"] for file in data}
         known = self.sweep.record.get("files", {})
         name = " ".join(word for word in point.overrides if word.startswith(_OF_DATA))
         if known.get(name, files) != files:

@@ -21,7 +21,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def made_of(files: Mapping[str, Path]) -> dict[str, Any]:
+def provenance_of(files: Mapping[str, Path]) -> dict[str, Any]:
     """Return the provenance entries of run.json: data, versions, git."""
     return {"data": data_files(files), "versions": versions(), "git": git_state()}
 

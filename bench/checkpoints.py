@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from mlrun.cli.main import main as mlrun
-from mlrun.runs.checkpoint import BEST_PARTS, LAST_PARTS, Checkpoints, State, load
+from mlrun.runs.checkpoint import BEST_PARTS, LAST_PARTS, Checkpoints, State, load_state
 from mlrun.runs.folder import RunFolder
 from mlrun.system.files import write_atomically
 from mlrun.training.types import Progress
@@ -42,7 +42,7 @@ def main() -> None:
                 failed = mlrun([*words, "quiet=true", f"hydra.run.dir={folder}/run"])
             if failed:
                 raise SystemExit(f"{label}: no run")
-            state = load(RunFolder(Path(folder, "run")).last, parts=LAST_PARTS)
+            state = load_state(RunFolder(Path(folder, "run")).last, parts=LAST_PARTS)
             compare(label, state, Path(folder))
 
 
@@ -52,7 +52,7 @@ def compare(label: str, state: State, folder: Path) -> None:
     theirs.best.parent.mkdir(parents=True)
     ways = {
         "write": (lambda: with_torch(theirs, state), with_mlrun(ours, state)),
-        "read": (lambda: read_with_torch(theirs.last), lambda: load(ours.last)),
+        "read": (lambda: read_with_torch(theirs.last), lambda: load_state(ours.last)),
     }
     for what, (torchs, mlruns) in ways.items():
         one, other = interleaved(torchs, mlruns)

@@ -20,5 +20,5 @@ def _sanitized_kernel():
         patch.setattr(compiler, "FLAGS", (*compiler.FLAGS, *checked))
         patch.setattr(library, "variant", lambda: os.environ["SANITIZED"])
         patch.setattr(platformdirs, "user_cache_path", lambda _: Path(folder))
-        library.load.cache_clear()
+        library.load_kernel.cache_clear()
         yield

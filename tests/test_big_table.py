@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlrun.data import csv_file, rows, table_cache
-from mlrun.data.csv_file import as_text, read_table
+from mlrun.data.column_values import as_text
+from mlrun.data.csv_file import read_table
 from mlrun.data.preprocess import apply
 from mlrun.data.rows import Columns, Rows
 from mlrun.errors import MlrunError

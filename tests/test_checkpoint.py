@@ -15,7 +15,7 @@ from torch.optim import lr_scheduler
 
 from mlrun.errors import MlrunError
 from mlrun.runs import checkpoint_file
-from mlrun.runs.checkpoint import load, save
+from mlrun.runs.checkpoint import load_state, save_state
 from mlrun.system.files import write_atomically
 from tests.forged import entry, forged, sealed
 
@@ -23,8 +23,8 @@ STATE: dict[str, Any] = {"weights": {"w": torch.arange(3.0)}, "progress": {"epoc
 
 
 def saved_and_loaded(value: Any) -> Any:
-    save(Path("a"), {"optimizer": value})
-    return load(Path("a"))["optimizer"]
+    save_state(Path("a"), {"optimizer": value})
+    return load_state(Path("a"))["optimizer"]
 
 
 def identical(one: Any, other: Any) -> bool:
@@ -134,7 +134,7 @@ def test_the_state_of_every_optimizer_comes_back_exactly(workdir, name):
 
 def test_other_programs_can_read_the_tensors(workdir):
     weights = {"0.weight": torch.rand(2, 3), "0.bias": torch.rand(2, dtype=torch.float64)}
-    save(Path("a"), {"weights": weights})
+    save_state(Path("a"), {"weights": weights})
     found = safetensors.torch.load_file("a")
     assert all(torch.equal(found[f"weights/{name}"], weights[name]) for name in weights)
 
@@ -194,14 +194,14 @@ def test_an_optimizer_whose_state_cannot_be_saved_is_refused_with_its_first_epoc
 )
 def test_what_cannot_come_back_is_refused_when_it_is_saved(workdir, value):
     with pytest.raises(MlrunError, match=r"optimizer.*: a checkpoint cannot store"):
-        save(workdir / "a", {"optimizer": value})
+        save_state(workdir / "a", {"optimizer": value})
     assert not (workdir / "a").exists()
 
 
 def test_a_header_that_could_not_be_read_is_not_written(workdir, monkeypatch):
     monkeypatch.setattr(checkpoint_file, "LONGEST_HEADER", 1000)
     with pytest.raises(MlrunError, match="a checkpoint cannot store 101 tensors"):
-        save(workdir / "a", {"optimizer": [torch.ones(1)] * 100})
+        save_state(workdir / "a", {"optimizer": [torch.ones(1)] * 100})
 
 
 # --- whole ---
@@ -210,12 +210,12 @@ def test_a_header_that_could_not_be_read_is_not_written(workdir, monkeypatch):
 def refused(content: bytes) -> str:
     Path("bad").write_bytes(content)
     with pytest.raises(MlrunError, match="bad") as caught:
-        load(Path("bad"))
+        load_state(Path("bad"))
     return str(caught.value)
 
 
 def test_a_flipped_bit_anywhere_is_noticed(workdir):
-    save(Path("a"), STATE)
+    save_state(Path("a"), STATE)
     whole = Path("a").read_bytes()
     for place in range(len(whole)):
         damaged = bytearray(whole)
@@ -224,7 +224,7 @@ def test_a_flipped_bit_anywhere_is_noticed(workdir):
 
 
 def test_a_truncated_or_longer_checkpoint_is_noticed(workdir):
-    save(Path("a"), STATE)
+    save_state(Path("a"), STATE)
     whole = Path("a").read_bytes()
     for size in range(len(whole)):
         assert refused(whole[:size])
@@ -235,7 +235,7 @@ def test_a_truncated_or_longer_checkpoint_is_noticed(workdir):
 
 def test_a_missing_checkpoint_is_named(workdir):
     with pytest.raises(MlrunError, match="no checkpoint"):
-        load(workdir / "none")
+        load_state(workdir / "none")
 
 
 def of_format_1(path: Path) -> None:
@@ -243,7 +243,7 @@ def of_format_1(path: Path) -> None:
 
 
 def of_format_3(path: Path) -> None:
-    save(path, STATE)
+    save_state(path, STATE)
     path.write_bytes(path.read_bytes().replace(b"checkpoint 2", b"checkpoint 3"))
 
 
@@ -255,20 +255,20 @@ def of_another_program(path: Path) -> None:
 def test_another_format_is_named(workdir, make):
     make(Path("a"))
     with pytest.raises(MlrunError, match="a: not a checkpoint of format 2, the one this mlrun"):
-        load(Path("a"))
+        load_state(Path("a"))
 
 
 def test_a_missing_part_or_one_of_another_kind_is_named(workdir):
-    save(workdir / "a", {**STATE, "spec": [1]})
+    save_state(workdir / "a", {**STATE, "spec": [1]})
     for name in ("contract", "spec"):
         with pytest.raises(MlrunError, match=rf"a is damaged: '{name}' is missing or is not a"):
-            load(workdir / "a", parts={name: dict})
+            load_state(workdir / "a", parts={name: dict})
 
 
 def test_a_part_that_no_checkpoint_has_is_refused(workdir):
-    save(workdir / "a", {**STATE, "more": 1})
+    save_state(workdir / "a", {**STATE, "more": 1})
     with pytest.raises(MlrunError, match="'more' is not a known part of a checkpoint"):
-        load(workdir / "a")
+        load_state(workdir / "a")
 
 
 # --- safe ---
@@ -279,7 +279,7 @@ FLOAT = entry("weights/w", "F32", [1], 0, 4)
 
 def test_a_forged_checkpoint_with_nothing_wrong_is_read(workdir):
     Path("a").write_bytes(forged(ONE, FLOAT, struct.pack("<f", 2.5)))
-    assert identical(load(Path("a")), {"weights": {"w": torch.tensor([2.5])}})
+    assert identical(load_state(Path("a")), {"weights": {"w": torch.tensor([2.5])}})
 
 
 HOSTILE = {
@@ -364,7 +364,7 @@ def test_a_hostile_checkpoint_is_refused_within_a_small_multiple_of_its_size(wor
 def test_a_folder_in_place_of_a_checkpoint_is_refused(workdir):
     Path("a").mkdir()
     with pytest.raises(MlrunError, match="no checkpoint a"):
-        load(Path("a"))
+        load_state(Path("a"))
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_debris(workdir, monkeypatch):

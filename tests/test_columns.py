@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from mlrun.data import column_roles as roles
+from mlrun.data import target as targets
 from mlrun.errors import MlrunError
 
 PATH = Path("t.csv")
@@ -24,21 +25,21 @@ def series(*values: object) -> pd.Series:
 
 
 def test_the_target_is_the_one_column_the_test_file_lacks():
-    assert roles.target_column(frame("a", "y", "b"), frame("b", "a"), PATH) == "y"
+    assert targets.target_column(frame("a", "y", "b"), frame("b", "a"), PATH) == "y"
 
 
 def test_the_target_is_the_last_column_when_the_test_file_lacks_none():
-    assert roles.target_column(frame("a", "y", "b"), frame("a", "y", "b"), PATH) == "b"
+    assert targets.target_column(frame("a", "y", "b"), frame("a", "y", "b"), PATH) == "b"
 
 
 def test_the_target_is_the_last_column_without_a_test_file():
-    assert roles.target_column(frame("a", "y", "b"), None, PATH) == "b"
+    assert targets.target_column(frame("a", "y", "b"), None, PATH) == "b"
 
 
 def test_the_chosen_target_is_reported_with_the_reason(caplog):
     caplog.set_level("INFO", logger="mlrun")
-    roles.target_column(frame("a", "y"), None, PATH)
-    roles.target_column(frame("y", "a"), frame("a"), PATH)
+    targets.target_column(frame("a", "y"), None, PATH)
+    targets.target_column(frame("y", "a"), frame("a"), PATH)
     assert caplog.messages == [
         "target: y (the last column)",
         "target: y (the only column missing in the test file)",
@@ -47,7 +48,7 @@ def test_the_chosen_target_is_reported_with_the_reason(caplog):
 
 def test_several_lacking_columns_are_listed_and_the_setting_named():
     with pytest.raises(MlrunError, match=r"target\? The test file has no x, y; set data\.target"):
-        roles.target_column(frame("a", "x", "y"), frame("a"), PATH)
+        targets.target_column(frame("a", "x", "y"), frame("a"), PATH)
 
 
 def test_a_column_that_is_not_there_is_named_with_its_setting_and_the_closest_name():
@@ -73,7 +74,7 @@ def test_a_column_that_is_not_there_is_named_with_its_setting_and_the_closest_na
     ids=["floats", "few-ints", "20-ints", "21-ints", "whole-floats", "text", "30-texts", "bool"],
 )
 def test_the_kind_follows_the_targets_values(values, kind):
-    assert roles.infer_kind(series(*values)) == kind
+    assert targets.infer_kind(series(*values)) == kind
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ def test_the_kind_follows_the_targets_values(values, kind):
 )
 def test_the_inferred_kind_is_reported_with_the_setting_that_overrides_it(values, message, caplog):
     caplog.set_level("INFO", logger="mlrun")
-    kind = roles.infer_kind(series(*values))
+    kind = targets.infer_kind(series(*values))
     other = {"regression": "classification", "classification": "regression"}[kind]
     assert caplog.messages == [f"{message}{other})"]
 
@@ -101,32 +102,32 @@ def test_the_inferred_kind_is_reported_with_the_setting_that_overrides_it(values
 
 
 def test_number_classes_are_ordered_by_value():
-    assert roles.classes_of(series(10, 9, 2, 10), PATH) == ("2", "9", "10")
+    assert targets.classes_of(series(10, 9, 2, 10), PATH) == ("2", "9", "10")
 
 
 def test_word_classes_are_ordered_by_letter():
-    assert roles.classes_of(series("low", "high", "mid"), PATH) == ("high", "low", "mid")
+    assert targets.classes_of(series("low", "high", "mid"), PATH) == ("high", "low", "mid")
 
 
 def test_numbers_come_before_words():
-    assert roles.classes_of(series("x", "10", "9"), PATH) == ("9", "10", "x")
+    assert targets.classes_of(series("x", "10", "9"), PATH) == ("9", "10", "x")
 
 
 def test_fractions_among_words_are_labels():
-    assert roles.classes_of(series("1.5", "x"), PATH) == ("1.5", "x")
+    assert targets.classes_of(series("1.5", "x"), PATH) == ("1.5", "x")
 
 
 def test_whole_floats_are_classes_without_a_point():
-    assert roles.classes_of(series(1.0, 0.0), PATH) == ("0", "1")
+    assert targets.classes_of(series(1.0, 0.0), PATH) == ("0", "1")
 
 
 def test_fractions_are_no_classes():
     with pytest.raises(MlrunError, match=r"'y' has fractions.*data\.kind=regression"):
-        roles.classes_of(series(0.5, 1.0), PATH)
+        targets.classes_of(series(0.5, 1.0), PATH)
 
 
 def test_class_targets_are_positions_in_the_list_of_classes():
-    values = roles.target_values(series("b", "a", "b"), ("a", "b"), PATH)
+    values = targets.target_values(series("b", "a", "b"), ("a", "b"), PATH)
     assert values.dtype == np.int64
     assert values.tolist() == [1, 0, 1]
 
@@ -135,31 +136,31 @@ def test_a_class_training_did_not_have_is_named_with_its_row():
     with pytest.raises(
         MlrunError, match=r"row 2, column 'y': class 'c' is not a class of .*: a, b"
     ):
-        roles.target_values(series("b", "c"), ("a", "b"), PATH)
+        targets.target_values(series("b", "c"), ("a", "b"), PATH)
 
 
 def test_regression_targets_are_the_numbers_themselves():
-    assert roles.target_values(series(1, 2.5), (), PATH).tolist() == [1.0, 2.5]
+    assert targets.target_values(series(1, 2.5), (), PATH).tolist() == [1.0, 2.5]
 
 
 def test_text_in_a_regression_target_is_named_with_its_row():
     with pytest.raises(MlrunError, match="row 2, column 'y': 'many'"):
-        roles.target_values(series(1.5, "many"), (), PATH)
+        targets.target_values(series(1.5, "many"), (), PATH)
 
 
 def test_a_missing_target_is_named_with_its_row():
     with pytest.raises(MlrunError, match="row 2, column 'y': the target is missing"):
-        roles.check_target(series(1.5, None), PATH)
+        targets.check_target(series(1.5, None), PATH)
 
 
 def test_a_missing_class_is_named_with_its_row():
     with pytest.raises(MlrunError, match="row 3, column 'y': the target is missing"):
-        roles.target_values(series("a", "b", None), ("a", "b"), PATH)
+        targets.target_values(series("a", "b", None), ("a", "b"), PATH)
 
 
 def test_a_target_of_one_value_is_refused():
     with pytest.raises(MlrunError, match="'y' is 7 in every row: nothing to learn"):
-        roles.check_target(series(7, 7), PATH)
+        targets.check_target(series(7, 7), PATH)
 
 
 # --- the id ---------------------------------------------------------------------------------
@@ -248,7 +249,7 @@ def test_none_takes_no_column_for_a_category():
 
 def test_a_target_of_texts_that_hardly_repeat_is_refused():
     with pytest.raises(MlrunError, match=r"30 different texts in 30 rows \('1,000' …\)"):
-        roles.infer_kind(pd.Series([f"{i},000" for i in range(1, 31)], name="price"))
+        targets.infer_kind(pd.Series([f"{i},000" for i in range(1, 31)], name="price"))
 
 
 def test_numbers_with_decimal_commas_are_recognised_and_the_setting_named():

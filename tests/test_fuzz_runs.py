@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from mlrun.config import options as catalogue
-from mlrun.runs.checkpoint import load, save
+from mlrun.runs.checkpoint import load_state, save_state
 from tests import faults
 from tests.forged import sealed
 from tests.fuzzing import Ended, Share, check_no_leftovers, command, is_whole, shares
@@ -282,9 +282,9 @@ def change_json(file: Path, change: tuple[int, str, Any]) -> None:
 
 
 def change_checkpoint(file: Path, change: tuple[int, str, Any]) -> None:
-    state = load(file)
+    state = load_state(file)
     changed(state, change)
-    save(file, state)
+    save_state(file, state)
 
 
 def change_bytes(file: Path, content: Callable[[bytes], bytes] | str) -> None:

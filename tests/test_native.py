@@ -381,11 +381,11 @@ def test_a_model_of_another_kind_is_refused_with_its_name():
 @pytest.fixture
 def fresh_cache(tmp_path, monkeypatch):
     """No library yet, and a cache of its own; the folder the library will be in."""
-    library.load.cache_clear()
+    library.load_kernel.cache_clear()
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda _: tmp_path)
     monkeypatch.setattr(compiler, "FLAGS", (*compiler.FLAGS, "-O0"))  # compiles in a second
     yield tmp_path / "native"
-    library.load.cache_clear()
+    library.load_kernel.cache_clear()
 
 
 def test_without_a_compiler_autograd_trains(fresh_cache, monkeypatch):
@@ -402,24 +402,24 @@ def test_a_compiler_that_fails_is_reported_and_leaves_nothing(fresh_cache, monke
 
 @pytest.mark.slow
 def test_the_library_is_compiled_once_into_a_private_folder(fresh_cache, monkeypatch):
-    library.load()
+    library.load_kernel()
     (made,) = fresh_cache.iterdir()
     assert stat.S_IMODE(fresh_cache.stat().st_mode) == 0o700
-    library.load.cache_clear()
+    library.load_kernel.cache_clear()
     monkeypatch.setenv("CXX", "false")
-    library.load()
+    library.load_kernel()
     assert [made] == list(fresh_cache.iterdir())
 
 
 @pytest.mark.slow
 def test_a_library_that_others_could_have_written_is_compiled_anew(fresh_cache):
-    library.load()
+    library.load_kernel()
     (made,) = fresh_cache.iterdir()
     made.unlink()  # this process has it mapped
     made.write_bytes(b"not a library")
     made.chmod(0o666)
-    library.load.cache_clear()
-    library.load()
+    library.load_kernel.cache_clear()
+    library.load_kernel()
     assert made.read_bytes() != b"not a library"
 
 
@@ -434,7 +434,7 @@ def test_a_library_of_other_sources_is_refused_with_the_struct_that_differs(monk
         _fields_ = (*interface.EpochJob._fields_, ("more", ctypes.c_double))
 
     monkeypatch.setattr(interface, "STRUCTURES", (EpochJob,))
-    library.load.cache_clear()
+    library.load_kernel.cache_clear()
     engine, reason = chosen(learner())
     assert engine == "autograd"
     assert reason.endswith("does not fit this mlrun: EpochJob has 112 bytes there, 120 here")
@@ -442,7 +442,7 @@ def test_a_library_of_other_sources_is_refused_with_the_struct_that_differs(monk
 
 def test_a_library_without_a_function_is_refused_with_its_name(monkeypatch):
     monkeypatch.setitem(interface.FUNCTIONS, "mlrun_of_tomorrow", (None, ()))
-    library.load.cache_clear()
+    library.load_kernel.cache_clear()
     engine, reason = chosen(learner())
     assert engine == "autograd"
     assert reason.endswith("does not fit this mlrun: it has no mlrun_of_tomorrow")

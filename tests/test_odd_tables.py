@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from mlrun.data.feature_selection import select_top
-from mlrun.data.split import Split, split_rows
+from mlrun.data.split import split_rows
+from mlrun.data.split_settings import Split
 from mlrun.errors import MlrunError
 from tests.test_preprocess import apply, fit
 from tests.test_split import DEFAULTS

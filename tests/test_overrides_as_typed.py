@@ -7,7 +7,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from mlrun.errors import MlrunError
-from mlrun.sweeps.points import combinations
+from mlrun.sweeps.grid import combinations
 
 SMALL = ("task=covid", "trainer.epochs=1", "trainer.limit_batches=1", "quiet=true")
 TYPED = ("optimizer.lr=1e-3", "trainer.shuffle=true", "paths.outputs='${oc.env:MY_FOLDER}'")

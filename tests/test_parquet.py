@@ -14,7 +14,8 @@ import pytest
 from pyarrow import parquet
 
 from mlrun.data import csv_file
-from mlrun.data.csv_file import as_numbers, as_text, read_table
+from mlrun.data.column_values import as_numbers, as_text
+from mlrun.data.csv_file import read_table
 from mlrun.errors import MlrunError
 from tests.test_resume import TINY
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mlrun.runs.checkpoint import load, save
+from mlrun.runs.checkpoint import load_state, save_state
 from mlrun.system.seams import Place
 from tests import faults
 from tests.crashing import crashing_at
@@ -53,7 +53,7 @@ def without_seconds(state: Any) -> Any:
 
 def assert_same_run(one: Path, other: Path) -> None:
     for name in ("best.safetensors", "last.safetensors"):
-        states = [without_seconds(load(run / "checkpoints" / name)) for run in (one, other)]
+        states = [without_seconds(load_state(run / "checkpoints" / name)) for run in (one, other)]
         assert same(*states), name
     first, second = (history(run) for run in (one, other))
     assert first == second
@@ -179,12 +179,12 @@ def test_a_damaged_last_checkpoint_is_reported_and_the_previous_one_used(
 def test_a_checkpoint_of_other_kinds_of_values_is_refused(mlrun, crashing, path, value):
     crashing(2, *TINY, "hydra.run.dir=broken")
     for name in ("last.safetensors", "previous.safetensors"):
-        state = load(Path("broken/checkpoints") / name)
+        state = load_state(Path("broken/checkpoints") / name)
         inner = state
         for key in path[:-1]:
             inner = inner[key]
         inner[path[-1]] = value
-        save(Path("broken/checkpoints") / name, state)
+        save_state(Path("broken/checkpoints") / name, state)
     answer = mlrun("resume", "broken")
     assert (answer.code, len(answer.err.splitlines())) == (2, 1)
     assert "checkpoint" in answer.err
@@ -333,7 +333,7 @@ def test_an_interrupted_run_ends_cleanly_prints_how_to_continue_and_continues(
     name = signal.Signals(number).name
     assert error == f"interrupted by {name}\nto continue: mlrun resume stopped\n"
     assert status(Path("stopped")) == "interrupted"
-    done = load(Path("stopped/checkpoints/last.safetensors"))["progress"]["epoch"]
+    done = load_state(Path("stopped/checkpoints/last.safetensors"))["progress"]["epoch"]
     epochs = f"trainer.epochs={done + 5}"
     assert mlrun("resume", "stopped", epochs, "quiet=true").code == 0
     mlrun(*arguments, epochs, "quiet=true", "hydra.run.dir=whole")

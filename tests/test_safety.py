@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from mlrun.cli.main import main
-from mlrun.runs.checkpoint import load, save
+from mlrun.runs.checkpoint import load_state, save_state
 from tests import faults
 from tests.forged import entry, forged
 from tests.test_allowlist import ATTACKS
@@ -87,9 +87,9 @@ def poison(run: Path, change: Callable[[Any], None]) -> None:
 
 def alter(path: Path, change: Callable[[Any], None]) -> None:
     if path.exists():
-        state = load(path)
+        state = load_state(path)
         change(state)
-        save(path, state)
+        save_state(path, state)
 
 
 def assert_refused(answer: Any, *words: str) -> None:
@@ -309,7 +309,7 @@ def naming_a_function(path: Path) -> None:
 
 def claiming_terabytes(path: Path) -> None:
     """Of weights that are not in the file, for a model that would have them."""
-    state = load(path)
+    state = load_state(path)
     state["config"]["model"]["hidden"] = [10**6, 10**6]
     values = json.dumps({"config": state["config"], "weights": {"1.weight": {"$tensor": None}}})
     claim = entry("weights/1.weight", "F32", [10**6, 10**6], 0, 4 * 10**12)

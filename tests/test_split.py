@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from torch.utils.data import TensorDataset, random_split
 
-from mlrun.data.split import METHODS, Split, split_rows
+from mlrun.data.split import split_rows
+from mlrun.data.split_settings import METHODS, Split
 from mlrun.errors import MlrunError
 
 LABELS = np.repeat([0, 1, 2], [50, 30, 20])

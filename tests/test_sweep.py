@@ -37,7 +37,7 @@ from mlrun.runs.folder import RunFolder, locked, open_run
 from mlrun.sweeps import worker_pool
 from mlrun.sweeps.halving import rungs
 from mlrun.sweeps.journal import DONE, FAILED, QUEUED, RUNNING, Entry, Journal
-from mlrun.sweeps.launch import sweep
+from mlrun.sweeps.launch import sweep_grid
 from mlrun.sweeps.points import Composer
 from mlrun.sweeps.search import search
 from mlrun.sweeps.summary import Setting, by_setting, difference, front, ranked
@@ -151,7 +151,7 @@ class Door:
     launcher: Any
 
     def sweep(self, *words: str) -> None:
-        sweep(self.config, self.loader, self.launcher, words)
+        sweep_grid(self.config, self.loader, self.launcher, words)
 
     def search(self, *words: str) -> None:
         search(self.config, self.loader, self.launcher, words)

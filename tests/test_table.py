@@ -11,14 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mlrun.data.csv_file import (
-    SEPARATORS,
-    as_numbers,
-    as_text,
-    first_missing,
-    looks_numeric,
-    read_table,
-)
+from mlrun.data.column_values import as_numbers, as_text, first_missing, looks_numeric
+from mlrun.data.csv_file import SEPARATORS, read_table
 from mlrun.errors import MlrunError
 
 PATH = Path("t.csv")

@@ -89,7 +89,7 @@ def test_a_copied_schedule_moves_by_itself():
 
 def test_a_parameter_lives_in_the_numbers_it_is_placed_in():
     parameter, numbers = nn.Parameter(torch.zeros(2, 3)), torch.arange(6.0)
-    torch_private.place_in(parameter, numbers)
+    torch_private.move_into(parameter, numbers)
     numbers[5] = 7.0
     assert parameter.shape == (2, 3)
     assert parameter[1, 2].item() == 7.0, changed("Parameter.data")

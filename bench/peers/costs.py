@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from mlrun.data.csv_file import read_table
 from mlrun.report.tensorboard import EventFile
-from mlrun.runs.checkpoint import save
+from mlrun.runs.checkpoint import save_state
 
 TIMES = 20
 
@@ -33,7 +33,10 @@ def main() -> None:
         ("pandas.read_csv, covid", lambda: pd.read_csv(table)),
         ("mlrun's read_table, covid", lambda: read_table(table)),
         ("torch.save, covid", lambda: torch.save(state, folder / "torch.pt")),
-        ("mlrun's checkpoint, covid (flushed to disk)", lambda: save(folder / "mlrun", state)),
+        (
+            "mlrun's checkpoint, covid (flushed to disk)",
+            lambda: save_state(folder / "mlrun", state),
+        ),
         ("SummaryWriter, two scalars", lambda: _two_scalars(writer)),
         ("mlrun's event file, two scalars", lambda: events.epoch(row)),
     ):

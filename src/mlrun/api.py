@@ -140,9 +140,9 @@ def _kind_of_sweep(config: DictConfig) -> Callable[..., None]:
         return search
     if choices["hydra/sweeper"] != "mlrun":
         raise MlrunError(f"hydra/sweeper={choices['hydra/sweeper']} works only on the command line")
-    from mlrun.sweeps.launch import sweep as every_combination
+    from mlrun.sweeps.launch import sweep_grid
 
-    return every_combination
+    return sweep_grid
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:

@@ -89,10 +89,10 @@ class MlrunSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Implement Hydra's hook."""
-        from mlrun.sweeps.launch import sweep
+        from mlrun.sweeps.launch import sweep_grid
 
         setup_globals()
-        return sweep(self.config, self.loader, self.launcher, arguments)
+        return sweep_grid(self.config, self.loader, self.launcher, arguments)
 
 
 class OptunaSweeper(MlrunSweeper):

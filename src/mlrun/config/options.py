@@ -18,8 +18,8 @@ GROUPS = (
 )
 _package = Path(__file__).resolve().parents[1]
 # The wheel has conf/ inside the package; a checkout has it at the top of the repository.
-_PLACES = (_package / "conf", _package.parents[1] / "conf")
-CONF = next(folder for folder in _PLACES if (folder / "config.yaml").is_file())
+_CANDIDATES = (_package / "conf", _package.parents[1] / "conf")
+CONF = next(folder for folder in _CANDIDATES if (folder / "config.yaml").is_file())
 
 
 def own_conf() -> Path | None:

@@ -23,7 +23,7 @@ _LOOKUP = re.compile(
 )  # ${oc.env:…} and the like, but not references such as ${trainer.epochs}
 _STAND_IN = "\0"
 # Paths on the machine that trained; run.json records the data files separately.
-_PLACES = ("paths.", "data.dir", "data.train", "data.test")
+_PATHS = ("paths.", "data.dir", "data.train", "data.test")
 
 
 def for_the_record(config: Composed) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def check_lookups(config: Composed) -> None:
     """
     values = dict(_leaves(config.values))
     for key, text in _leaves(config.raw):
-        known = is_secret(key) or (key.startswith(_PLACES) and not is_secret(str(text)))
+        known = is_secret(key) or (key.startswith(_PATHS) and not is_secret(str(text)))
         if known or not isinstance(text, str) or not _LOOKUP.search(text):
             continue
         if isinstance(values.get(key), str):
@@ -61,18 +61,20 @@ def check_lookups(config: Composed) -> None:
             )
 
 
-def places(config: Composed) -> dict[str, str]:
+def path_references(config: Composed) -> dict[str, str]:
     """Return the path settings that contain references, unresolved."""
     found = _leaves(config.raw)
-    return {k: v for k, v in found if k.startswith(_PLACES) and "${" in str(v)}
+    return {k: v for k, v in found if k.startswith(_PATHS) and "${" in str(v)}
 
 
-def put_in_place(values: dict[str, Any], places: Mapping[str, str], folder: str) -> dict[str, Any]:
+def with_paths(
+    values: dict[str, Any], references: Mapping[str, str], folder: str
+) -> dict[str, Any]:
     """Return recorded values with current paths.
 
     Args:
         values: the result of `for_the_record`.
-        places: the result of `places` for the same configuration.
+        references: the result of `path_references` for the same configuration.
         folder: the data folder, used if `paths.data` was not recorded.
 
     Raises:
@@ -80,17 +82,17 @@ def put_in_place(values: dict[str, Any], places: Mapping[str, str], folder: str)
     """
     folder = folder if values["paths"]["data"] == HIDDEN else values["paths"]["data"]
     config = OmegaConf.create(values)
-    for key, text in places.items():
-        place = folder if key == "paths.data" else text.replace("${paths.data}", folder)
-        if "${" in place and key.startswith("data."):
+    for key, text in references.items():
+        path = folder if key == "paths.data" else text.replace("${paths.data}", folder)
+        if "${" in path and key.startswith("data."):
             raise MlrunError(f"{key}={text}: came from the environment and is not recorded")
-        OmegaConf.update(config, key, place)
+        OmegaConf.update(config, key, path)
     return OmegaConf.to_container(config)  # type: ignore[return-value]
 
 
 def left_out(values: Mapping[str, Any]) -> list[str]:
     """Return the keys whose missing values prevent rebuilding a recorded configuration."""
-    return [k for k, v in _leaves(values) if v == HIDDEN and not k.startswith(_PLACES)]
+    return [k for k, v in _leaves(values) if v == HIDDEN and not k.startswith(_PATHS)]
 
 
 def from_the_record(values: Any, source: Path, *, references: bool = False) -> Composed:

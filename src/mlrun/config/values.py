@@ -42,7 +42,7 @@ class Composed:
             yield composed(config)
 
     @property
-    def but_for_the_seed(self) -> str:
+    def key_without_seed(self) -> str:
         """A key that is equal for configurations that differ only in the value of `seed`.
 
         It compares composed values, because a reference to the seed has many spellings

@@ -1,5 +1,6 @@
 """The interface between data and the rest of the program: Spec and Dataset."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mlrun.config.signature import from_plain
+from mlrun.data.preprocess.module import Contract, build_preprocess
 from mlrun.data.rows import Rows
 from mlrun.errors import MlrunError
 
@@ -74,3 +76,43 @@ class Dataset:
     def examples(self) -> Tensor:
         """A few raw validation rows; checkpoints store them for checking an export."""
         return self.valid.take(range(min(EXAMPLES, len(self.valid)))).inputs.clone()
+
+
+def divided(
+    rows: Rows,
+    split: Mapping[str, NDArray[np.int64]],
+    *,
+    spec: Spec,
+    contract: Contract,
+    others: Rows | None,
+    files: Mapping[str, Path],
+    sample: bool,
+) -> Dataset:
+    """Return the dataset of these rows, divided into training and validation rows.
+
+    Args:
+        rows: the rows of the training file.
+        split: train, valid → row numbers.
+        spec: shapes, classes and names.
+        contract: the preprocessing.
+        others: the rows of the test file, for pred.csv, and for scores if they have targets;
+            without a test file, pred.csv has the validation rows.
+        files: role → file.
+        sample: whether the files are sample data.
+
+    Raises:
+        MlrunError: the contract is damaged.
+    """
+    valid = rows.take(split["valid"])
+    return Dataset(
+        spec=spec,
+        preprocess=build_preprocess(contract),
+        contract=contract,
+        train=rows.take(split["train"]),
+        valid=valid,
+        test=others if others is not None and others.targets is not None else None,
+        predict=valid if others is None else others,
+        files=dict(files),
+        split=dict(split),
+        sample=sample,
+    )

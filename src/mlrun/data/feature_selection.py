@@ -52,8 +52,8 @@ def _scores(
 
 def _only(contract: Contract, features: list[dict[str, Any]]) -> Contract:
     used = sorted({feature["column"] for feature in features})
-    place = {column: position for position, column in enumerate(used)}
+    position_of = {column: position for position, column in enumerate(used)}
     return contract | {
         "columns": [contract["columns"][column] for column in used],
-        "features": [f | {"column": place[f["column"]]} for f in features],
+        "features": [f | {"column": position_of[f["column"]]} for f in features],
     }

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mlrun.data.dataset import CLASSIFICATION, Dataset, Spec
-from mlrun.data.locate import find, wants_sample
-from mlrun.data.preprocess.module import Contract, build_preprocess
+from mlrun.data.dataset import CLASSIFICATION, Dataset, Spec, divided
+from mlrun.data.locate import find
+from mlrun.data.preprocess.module import Contract
 from mlrun.data.rows import Rows
-from mlrun.data.sample import write_sample
-from mlrun.data.split import Split, recorded_split, split_rows
+from mlrun.data.sample import folder_or_sample
+from mlrun.data.split import split_or_recorded
+from mlrun.data.split_settings import Split
 from mlrun.errors import MlrunError
 
 log = logging.getLogger(__name__)
@@ -67,43 +68,18 @@ class Images:
         """
         method = Split.of(self.split)
         if files is None:
-            sample = not self.download and wants_sample(Path(self.dir), self.sample)
-            files = self._find(sample)
-        images, labels = _read_pair(files["train_images"], files["train_labels"])
-        test_images, test_labels = _read_pair(files["test_images"], files["test_labels"])
-        if test_images.shape[1:] != images.shape[1:]:
-            raise MlrunError(
-                f"{files['test_images']}: images of {test_images.shape[1:]} pixels, "
-                f"but {files['train_images']} has images of {images.shape[1:]} pixels"
-            )
-        classes = int(max(labels.max(), test_labels.max())) + 1
-        if labels.min() == labels.max():
-            raise MlrunError(
-                f"{files['train_labels']}: only one class, so there is nothing to learn"
-            )
-        if split is None:
-            train, valid = split_rows(method, labels, kind=CLASSIFICATION)
-        else:
-            train, valid = recorded_split(split, len(labels))
-        contract = contract or _fit(images[train])
-        test = _rows(test_images, test_labels, np.arange(len(test_labels)))
-        return Dataset(
-            spec=Spec(
-                kind=CLASSIFICATION,
-                in_shape=(1, *images.shape[1:]),
-                out_features=classes,
-                classes=tuple(str(number) for number in range(classes)),
-                target=self.prediction,
-                header=("id", self.prediction),
-            ),
-            preprocess=build_preprocess(contract),
-            contract=contract,
-            train=_rows(images, labels, train),
-            valid=_rows(images, labels, valid),
-            test=test,
-            predict=test,
-            files=dict(files),
-            split={"train": train, "valid": valid},
+            files, sample = self._find()
+        train = _Labelled.read(files["train_images"], files["train_labels"])
+        test = _Labelled.read(files["test_images"], files["test_labels"])
+        _check_learnable(train, test, files)
+        parts = split_or_recorded(method, split, train.labels, kind=CLASSIFICATION)
+        return divided(
+            train.rows,
+            parts,
+            spec=self._spec(train, test),
+            contract=contract or _fit(train.images[parts["train"]]),
+            others=test.rows,
+            files=files,
             sample=sample,
         )
 
@@ -118,16 +94,62 @@ class Images:
             )
         return Rows(torch.from_numpy(images).unsqueeze(1), None, list(range(len(images))))
 
-    def _find(self, sample: bool) -> dict[str, Path]:
+    def _find(self) -> tuple[dict[str, Path], bool]:
+        """Return role → file, and whether the files are sample data."""
         if self.download:
             _download(Path(self.dir))
-        folder = write_sample(str(self.sample)) if sample else Path(self.dir)
+        folder, sample = folder_or_sample(Path(self.dir), None if self.download else self.sample)
         found = {}
         for role, stem in STEMS.items():
             path = find(folder, [stem, f"{stem}.gz"], key="data.dir (or data.download=true)")
             assert path is not None
             found[role] = path
-        return found
+        return found, sample
+
+    def _spec(self, train: "_Labelled", test: "_Labelled") -> Spec:
+        classes = int(max(train.labels.max(), test.labels.max())) + 1
+        return Spec(
+            kind=CLASSIFICATION,
+            in_shape=(1, *train.images.shape[1:]),
+            out_features=classes,
+            classes=tuple(str(number) for number in range(classes)),
+            target=self.prediction,
+            header=("id", self.prediction),
+        )
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """Images (n, height, width) and their labels (n,)."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    @classmethod
+    def read(cls, images: Path, labels: Path) -> "_Labelled":
+        pixels = read_idx(images, dimensions=3)
+        numbers = read_idx(labels, dimensions=1).astype(np.int64)
+        if len(pixels) != len(numbers):
+            raise MlrunError(
+                f"{images} has {len(pixels)} images, but {labels} has {len(numbers)} labels"
+            )
+        return cls(pixels, numbers)
+
+    @property
+    def rows(self) -> Rows:
+        pixels = torch.from_numpy(self.images).unsqueeze(1)
+        return Rows(pixels, torch.from_numpy(self.labels), range(len(self.labels)))
+
+
+def _check_learnable(train: _Labelled, test: _Labelled, files: Mapping[str, Path]) -> None:
+    sizes = train.images.shape[1:]
+    if test.images.shape[1:] != sizes:
+        raise MlrunError(
+            f"{files['test_images']}: images of {test.images.shape[1:]} pixels, "
+            f"but {files['train_images']} has images of {sizes} pixels"
+        )
+    if train.labels.min() == train.labels.max():
+        raise MlrunError(f"{files['train_labels']}: only one class, so there is nothing to learn")
 
 
 def read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
@@ -182,21 +204,6 @@ def _pieces(file: gzip.GzipFile, most: int) -> Iterator[bytes]:
     while piece := file.read(min(most, 2**20)):
         most -= len(piece)
         yield piece
-
-
-def _read_pair(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    pixels = read_idx(images, dimensions=3)
-    numbers = read_idx(labels, dimensions=1).astype(np.int64)
-    if len(pixels) != len(numbers):
-        raise MlrunError(
-            f"{images} has {len(pixels)} images, but {labels} has {len(numbers)} labels"
-        )
-    return pixels, numbers
-
-
-def _rows(images: NDArray[np.uint8], labels: NDArray[np.int64], index: NDArray[np.int64]) -> Rows:
-    pixels = torch.from_numpy(images[index]).unsqueeze(1)
-    return Rows(pixels, torch.from_numpy(labels[index]), index.tolist())
 
 
 def _fit(images: NDArray[np.uint8]) -> Contract:

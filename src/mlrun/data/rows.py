@@ -90,20 +90,20 @@ class Rows:
         """The id of each row in pred.csv."""
         if self.index is None:
             return list(self.names)
-        return [self.names[place] for place in self.index.tolist()]
+        return [self.names[number] for number in self.index.tolist()]
 
     @property
     def inputs(self) -> Tensor:
         """The raw numbers: (n, columns) or (n, channels, height, width)."""
         if self.index is None and isinstance(self.source, Tensor):
             return self.source
-        return self.source[self._places()]
+        return self.source[self._row_numbers()]
 
     def take(self, index: Sequence[int] | NDArray[np.int64]) -> "Rows":
         """Return the rows with these numbers, in this order; the source is shared."""
-        places = torch.as_tensor(index, dtype=torch.int64)
-        targets = None if self.targets is None else self.targets[places]
-        within = places if self.index is None else self.index[places]
+        numbers = torch.as_tensor(index, dtype=torch.int64)
+        targets = None if self.targets is None else self.targets[numbers]
+        within = numbers if self.index is None else self.index[numbers]
         return Rows(self.source, targets, self.names, within)
 
     def prepared(self, preprocess: Callable[[Tensor], Tensor]) -> Tensor:
@@ -116,14 +116,14 @@ class Rows:
         """Preprocess the rows; a large table in chunks."""
         if isinstance(self.source, Tensor):
             return preprocess(self.inputs)
-        places = self._places()
-        order = places.argsort()  # in file order, so that each page is read once
-        shape = preprocess(self.source[places[:1]]).shape[1:]
+        numbers = self._row_numbers()
+        order = numbers.argsort()  # in file order, so that each page is read once
+        shape = preprocess(self.source[numbers[:1]]).shape[1:]
         prepared = self.source.empty(len(self), *shape)
         for piece in torch.split(order, AT_ONCE):
-            prepared[piece] = preprocess(self.source[places[piece]])
+            prepared[piece] = preprocess(self.source[numbers[piece]])
             self.source.let_go()
         return prepared
 
-    def _places(self) -> Tensor:
+    def _row_numbers(self) -> Tensor:
         return torch.arange(len(self.source)) if self.index is None else self.index

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mlrun.data.locate import wants_sample
 from mlrun.errors import MlrunError
 from mlrun.system.files import write_atomically
 
@@ -101,6 +102,17 @@ PHONE = (
     ("touch_screen", 0, 1, 0),
     ("wifi", 0, 1, 0),
 )
+
+
+def folder_or_sample(folder: Path, sample: str | None) -> tuple[Path, bool]:
+    """Return the folder to read, and whether it is the one of the sample data `sample`.
+
+    Raises:
+        MlrunError: like `write_sample`.
+    """
+    if sample is not None and wants_sample(folder, sample):
+        return write_sample(sample), True
+    return folder, False
 
 
 def write_sample(name: str) -> Path:

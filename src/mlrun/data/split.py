@@ -3,74 +3,38 @@
 import logging
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mlrun.config.signature import check_arguments
 from mlrun.data.dataset import CLASSIFICATION
-from mlrun.errors import MlrunError, did_you_mean
+from mlrun.data.split_settings import Split
+from mlrun.errors import MlrunError
 
 log = logging.getLogger(__name__)
 RowNumbers = NDArray[np.int64]
 
-METHODS = (
-    "auto",
-    "holdout",
-    "stratified",
-    "random_split",
-    "kfold",
-    "stratified_kfold",
-    "auto_kfold",
-    "group",
-    "group_kfold",
-    "time",
-)
 
-
-@dataclass(frozen=True)
-class Split:
-    """The checked settings `data.split`.
+def split_or_recorded(
+    split: Split,
+    recorded: Any,
+    targets: NDArray[Any],
+    *,
+    kind: str,
+    column: NDArray[Any] | None = None,
+) -> dict[str, RowNumbers]:
+    """Return the row numbers for train and valid: those in a split.json, or those of `split_rows`.
 
     Raises:
-        MlrunError: the method is unknown or a number is out of range.
+        MlrunError: like `recorded_split` and `split_rows`.
     """
-
-    method: str
-    ratio: float
-    seed: int
-    folds: int
-    fold: int
-    column: str | None
-
-    @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> "Split":
-        """Build from the mapping in the configuration."""
-        check_arguments("data.split", cls, settings)
-        return cls(**settings)
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            hint = did_you_mean(str(self.method), METHODS)
-            raise MlrunError(
-                f"data.split.method={self.method}: must be one of {', '.join(METHODS)}.{hint}"
-            )
-        if not 0 < self.ratio < 1:
-            raise MlrunError(f"data.split.ratio={self.ratio}: must be between 0 and 1")
-        if self.folds < 2 or not 0 <= self.fold < self.folds:
-            raise MlrunError(
-                f"data.split.fold={self.fold}, folds={self.folds}: "
-                "needs at least 2 folds, and a fold from 0 to folds - 1"
-            )
-        if not 0 <= self.seed < 2**32:
-            raise MlrunError(f"data.split.seed={self.seed}: must be between 0 and {2**32 - 1}")
-        if self.method in ("group", "group_kfold") and self.column is None:
-            raise MlrunError(
-                f"data.split.method={self.method}: set the column with data.split.column=…"
-            )
+    if recorded is not None:
+        train, valid = recorded_split(recorded, len(targets))
+    else:
+        train, valid = split_rows(split, targets, kind=kind, column=column)
+    return {"train": train, "valid": valid}
 
 
 def recorded_split(split: Any, count: int) -> tuple[RowNumbers, RowNumbers]:
@@ -194,9 +158,8 @@ def _stratified_kfold(
 
     folds = StratifiedKFold(split.folds, shuffle=True, random_state=split.seed)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # a class with fewer rows than folds is missing in some folds
+        # A class with fewer rows than folds is missing in some folds.
+        warnings.simplefilter("ignore")
         return list(folds.split(targets, targets))[split.fold]  # type: ignore[no-any-return]
 
 

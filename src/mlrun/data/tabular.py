@@ -6,23 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from mlrun.data import column_roles as roles
 from mlrun.data.csv_file import read_table
-from mlrun.data.dataset import CLASSIFICATION, REGRESSION, Dataset, Spec
+from mlrun.data.dataset import CLASSIFICATION, REGRESSION, Dataset, Spec, divided
 from mlrun.data.feature_selection import select_top
-from mlrun.data.locate import find, wants_sample
+from mlrun.data.locate import find
 from mlrun.data.preprocess.apply import raw_rows, warn_about_surplus
 from mlrun.data.preprocess.fit import check_table, fit_table
 from mlrun.data.preprocess.module import Contract, build_preprocess
 from mlrun.data.rows import Rows
-from mlrun.data.sample import write_sample
-from mlrun.data.split import Split, recorded_split, split_rows
+from mlrun.data.sample import folder_or_sample
+from mlrun.data.split import RowNumbers, split_or_recorded
+from mlrun.data.split_settings import Split
+from mlrun.data.target import Target, as_tensor, target_column, target_values
 from mlrun.errors import MlrunError, did_you_mean
 
 CHOICES = {
@@ -34,6 +33,7 @@ CHOICES = {
 }
 MISSING = ("error", "mean", "median")
 SELECT_BY = ("f_test", "mutual_info", "correlation")
+Tables = Mapping[str, pd.DataFrame]  # role of the file → its table
 
 
 @dataclass(frozen=True)
@@ -102,42 +102,21 @@ class Tabular:
         """
         method = Split.of(self.split)
         if files is None:
-            sample = wants_sample(Path(self.dir), self.sample)
-            files = self._find(sample)
-        table = self._table(files["train"])
-        test = self._table(files["test"]) if "test" in files else None
-
-        self._check_id(table, test, files["train"])
-        target = self._target(table, test, files["train"])
-        kind, classes = self._kind(table[target], files["train"])
-        values = roles.target_values(table[target], classes, files["train"])
-        train, valid = self._rows(method, split, table, values, kind, files["train"])
-
+            files, sample = self._find()
+        tables = {role: self._table(files[role]) for role in ("train", "test") if role in files}
+        target = self._target(tables, files["train"])
+        parts = self._split(method, split, tables["train"], target, files["train"])
         if contract is None:
-            contract = self._fit(table, train, values, target, files["train"])
-        spec = Spec(
-            kind=kind,
-            in_shape=(len(contract["features"]),),
-            out_features=len(classes) or 1,
-            classes=classes,
-            features=tuple(feature["name"] for feature in contract["features"]),
-            target=target,
-            header=self._header(table if test is None else test, target),
-            **self._target_scaling(values[train], kind),
-        )
-        rows = self.read(table, contract, spec, files["train"])
-        held = rows.take(valid)
-        others = None if test is None else self.read(test, contract, spec, files["test"])
-        return Dataset(
+            contract = self._fit(tables["train"], parts["train"], target, files["train"])
+        spec = self._spec(tables, contract, target, parts["train"])
+        rows = {role: self.read(tables[role], contract, spec, files[role]) for role in tables}
+        return divided(
+            rows["train"],
+            parts,
             spec=spec,
-            preprocess=build_preprocess(contract),
             contract=contract,
-            train=rows.take(train),
-            valid=held,
-            test=others if others is not None and others.targets is not None else None,
-            predict=held if others is None else others,
-            files=dict(files),
-            split={"train": train, "valid": valid},
+            others=rows.get("test"),
+            files=files,
             sample=sample,
         )
 
@@ -166,7 +145,7 @@ class Tabular:
         """Return the rows of a table for a trained model, with the columns of the contract."""
         targets = None
         if spec.target in table.columns and table[spec.target].notna().any():
-            targets = _as_tensor(roles.target_values(table[spec.target], spec.classes, path))
+            targets = as_tensor(target_values(table[spec.target], spec.classes, path))
         ids = roles.row_ids(table, roles.id_column(self.id, table))
         budget = self.memory_budget * 1e9
         inputs = raw_rows(table, contract, path, allow_unknown=allow_unknown, memory_budget=budget)
@@ -174,63 +153,45 @@ class Tabular:
 
     # The steps of load, in order.
 
-    def _find(self, sample: bool) -> dict[str, Path]:
-        folder = write_sample(str(self.sample)) if sample else Path(self.dir)
+    def _find(self) -> tuple[dict[str, Path], bool]:
+        """Return role → file, and whether the files are sample data."""
+        folder, sample = folder_or_sample(Path(self.dir), self.sample)
         found = {
             role: find(folder, getattr(self, role), key=f"data.{role}")
             for role in ("train", "test")
         }
-        return {role: path for role, path in found.items() if path is not None}
+        return {role: path for role, path in found.items() if path is not None}, sample
 
     def _table(self, path: Path) -> pd.DataFrame:
         decimal = "," if self.decimal == "comma" else "."
         return read_table(path, duplicates=self.duplicates, identifier=self.id, decimal=decimal)
 
-    def _check_id(self, table: pd.DataFrame, test: pd.DataFrame | None, path: Path) -> None:
+    def _target(self, tables: Tables, path: Path) -> Target:
+        table, test = tables["train"], tables.get("test")
         if test is None or self.id not in test.columns:
             roles.require(self.id or str(table.columns[0]), table, path, key="data.id")
-
-    def _target(self, table: pd.DataFrame, test: pd.DataFrame | None, path: Path) -> str:
         if self.target is None:
-            return roles.target_column(table, test, path)
-        return roles.require(self.target, table, path, key="data.target")
+            name = target_column(table, test, path)
+        else:
+            name = roles.require(self.target, table, path, key="data.target")
+        return Target.of(table[name], self.kind, path)
 
-    def _kind(self, target: pd.Series, path: Path) -> tuple[str, tuple[str, ...]]:
-        roles.check_target(target, path)
-        kind = roles.infer_kind(target) if self.kind == "auto" else self.kind
-        return kind, roles.classes_of(target, path) if kind == CLASSIFICATION else ()
-
-    def _rows(
-        self,
-        method: Split,
-        split: Any,
-        table: pd.DataFrame,
-        values: NDArray[Any],
-        kind: str,
-        path: Path,
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        if split is not None:
-            return recorded_split(split, len(values))
+    def _split(
+        self, method: Split, recorded: Any, table: pd.DataFrame, target: Target, path: Path
+    ) -> dict[str, RowNumbers]:
         column = None
-        if method.column is not None:
+        if recorded is None and method.column is not None:
             roles.require(method.column, table, path, key="data.split.column")
             in_order = method.method == "time"
             column = roles.order_or_groups(table[method.column], path, in_order=in_order)
-        return split_rows(method, values, kind=kind, column=column)
+        return split_or_recorded(method, recorded, target.values, kind=target.kind, column=column)
 
-    def _fit(
-        self,
-        table: pd.DataFrame,
-        train: NDArray[np.int64],
-        values: NDArray[Any],
-        target: str,
-        path: Path,
-    ) -> Contract:
-        columns = self._columns(table, target, path)
+    def _fit(self, table: pd.DataFrame, train: RowNumbers, target: Target, path: Path) -> Contract:
+        columns = self._columns(table, target.name, path)
         categorical, names = roles.categorical_columns(table[columns], self.categorical, path)
         columns = [column for column in columns if column not in names]
         if not columns:
-            raise MlrunError(f"{path}: no feature column is left to predict '{target}'")
+            raise MlrunError(f"{path}: no feature column is left to predict '{target.name}'")
         check_table(table[columns], path=path, categorical=categorical, missing=self.missing)
         contract = fit_table(
             table[columns],
@@ -244,7 +205,7 @@ class Tabular:
         if isinstance(self.features, Mapping):
             rows = Rows(raw_rows(table, contract, path), None, [], torch.from_numpy(train))
             features = rows.prepared(build_preprocess(contract)).numpy()
-            contract = select_top(contract, features, values[train], **self.features)
+            contract = select_top(contract, features, target.values[train], **self.features)
         used = {column["name"] for column in contract["columns"]}
         return contract | {"unused": [str(name) for name in table.columns if name not in used]}
 
@@ -259,14 +220,18 @@ class Tabular:
         leave_out = [target, *dropped, *([identifier] if identifier else [])]
         return roles.feature_columns(table, leave_out=leave_out)
 
-    def _header(self, table: pd.DataFrame, target: str) -> tuple[str, str]:
-        return roles.id_column(self.id, table) or "id", self.prediction or target
-
-    def _target_scaling(self, values: NDArray[Any], kind: str) -> dict[str, float]:
-        if kind != REGRESSION or not self.scale_target:
-            return {}
-        spread = float(values.std()) or 1.0
-        return {"target_center": float(values.mean()), "target_scale": spread}
+    def _spec(self, tables: Tables, contract: Contract, target: Target, train: RowNumbers) -> Spec:
+        identifier = roles.id_column(self.id, tables.get("test", tables["train"])) or "id"
+        return Spec(
+            kind=target.kind,
+            in_shape=(len(contract["features"]),),
+            out_features=len(target.classes) or 1,
+            classes=target.classes,
+            features=tuple(feature["name"] for feature in contract["features"]),
+            target=target.name,
+            header=(identifier, self.prediction or target.name),
+            **(target.scaling(train) if self.scale_target else {}),
+        )
 
 
 def _one_of(key: str, value: Any, choices: Sequence[str], *others: str) -> None:
@@ -282,10 +247,3 @@ def _check_top(features: Mapping[str, Any]) -> None:
     if features["top"] < 1:
         raise MlrunError(f"data.features.top={features['top']}: must be at least 1")
     _one_of("data.features.by", features["by"], SELECT_BY)
-
-
-def _as_tensor(values: NDArray[Any]) -> Tensor:
-    """Convert class numbers to (n,) int64, and values to (n, 1) float32 like model outputs."""
-    if np.issubdtype(values.dtype, np.integer):
-        return torch.from_numpy(values)
-    return torch.tensor(values, dtype=torch.float32).unsqueeze(1)

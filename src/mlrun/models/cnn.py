@@ -9,7 +9,7 @@ from mlrun.errors import MlrunError
 from mlrun.models.layers import (
     NORMS,
     build_activation,
-    check,
+    check_choice,
     check_dropout,
     check_sizes,
     hidden_layer,
@@ -41,7 +41,7 @@ class CNN(nn.Sequential):
         check_sizes("channels", channels)
         check_sizes("hidden", hidden)
         check_dropout(dropout)
-        check("norm", norm, NORMS)
+        check_choice("norm", norm, NORMS)
         super().__init__()
         _check_kernel(kernel_size)
         depth = in_shape[0]

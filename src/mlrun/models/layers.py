@@ -40,11 +40,11 @@ def build_activation(name: str) -> nn.Module:
     Raises:
         MlrunError: there is no activation with that name.
     """
-    check("activation", name, ACTIVATIONS)
+    check_choice("activation", name, ACTIVATIONS)
     return ACTIVATIONS[name]()
 
 
-def check(name: str, value: str, choices: Collection[str]) -> None:
+def check_choice(name: str, value: str, choices: Collection[str]) -> None:
     """Raise MlrunError if `model.<name>` is not one of `choices`."""
     if value not in choices:
         hint = did_you_mean(str(value), choices)
@@ -58,7 +58,7 @@ def initialise(model: nn.Module, name: str) -> None:
     """
     if name == "default":
         return
-    check("init", name, ["default", *INITIALISATIONS])
+    check_choice("init", name, ["default", *INITIALISATIONS])
     for layer in model.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
             INITIALISATIONS[name](layer.weight)

@@ -7,7 +7,7 @@ from torch import nn
 
 from mlrun.models.layers import (
     NORMS,
-    check,
+    check_choice,
     check_dropout,
     check_sizes,
     hidden_layer,
@@ -35,7 +35,7 @@ class MLP(nn.Sequential):
     ) -> None:
         check_sizes("hidden", hidden)
         check_dropout(dropout)
-        check("norm", norm, NORMS)
+        check_choice("norm", norm, NORMS)
         layers: list[nn.Module] = [nn.Flatten()]
         width = math.prod(in_shape)
         for size in hidden:

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from mlrun.errors import MlrunError
-from mlrun.runs.checkpoint_file import PLAIN, Part, encode, fits, read, to_bytes, unfit
+from mlrun.runs.checkpoint_file import content_of, read_parts
+from mlrun.runs.checkpoint_values import PLAIN, Part, encode, fits, unfit
 from mlrun.runs.folder import RunFolder
 from mlrun.system.files import write_atomically
 from mlrun.system.seams import Place, reached
@@ -85,12 +86,12 @@ class Checkpoints:
         reached(Place.CHECKPOINTS_WRITING)
         best, last = self._best.state, self._last.state
         if best:
-            save(self._run.best, {**self._described, **best})
+            save_state(self._run.best, {**self._described, **best})
         if last:
             self._rows += [encode("history", row).text for row in history[len(self._rows) :]]
             rows = Part(f"[{','.join(self._rows)}]")
             whole = {**self._described, **last, "best": best, "history": rows}
-            save(self._run.last, whole, keep=self._run.previous)
+            save_state(self._run.last, whole, keep=self._run.previous)
         self._written = time.monotonic()
 
     def load_best(self, learner: Learner) -> None:
@@ -176,7 +177,7 @@ def check_savable(learner: Learner) -> None:
         encode(name, getattr(learner, name).state_dict())
 
 
-def save(path: Path, state: Mapping[str, Any], *, keep: Path | None = None) -> None:
+def save_state(path: Path, state: Mapping[str, Any], *, keep: Path | None = None) -> None:
     """Write a state of plain values and tensors atomically.
 
     Args:
@@ -191,10 +192,10 @@ def save(path: Path, state: Mapping[str, Any], *, keep: Path | None = None) -> N
         name: value if isinstance(value, Part) else encode(name, value)
         for name, value in state.items()
     }
-    write_atomically(path, to_bytes(parts), keep=keep)
+    write_atomically(path, content_of(parts), keep=keep)
 
 
-def load(path: Path, *, parts: Mapping[str, type] = MappingProxyType({})) -> State:
+def load_state(path: Path, *, parts: Mapping[str, type] = MappingProxyType({})) -> State:
     """Read a checkpoint on the CPU; this executes no code from the file.
 
     Args:
@@ -207,7 +208,7 @@ def load(path: Path, *, parts: Mapping[str, type] = MappingProxyType({})) -> Sta
     """
     if not path.is_file():
         raise MlrunError(f"no checkpoint {path}: did the run finish its first epoch?")
-    state = read(path)
+    state = read_parts(path)
     for name in state:
         if name not in LAST_PARTS:
             raise MlrunError(f"{path} is damaged: '{name}' is not a known part of a checkpoint")
@@ -230,7 +231,7 @@ def load_last(run: RunFolder) -> tuple[State | None, str]:
     complaint = ""
     for path in found:
         try:
-            return load(path, parts=LAST_PARTS), complaint
+            return load_state(path, parts=LAST_PARTS), complaint
         except MlrunError as error:
             complaint = f"{error}; using the checkpoint before it"
     if found:

@@ -88,19 +88,19 @@ def _find(file: DataFile, folders: Sequence[Path], *, exactly: bool) -> Path:
     """Find a file with the recorded content at its recorded path or in one of the folders."""
     recorded = Path(file.path)
     names = [recorded.name, f"{recorded.parent.name}/{recorded.name}"]
-    places = [recorded, *(folder / name for folder in folders for name in names)]
-    there = [place for place in places if ".." not in place.parts and _is_file(place)]
-    for place in there:
-        if place.stat().st_size == file.bytes and sha256(place) == file.sha256:
-            return place
+    candidates = [recorded, *(folder / name for folder in folders for name in names)]
+    there = [path for path in candidates if ".." not in path.parts and _is_file(path)]
+    for path in there:
+        if path.stat().st_size == file.bytes and sha256(path) == file.sha256:
+            return path
     if not there:
         raise MlrunError(f"the run's data file {recorded} is missing; use --data FOLDER")
     if exactly:
         raise MlrunError(f"the run's data file {there[0]} has changed since the run")
     # A record may come from a stranger: read a changed file only from the user's own data folders.
-    for place in there:
-        if any(place.resolve().is_relative_to(own.resolve()) for own in (Path(), *folders)):
-            return place
+    for path in there:
+        if any(path.resolve().is_relative_to(own.resolve()) for own in (Path(), *folders)):
+            return path
     raise MlrunError(
         f"{there[0]} has changed since the run; use --data FOLDER for the file to read"
     )

@@ -19,7 +19,7 @@ from mlrun.runs.folder import RunFolder, open_run
 from mlrun.runs.predictor import Predictor, open_predictor
 from mlrun.training.metrics import scores
 
-FOLDER = "members"
+MEMBERS_FOLDER = "members"
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def combined_by_row(
     for pattern in np.unique(has, axis=1).T:  # rows of the same members
         some = known[(pattern == has.T).all(axis=1)]
         those = np.flatnonzero(pattern).tolist()
-        parts = [outputs[one][_places(some, numbers[one])] for one in those]
+        parts = [outputs[one][_positions(some, numbers[one])] for one in those]
         joint.append(combined([members[one] for one in those], parts))
         order.append(some)
     back = torch.from_numpy(np.concatenate(order).argsort())
@@ -97,7 +97,7 @@ def _same_rows(part: Rows, other: Rows) -> bool:
     return torch.equal(part.index, other.index)
 
 
-def _places(wanted: NDArray[np.int64], among: NDArray[np.int64]) -> Tensor:
+def _positions(wanted: NDArray[np.int64], among: NDArray[np.int64]) -> Tensor:
     """Return the positions of the wanted numbers in `among`, which contains all of them."""
     order = among.argsort()
     return torch.from_numpy(order[np.searchsorted(among, wanted, sorter=order)])
@@ -164,8 +164,8 @@ def refuse_ensemble(run: RunFolder, verb: str) -> None:
     if is_ensemble(run):
         names = ", ".join(one.path.name for one in member_runs(run)[:3])
         raise MlrunError(
-            f"{run.path} has several members; choose one: mlrun {verb} {run.path / FOLDER}/NAME "
-            f"({names} …)"
+            f"{run.path} has several members; choose one: "
+            f"mlrun {verb} {run.path / MEMBERS_FOLDER}/NAME ({names} …)"
         )
 
 
@@ -174,7 +174,7 @@ def member_runs(run: RunFolder) -> list[RunFolder]:
 
     It lists the folder instead of trusting run.json, which may come from a stranger.
     """
-    folder = run.path / FOLDER
+    folder = run.path / MEMBERS_FOLDER
     paths = sorted(folder.iterdir(), key=_natural) if folder.is_dir() else []
     return [open_run(path) for path in paths if path.is_dir()]
 
@@ -195,7 +195,9 @@ def open_ensemble(run: RunFolder) -> Ensemble:
     members, values = zip(*opened, strict=True)
     alike = {(m.spec.kind, m.spec.classes, m.spec.target, m.spec.header) for m in members}
     if len(alike) > 1:
-        raise MlrunError(f"{run.path / FOLDER} is damaged: its members have different tasks")
+        raise MlrunError(
+            f"{run.path / MEMBERS_FOLDER} is damaged: its members have different tasks"
+        )
     return Ensemble([one.path.name for one in runs], members, values[0])
 
 

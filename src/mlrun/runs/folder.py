@@ -18,7 +18,7 @@ from mlrun.errors import MlrunError, did_you_mean
 from mlrun.system.files import as_json, read_json, write_atomically
 
 T = TypeVar("T")
-FORMAT = 2
+RUN_FORMAT = 2
 
 
 def claim(outputs: str | Path, name: str) -> Path:
@@ -140,8 +140,8 @@ def open_run(path: str | Path) -> RunFolder:
         raise MlrunError(f"{folder} is not a run folder: it has no run.json{_runs_in(folder)}")
     _refuse_links(folder)
     record = read_json(file)
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise MlrunError(f"{file}: wrong format; this version of mlrun reads format {FORMAT}")
+    if not isinstance(record, dict) or record.get("format") != RUN_FORMAT:
+        raise MlrunError(f"{file}: wrong format; this version of mlrun reads format {RUN_FORMAT}")
     return RunFolder(folder, record)
 
 

@@ -12,7 +12,7 @@ from mlrun.runs.checkpoint import State
 from mlrun.runs.finish import score
 from mlrun.runs.folder import RunFolder, locked
 from mlrun.runs.job import Job
-from mlrun.runs.record import Record, RunOutcome, recorded
+from mlrun.runs.record import Record, RunOutcome, outcome_written
 from mlrun.system.garbage import resume_collection
 from mlrun.system.signals import interruptible
 from mlrun.training.engines.base import Engine
@@ -27,7 +27,7 @@ MOST_NATIVE = 16  # members at a time; more do not fit into the processor's cach
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class PreparedRun:
     """A run to train: its folder, job and progress."""
 
     run: RunFolder
@@ -38,75 +38,77 @@ class Task:
 
 
 def in_groups(
-    tasks: Iterable[Task], *, alike: Callable[[Task, Task], bool] = lambda *_: True
-) -> Iterator[list[Task]]:
-    """Yield groups of tasks that fit into `trainer.member_memory` and into the processor's cache.
+    runs: Iterable[PreparedRun],
+    *,
+    alike: Callable[[PreparedRun, PreparedRun], bool] = lambda *_: True,
+) -> Iterator[list[PreparedRun]]:
+    """Yield groups of runs that fit into `trainer.member_memory` and into the processor's cache.
 
     Args:
-        tasks: consumed lazily.
-        alike: whether two tasks may be trained together.
+        runs: consumed lazily.
+        alike: whether two runs may be trained together.
     """
-    group: list[Task] = []
-    for task in tasks:
-        if group and not (alike(group[0], task) and _fits(group, task)):
+    group: list[PreparedRun] = []
+    for prepared in runs:
+        if group and not (alike(group[0], prepared) and _fits(group, prepared)):
             yield group
             group = []
-        group.append(task)
+        group.append(prepared)
     if group:
         yield group
 
 
-def _fits(group: Sequence[Task], task: Task) -> bool:
-    most = MOST_NATIVE if task.job.engine.trains_together else len(group) + 1
-    limit = task.job.settings.trainer.member_memory * 1e9
-    return len(group) < most and _memory([*group, task]) <= limit
+def _fits(group: Sequence[PreparedRun], prepared: PreparedRun) -> bool:
+    most = MOST_NATIVE if prepared.job.engine.trains_together else len(group) + 1
+    limit = prepared.job.settings.trainer.member_memory * 1e9
+    return len(group) < most and _memory([*group, prepared]) <= limit
 
 
-def _memory(tasks: Sequence[Task]) -> float:
+def _memory(runs: Sequence[PreparedRun]) -> float:
     """Return the bytes that members in training need: ten copies of the weights, data per split.
 
     The ten copies: weights, gradients, two moments, packed copies of these four, and the last and
     best checkpoint.
     """
-    datasets = [task.job.dataset for task in _one_of_each_split(tasks)]
+    datasets = [one.job.dataset for one in _one_of_each_split(runs)]
     rows = sum((len(d.train) + len(d.valid)) * np.prod(d.spec.in_shape) for d in datasets)
-    models = (task.job.learner.model for task in tasks)
+    models = (one.job.learner.model for one in runs)
     weights = sum(p.numel() for model in models for p in model.parameters())
     return float(4 * rows + 10 * 4 * weights)
 
 
-def _one_of_each_split(tasks: Sequence[Task]) -> list[Task]:
-    return list({task.job.dataset: task for task in tasks}.values())
+def _one_of_each_split(runs: Sequence[PreparedRun]) -> list[PreparedRun]:
+    return list({one.job.dataset: one for one in runs}.values())
 
 
 def train_together(
-    tasks: Sequence[Task],
+    runs: Sequence[PreparedRun],
     *,
-    show: Callable[[Sequence[tuple[Task, EpochRow]]], None],
-    ended: Callable[[Task, Exception | None], None],
+    show: Callable[[Sequence[tuple[PreparedRun, EpochRow]]], None],
+    ended: Callable[[PreparedRun, Exception | None], None],
     until: int | None = None,
     in_step: bool = True,
 ) -> None:
-    """Train a group; score the best weights of each task and write its files.
+    """Train a group; score the best weights of each run and write its files.
 
     Args:
-        tasks: the tasks of one group.
-        show: called after each epoch with the tasks still in training.
-        ended: called for each task that ends, with its error or None; may raise.
+        runs: the runs of one group.
+        show: called after each epoch with the runs still in training.
+        ended: called for each run that ends, with its error or None; may raise.
         until: pause after this epoch.
-        in_step: whether tasks that the engine cannot train together advance epoch by epoch;
+        in_step: whether runs that the engine cannot train together advance epoch by epoch;
             otherwise each is trained to its end before the next one begins.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM.
     """
-    first, trainer = tasks[0].job, tasks[0].job.settings.trainer
-    features = {task.job.dataset: task.job.features() for task in _one_of_each_split(tasks)}
-    members = [task.job.member(features[task.job.dataset], task.progress, until) for task in tasks]
+    first, trainer = runs[0].job, runs[0].job.settings.trainer
+    features = {one.job.dataset: one.job.features() for one in _one_of_each_split(runs)}
+    members = [one.job.member(features[one.job.dataset], one.progress, until) for one in runs]
     engine, outputs = engine_for(members, first.engine), first.predictor.outputs_of
-    if not (in_step or engine.trains_together) and len(tasks) > 1:
-        for task in tasks:
-            train_together([task], show=show, ended=ended, until=until)
+    if not (in_step or engine.trains_together) and len(runs) > 1:
+        for prepared in runs:
+            train_together([prepared], show=show, ended=ended, until=until)
         return
     resume_collection()
     with (
@@ -114,52 +116,61 @@ def train_together(
         interruptible() as stop_if_requested,
         ExitStack() as stack,
     ):
-        by_member = dict(zip(members, tasks, strict=True))
-        under_way = {member: _OpenRun(task, stack, until) for member, task in by_member.items()}
+        by_member = dict(zip(members, runs, strict=True))
+        under_way = {member: _OpenRun(one, stack, until) for member, one in by_member.items()}
         for results in fit(members, engine, outputs, stop=stop_if_requested):
-            for member, row in results:
-                one = under_way[member]
-                one.epoch(row)
-                if isinstance(row, Diverged) or finished(member.progress, member.trainer):
-                    ended(one.task, under_way.pop(member).end())
+            _record(results, under_way, ended)
             show([(by_member[m], row) for m, row in results if isinstance(row, dict)])
         for one in under_way.values():  # time limit, or paused
-            ended(one.task, one.end())
+            ended(one.prepared, one.end())
+
+
+def _record(
+    results: Iterable[tuple[Member, EpochRow | Diverged]],
+    under_way: dict[Member, "_OpenRun"],
+    ended: Callable[[PreparedRun, Exception | None], None],
+) -> None:
+    """Record an epoch of each member; close the runs whose training ends with it."""
+    for member, row in results:
+        one = under_way[member]
+        one.epoch(row)
+        if isinstance(row, Diverged) or finished(member.progress, member.trainer):
+            ended(one.prepared, under_way.pop(member).end())
 
 
 class _OpenRun:
-    """A task in training with its open files."""
+    """A run in training with its open files."""
 
-    def __init__(self, task: Task, outer: ExitStack, until: int | None) -> None:
-        self.task, self._until, self._diverged = task, until, ""
+    def __init__(self, prepared: PreparedRun, outer: ExitStack, until: int | None) -> None:
+        self.prepared, self._until, self._diverged = prepared, until, ""
         self._open = outer.enter_context(ExitStack())
-        run, job = task.run, task.job
+        run, job = prepared.run, prepared.job
         self._open.enter_context(locked(run))
-        self._outcome: RunOutcome = self._open.enter_context(recorded(run))
+        self._outcome: RunOutcome = self._open.enter_context(outcome_written(run))
         self._record = self._open.enter_context(
-            Record(run, job, task.progress, resumed=task.resumed)
+            Record(run, job, prepared.progress, resumed=prepared.resumed)
         )
 
     def epoch(self, row: EpochRow | Diverged) -> None:
         """Record an epoch."""
         if isinstance(row, Diverged):
             self._outcome.status, self._diverged = "diverged", str(row)
-            self.task.run.note(error=str(row))
-            log.warning("%s diverged: %s", self.task.run.path.name, row)
+            self.prepared.run.note(error=str(row))
+            log.warning("%s diverged: %s", self.prepared.run.path.name, row)
         else:
             self._record.epoch(row)
 
     def end(self) -> Exception | None:
         """Score the best weights and close the files; return the error, if any."""
-        task = self.task
+        prepared = self.prepared
         try:
             with self._open:
                 if not self._diverged:
                     self._record.finish(self._until)
-                    score(task.run, task.job)
-                    if not finished(task.progress, task.job.settings.trainer):
+                    score(prepared.run, prepared.job)
+                    if not finished(prepared.progress, prepared.job.settings.trainer):
                         self._outcome.status = "interrupted"
-                task.history.extend(self._record.history)
+                prepared.history.extend(self._record.history)
         except Exception as error:
             return error
         return Diverged(self._diverged) if self._diverged else None

@@ -12,7 +12,7 @@ from mlrun.data.rows import Rows
 from mlrun.errors import MlrunError
 from mlrun.runs.data import load_run_data
 from mlrun.runs.ensemble import (
-    FOLDER,
+    MEMBERS_FOLDER,
     Ensemble,
     EnsemblePrediction,
     combined,
@@ -77,7 +77,7 @@ def own_data(run: RunFolder, ensemble: Ensemble, data: str | None) -> list[Datas
     Raises:
         MlrunError: the data is missing or has changed.
     """
-    runs = [run.path / FOLDER / name for name in ensemble.names]
+    runs = [run.path / MEMBERS_FOLDER / name for name in ensemble.names]
     opened = [open_run(path) for path in runs] if len(runs) > 1 else [run]
     read: dict[str, Dataset] = {}
     found = []
@@ -121,20 +121,29 @@ def predict(
             f"{run.path}: its members predict different rows; use --members with --input FILE"
         )
     if proba and together.probabilities is None:
-        name = ensemble.spec.target
-        raise MlrunError(f"'{name}' is a number, so it has no probabilities")
+        raise MlrunError(f"'{ensemble.spec.target}' is a number, so it has no probabilities")
     try:
-        if members:
-            each = dict(zip(ensemble.names, together.each, strict=True))
-            write_members(target, ensemble.spec, ids, each, together.disagreement)
-        else:
-            shares = together.probabilities if proba else None
-            write_predictions(
-                target, ensemble.spec, ids, together.predictions, probabilities=shares
-            )
+        _write(target, ensemble, ids, together, proba=proba, members=members)
     except OSError as error:
         raise MlrunError(f"cannot write {target}: {error.strerror}; see --output") from None
     return target
+
+
+def _write(
+    target: Path,
+    ensemble: Ensemble,
+    ids: Sequence[Any],
+    together: EnsemblePrediction,
+    *,
+    proba: bool,
+    members: bool,
+) -> None:
+    if members:
+        each = dict(zip(ensemble.names, together.each, strict=True))
+        write_members(target, ensemble.spec, ids, each, together.disagreement)
+    else:
+        shares = together.probabilities if proba else None
+        write_predictions(target, ensemble.spec, ids, together.predictions, probabilities=shares)
 
 
 def predicted(

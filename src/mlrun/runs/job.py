@@ -26,7 +26,7 @@ from mlrun.training.types import Features, Learner, Member, Progress
 class Job:
     """Everything that a run needs, built and checked."""
 
-    recorded: dict[str, Any]  # the configuration as plain values
+    plain_config: dict[str, Any]  # the result of `for_the_record`
     settings: Settings
     dataset: Dataset
     learner: Learner
@@ -74,8 +74,8 @@ def prepare(config: Composed, settings: Settings, dataset: Dataset | None = None
     )
     threads = set_threads(learner.model, dataset.spec, trainer.batch_size)
     seconds = time.perf_counter() - started
-    recorded = for_the_record(config)
-    return Job(recorded, settings, dataset, learner, engine, predictor, threads, seconds)
+    plain_config = for_the_record(config)
+    return Job(plain_config, settings, dataset, learner, engine, predictor, threads, seconds)
 
 
 def sibling(job: Job, config: Composed, seed: int) -> Job:
@@ -92,7 +92,7 @@ def sibling(job: Job, config: Composed, seed: int) -> Job:
     learner, engine = build_learner(config.values, settings, job.dataset, job.predictor.device)
     return replace(
         job,
-        recorded=job.recorded | {"seed": seed},
+        plain_config=job.plain_config | {"seed": seed},
         settings=settings,
         learner=learner,
         engine=engine,

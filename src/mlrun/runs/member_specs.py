@@ -52,11 +52,11 @@ def _folded(config: Composed, folds: int | None, fold: int | None) -> dict[str, 
     split = config.values["data"].get("split")
     if not isinstance(split, Mapping) or "method" not in split:
         raise MlrunError(f"folds={folds}: this data class has no data.split.method")
-    method, place = str(split["method"]), "data.split"
+    method, group = str(split["method"]), "data.split"
     if method not in FOLDED:
         raise MlrunError(f"folds={folds}: data.split.method={method} does not support folds")
     return alone | {
-        f"{place}.method": FOLDED[method],
-        f"{place}.folds": folds,
-        f"{place}.fold": fold,
+        f"{group}.method": FOLDED[method],
+        f"{group}.folds": folds,
+        f"{group}.fold": fold,
     }

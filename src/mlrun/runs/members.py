@@ -23,14 +23,15 @@ from mlrun.errors import Diverged, MlrunError
 from mlrun.report.console import Console
 from mlrun.runs.announce import announce
 from mlrun.runs.data import load_run_data
-from mlrun.runs.ensemble import FOLDER, combined_by_row, scores_of
+from mlrun.runs.ensemble import MEMBERS_FOLDER, combined_by_row, scores_of
 from mlrun.runs.finish import STOP_REASONS
+from mlrun.runs.first_record import write_beginning, write_first_record
 from mlrun.runs.folder import RunFolder, claim_exactly, locked, open_run, remove_leftovers
-from mlrun.runs.group import Task, in_groups, train_together
+from mlrun.runs.group import PreparedRun, in_groups, train_together
 from mlrun.runs.job import Job, prepare, sibling
 from mlrun.runs.member_specs import MemberSpec, member_specs
 from mlrun.runs.predictions import write_predictions
-from mlrun.runs.record import recorded, write_beginning, write_first_record
+from mlrun.runs.record import outcome_written
 from mlrun.runs.stopped import Stopped, changed, configuration, read_stopped, rebuild, tidy_up
 from mlrun.training.loop import EpochRow, finished
 from mlrun.training.metrics import shown
@@ -58,17 +59,17 @@ def train_members(
         jobs = _prepare(config, settings)
         first = next(iter(jobs.values()))
         run = RunFolder(make_folder())
-        with locked(run), recorded(run) as outcome:
+        with locked(run), outcome_written(run) as outcome:
             console.log_to(run.log)
             announce(console, first)
             write_beginning(run, first, config=config, command=command, overrides=overrides)
-            tasks = []
+            runs = []
             for name, job in jobs.items():
-                member = RunFolder(claim_exactly(run.path / FOLDER, name))
+                member = RunFolder(claim_exactly(run.path / MEMBERS_FOLDER, name))
                 _begin(run, member, job, command)
-                tasks.append(Task(member, job, Progress(), None))
-            outcome.status = train_side_by_side(run, tasks, console)
-        return fmean([task.progress.best_score for task in tasks])
+                runs.append(PreparedRun(member, job, Progress(), None))
+            outcome.status = train_side_by_side(run, runs, console)
+        return fmean([one.progress.best_score for one in runs])
 
 
 def _prepare(config: Composed, settings: Settings) -> dict[str, Job]:
@@ -76,7 +77,7 @@ def _prepare(config: Composed, settings: Settings) -> dict[str, Job]:
     jobs: dict[str, Job] = {}
     first: dict[str, Job] = {}
     for member_spec in member_specs(config, settings):
-        key = member_spec.config.but_for_the_seed
+        key = member_spec.config.key_without_seed
         if key in first:
             jobs[member_spec.name] = sibling(first[key], member_spec.config, member_spec.seed)
         else:
@@ -86,45 +87,45 @@ def _prepare(config: Composed, settings: Settings) -> dict[str, Job]:
     return jobs
 
 
-def train_side_by_side(run: RunFolder, tasks: Sequence[Task], console: Console) -> str:
+def train_side_by_side(run: RunFolder, runs: Sequence[PreparedRun], console: Console) -> str:
     """Train the members, then score and predict as an ensemble; return the status of the run."""
     begun = time.perf_counter()
-    log.info("%d members: %s", len(tasks), ", ".join(task.run.path.name for task in tasks))
-    for group in in_groups(tasks):
+    log.info("%d members: %s", len(runs), ", ".join(one.run.path.name for one in runs))
+    for group in in_groups(runs):
         trainer = group[0].job.settings.trainer
         console.begin_progress(trainer.epochs, trainer.monitor)
         train_together(group, show=partial(_show, console), ended=_whole_or_diverged)
         console.end_progress()
-    whole = [task for task in tasks if task.run.record["status"] != "diverged"]
+    whole = [one for one in runs if one.run.record["status"] != "diverged"]
     if not whole:
-        raise Diverged(f"all members diverged: {tasks[0].run.record['error']}")
-    run.note(best_score=fmean([task.progress.best_score for task in whole]))
+        raise Diverged(f"all members diverged: {runs[0].run.record['error']}")
+    run.note(best_score=fmean([one.progress.best_score for one in whole]))
     lines = _conclude(run, whole)
-    done = all(finished(task.progress, task.job.settings.trainer) for task in whole)
+    done = all(finished(one.progress, one.job.settings.trainer) for one in whole)
     title = f"{'done' if done else 'time limit reached'} in {time.perf_counter() - begun:.1f} s"
     console.result(lines, title=title, folder=run.path)
     return "done" if done else "interrupted"
 
 
-def _show(console: Console, results: Sequence[tuple[Task, EpochRow]]) -> None:
+def _show(console: Console, results: Sequence[tuple[PreparedRun, EpochRow]]) -> None:
     """Show one line: the means over the members still in training."""
     if results:
         rows = [row for _, row in results]
         names = [name for name in rows[0] if all(name in row for row in rows)]
         row = {name: fmean([row[name] for row in rows]) for name in names}
-        best = fmean([task.progress.best_score for task, _ in results])
+        best = fmean([one.progress.best_score for one, _ in results])
         console.epoch(row | {"epoch": rows[0]["epoch"]}, 0, best)
 
 
-def _whole_or_diverged(_: Task, error: Exception | None) -> None:
+def _whole_or_diverged(_: PreparedRun, error: Exception | None) -> None:
     if error is not None and not isinstance(error, Diverged):
         raise error
 
 
 def _begin(run: RunFolder, member: RunFolder, job: Job, command: Sequence[str]) -> None:
     """Write the first record of a member, with the provenance of the run above."""
-    made_of = {key: run.record[key] for key in ("data", "versions", "git")}
-    write_first_record(member, job, config=job.recorded, command=command, made_of=made_of)
+    provenance = {key: run.record[key] for key in ("data", "versions", "git")}
+    write_first_record(member, job, config=job.plain_config, command=command, provenance=provenance)
 
 
 def resume_members(run: RunFolder, overrides: Sequence[str], *, data: str | None) -> None:
@@ -138,71 +139,71 @@ def resume_members(run: RunFolder, overrides: Sequence[str], *, data: str | None
         settings = settings_of(config.values)
         with Console(quiet=settings.quiet) as console:
             found = [*_stopped(run, member_specs(config, settings), overrides, data)]
-            tasks = [task for task, _ in found]
-            if not tasks:
+            runs = [one for one, _ in found]
+            if not runs:
                 raise MlrunError(f"{run.path}: all members diverged, so there is nothing to resume")
-            done = all(finished(task.progress, task.job.settings.trainer) for task in tasks)
+            done = all(finished(one.progress, one.job.settings.trainer) for one in runs)
             if done and run.record.get("status") == "done":
-                console.out.print(f"nothing left to do: all {len(tasks)} members are done")
+                console.out.print(f"nothing left to do: all {len(runs)} members are done")
                 return
             console.log_to(run.log)
-            with recorded(run) as outcome:
+            with outcome_written(run) as outcome:
                 remove_leftovers(run)
                 run.update(status="running", config=for_the_record(config))
-                for task, stopped in found:
-                    _begin_again(run, task, stopped)
-                outcome.status = train_side_by_side(run, tasks, console)
+                for prepared, stopped in found:
+                    _begin_again(run, prepared, stopped)
+                outcome.status = train_side_by_side(run, runs, console)
 
 
 def _stopped(
     run: RunFolder, wanted: Iterable[MemberSpec], overrides: Sequence[str], data: str | None
-) -> Iterator[tuple[Task, Stopped | None]]:
+) -> Iterator[tuple[PreparedRun, Stopped | None]]:
     """Yield the members from where they stopped, or from the beginning."""
     read: dict[str, Dataset] = {}
     for member_spec in wanted:
-        path = run.path / FOLDER / member_spec.name
+        path = run.path / MEMBERS_FOLDER / member_spec.name
         if not (path / "run.json").is_file():
             values = member_spec.config.values
             dataset = load_run_data(run, values, None, data=data, split_anew=True)
             job = prepare(member_spec.config, settings_of(values), dataset)
-            yield Task(RunFolder(path), job, Progress(), None), None
+            yield PreparedRun(RunFolder(path), job, Progress(), None), None
             continue
         stopped = read_stopped(open_run(path), overrides)
         if stopped.run.record.get("status") != "diverged":
             job = rebuild(stopped, data, read)
-            yield Task(stopped.run, job, stopped.progress, stopped.state), stopped
+            yield PreparedRun(stopped.run, job, stopped.progress, stopped.state), stopped
 
 
-def _begin_again(run: RunFolder, task: Task, stopped: Stopped | None) -> None:
+def _begin_again(run: RunFolder, prepared: PreparedRun, stopped: Stopped | None) -> None:
     if stopped is None:
-        task.run.path.mkdir(parents=True, exist_ok=True)
-        _begin(run, task.run, task.job, [run.entry("command", str)])
+        prepared.run.path.mkdir(parents=True, exist_ok=True)
+        _begin(run, prepared.run, prepared.job, [run.entry("command", str)])
         return
     tidy_up(stopped)
     config = for_the_record(stopped.config)
-    task.run.update(status="running", resumed_after=task.progress.epoch, config=config)
+    prepared.run.update(status="running", resumed_after=prepared.progress.epoch, config=config)
 
 
-def _conclude(run: RunFolder, tasks: Sequence[Task]) -> list[tuple[str, str]]:
+def _conclude(run: RunFolder, runs: Sequence[PreparedRun]) -> list[tuple[str, str]]:
     """Write scores, pred.csv and plots of the ensemble; return the lines of the summary."""
     from mlrun.report.plots import draw_curves  # jobs of sweeps draw no plots
 
-    members = [task.job.predictor for task in tasks]
-    datasets = [task.job.dataset for task in tasks]
+    members = [one.job.predictor for one in runs]
+    datasets = [one.job.dataset for one in runs]
     spec = members[0].spec
-    each = {name: _mean_and_deviation(tasks, name) for name in tasks[0].run.record["metrics"]}
+    each = {name: _mean_and_deviation(runs, name) for name in runs[0].run.record["metrics"]}
     together = scores_of(members, datasets)
     run.note(metrics=together, members=each)
     rows = [dataset.predict for dataset in datasets]
     outputs = [member.outputs(part) for member, part in zip(members, rows, strict=True)]
     ids, combined = combined_by_row(members, rows, outputs)
     write_predictions(run.predictions, spec, ids, combined.predictions)
-    histories = {task.run.path.name: task.history for task in tasks}
+    histories = {one.run.path.name: one.history for one in runs}
     draw_curves(run.plots, histories, title=f"{run.path.name}: validation loss")
     own = allow_words(allowed_now())
-    reasons = Counter(STOP_REASONS[task.run.entry("stopped", str)] for task in tasks)
+    reasons = Counter(STOP_REASONS[one.run.entry("stopped", str)] for one in runs)
     lines = [("stopped", ", ".join(f"{count} × {reason}" for reason, count in reasons.items()))]
-    lines += [("members", f"{len(tasks)}, mean ± standard deviation of their scores:")]
+    lines += [("members", f"{len(runs)}, mean ± standard deviation of their scores:")]
     lines += [
         (name, "  ".join(f"{k} {m:.4f} ± {d:.4f}" for k, (m, d) in values.items()))
         for name, values in each.items()
@@ -219,9 +220,9 @@ def _conclude(run: RunFolder, tasks: Sequence[Task]) -> list[tuple[str, str]]:
     ]
 
 
-def _mean_and_deviation(tasks: Sequence[Task], part: str) -> dict[str, tuple[float, float]]:
+def _mean_and_deviation(runs: Sequence[PreparedRun], part: str) -> dict[str, tuple[float, float]]:
     """Return metric → mean and standard deviation of the members' own scores on a part."""
-    found = [task.run.record["metrics"][part] for task in tasks]
+    found = [one.run.record["metrics"][part] for one in runs]
     values = {name: torch.tensor([one[name] for one in found]).double() for name in found[0]}
     return {
         name: (float(v.mean()), float(v.std(correction=min(1, len(v) - 1))))

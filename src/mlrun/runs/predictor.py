@@ -17,7 +17,7 @@ from mlrun.data.dataset import EXAMPLES, Dataset, Spec
 from mlrun.data.preprocess.module import Contract, build_preprocess
 from mlrun.data.rows import Rows
 from mlrun.errors import MlrunError
-from mlrun.runs.checkpoint import BEST_PARTS, State, load
+from mlrun.runs.checkpoint import BEST_PARTS, State, load_state
 from mlrun.runs.folder import RunFolder
 from mlrun.system.device import choose_device
 from mlrun.system.files import blamed_on
@@ -85,7 +85,7 @@ def open_predictor(run: RunFolder) -> tuple[Predictor, Mapping[str, Any]]:
     Raises:
         MlrunError: the checkpoint is missing or damaged, or names a class that is not allowed.
     """
-    state = load(run.best, parts=BEST_PARTS)
+    state = load_state(run.best, parts=BEST_PARTS)
     values = from_the_record(state["config"], run.best).values
     settings = settings_of(values)
     device = choose_device("auto" if settings.device.startswith(("cuda", "mps")) else "cpu")

@@ -1,33 +1,23 @@
-"""Write the files of a run: run.json at changes of status, the others during training."""
+"""Write the files of a run: run.json at the end, the others during training."""
 
-import json
 import logging
-import shlex
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
-from mlrun.config.hydra_patches import to_yaml
-from mlrun.config.recorded import for_the_record, left_out
-from mlrun.config.values import Composed
 from mlrun.errors import Diverged, FailedFast, MlrunError
 from mlrun.report.profiler import Profiler
 from mlrun.report.tensorboard import EventFile
 from mlrun.runs.checkpoint import Checkpoints, State
-from mlrun.runs.folder import FORMAT, RunFolder
+from mlrun.runs.folder import RunFolder
 from mlrun.runs.job import Job
 from mlrun.runs.metrics_file import MetricsFile
-from mlrun.system.files import write_atomically
-from mlrun.system.provenance import made_of
+from mlrun.system.provenance import now
 from mlrun.system.seams import Place, reached
-from mlrun.system.secrets import hide, hide_in_words, redact
 from mlrun.system.signals import Interrupted
-from mlrun.training.distributed import process_group
-from mlrun.training.engines.choose import kernel_built
 from mlrun.training.loop import EpochRow, stop_reason
 from mlrun.training.metrics import NAMES
 from mlrun.training.types import Progress
@@ -43,7 +33,7 @@ class RunOutcome:
 
 
 @contextmanager
-def recorded(run: RunFolder) -> Iterator[RunOutcome]:
+def outcome_written(run: RunFolder) -> Iterator[RunOutcome]:
     """Write the outcome of the block to run.json: done, interrupted, diverged or failed.
 
     Raises:
@@ -52,7 +42,7 @@ def recorded(run: RunFolder) -> Iterator[RunOutcome]:
     outcome = RunOutcome()
     try:
         yield outcome
-        run.update(status=outcome.status, ended=_now())
+        run.update(status=outcome.status, ended=now())
     except BaseException as raised:
         # Ctrl-C during scoring or plotting stops at once; the run can still be resumed.
         error = Interrupted(signal.SIGINT) if isinstance(raised, KeyboardInterrupt) else raised
@@ -61,7 +51,7 @@ def recorded(run: RunFolder) -> Iterator[RunOutcome]:
         with suppress(OSError):  # the disk may have failed; report the first error
             if run.record:  # empty: the run ended before its start
                 reason = str(error) or type(error).__name__
-                run.update(status=_status(error), error=reason, ended=_now())
+                run.update(status=_status(error), error=reason, ended=now())
         expected = isinstance(error, MlrunError | Diverged | Interrupted | FailedFast)
         trace = None if expected else error
         log.error("%s: %s", _status(error), error, exc_info=trace, extra={"hidden": True})
@@ -69,8 +59,8 @@ def recorded(run: RunFolder) -> Iterator[RunOutcome]:
             gone = f"{run.path} was deleted or moved during the run"
             raise MlrunError(gone) from error
         if isinstance(error, OSError):
-            place = error.filename or run.path
-            raise MlrunError(f"cannot write {place}: {error.strerror}") from error
+            file = error.filename or run.path
+            raise MlrunError(f"cannot write {file}: {error.strerror}") from error
         raise error from error.__cause__
 
 
@@ -78,63 +68,6 @@ def _status(error: BaseException) -> str:
     if isinstance(error, Diverged):
         return "diverged"
     return "interrupted" if isinstance(error, Interrupted | FailedFast) else "failed"
-
-
-def write_first_record(
-    run: RunFolder,
-    job: Job,
-    *,
-    config: Mapping[str, Any],
-    command: Sequence[str],
-    made_of: Mapping[str, Any],
-) -> None:
-    """Write split.json and the first run.json.
-
-    Args:
-        run: an empty folder.
-        job: the job of the run.
-        config: the result of `for_the_record`.
-        command: the command line.
-        made_of: data files, versions and commit, see `provenance`.
-    """
-    dataset, settings = job.dataset, job.settings
-    split = {part: rows.tolist() for part, rows in dataset.split.items()}
-    write_atomically(run.split, json.dumps(split).encode())
-    run.update(
-        format=FORMAT,
-        status="running",
-        started=_now(),
-        command=shlex.join(hide_in_words(command)),
-        config=config,
-        task=settings.task,
-        seed=settings.seed,
-        monitor=settings.trainer.monitor,
-        sample=dataset.sample,
-        spec=asdict(dataset.spec),
-        rows={name: len(rows) for name, rows in dataset.parts.items()}
-        | {"predict": len(dataset.predict)},
-        **made_of,
-        device=str(job.predictor.device),
-        engine=job.engine.name,
-        kernel=kernel_built(job.predictor.outputs_of),
-        threads=job.threads,
-        processes=process_group().size,
-        parameters=sum(p.numel() for p in job.learner.model.parameters()),
-    )
-
-
-def write_for_people(run: RunFolder, config: Composed, overrides: Sequence[str]) -> None:
-    """Write config.yaml and .hydra/, with unresolved references; mlrun never reads them."""
-    text = _yaml(hide(config.raw))
-    write_atomically(run.config, text, durable=False)
-    (run.path / ".hydra").mkdir(exist_ok=True)
-    write_atomically(run.path / ".hydra" / "config.yaml", text, durable=False)
-    words = _yaml(hide_in_words(overrides))
-    write_atomically(run.path / ".hydra" / "overrides.yaml", words, durable=False)
-
-
-def _yaml(value: Any) -> bytes:
-    return redact(to_yaml(value)).encode()
 
 
 class Record:
@@ -158,7 +91,7 @@ class Record:
             every_seconds=settings.checkpoint.every_seconds,
             best=resumed["best"] if resumed else None,
             described={
-                "config": job.recorded,
+                "config": job.plain_config,
                 "spec": asdict(dataset.spec),
                 "contract": dataset.contract,
                 "examples": dataset.examples,
@@ -167,7 +100,7 @@ class Record:
         self._profiler = Profiler(run.path) if settings.trainer.profile else None
         # Last, because nothing would close it if a later line failed.
         self._events = EventFile(run.path / "tensorboard")
-        self._events.hyperparameters(_hyperparameters(job.recorded))
+        self._events.hyperparameters(_hyperparameters(job.plain_config))
         for row in self.history:
             self._events.epoch(row)
 
@@ -237,28 +170,3 @@ def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(node, Mapping):
         return {prefix.removesuffix("."): node}
     return {k: v for key in node for k, v in _flat(node[key], f"{prefix}{key}.").items()}
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def write_beginning(
-    run: RunFolder,
-    job: Job,
-    *,
-    config: Composed,
-    command: Sequence[str],
-    overrides: Sequence[str],
-) -> None:
-    """Write configuration, overrides, split and the first run.json."""
-    write_for_people(run, config, overrides)
-    recorded = for_the_record(config)
-    for key in left_out(recorded):
-        log.warning(
-            "%s is a secret or comes from the environment, so it is not recorded: "
-            "this run cannot be opened again",
-            key,
-        )
-    files = made_of(job.dataset.files)
-    write_first_record(run, job, config=recorded, command=command, made_of=files)

@@ -43,11 +43,11 @@ def rerun(
     config = configuration(run, None)
     dataset = load_run_data(run, config.values, None, data=data, exactly=False, split_anew=True)
     named = run.path if run.path.name.strip(".") else run.path.resolve()
-    place = Path(output) if output else named.with_name(f"{named.name}_rerun")
+    wanted = Path(output) if output else named.with_name(f"{named.name}_rerun")
     again: list[Path] = []
 
     def make_folder() -> Path:
-        again.append(claim_exactly(place.parent, place.name))
+        again.append(claim_exactly(wanted.parent, wanted.name))
         return again[0]
 
     settings = settings_of(config.values)

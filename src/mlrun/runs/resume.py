@@ -9,10 +9,10 @@ from typing import Any
 from mlrun.config.recorded import for_the_record
 from mlrun.errors import MlrunError
 from mlrun.report.console import Console
-from mlrun.runs.ensemble import FOLDER
+from mlrun.runs.ensemble import MEMBERS_FOLDER
 from mlrun.runs.finish import finish
 from mlrun.runs.folder import RunFolder, is_sweep, locked
-from mlrun.runs.record import recorded
+from mlrun.runs.record import outcome_written
 from mlrun.runs.single import follow, training
 from mlrun.runs.stopped import Stopped, read_stopped, rebuild, tidy_up
 from mlrun.system import processes
@@ -45,7 +45,7 @@ def resume_run(run: RunFolder, overrides: Sequence[str], *, data: str | None) ->
                 return
             console.log_to(run.log)
             log.info("resuming %s after epoch %d", run.path, progress.epoch)
-            with recorded(run) as outcome:
+            with outcome_written(run) as outcome:
                 tidy_up(stopped)
                 config = for_the_record(stopped.config)
                 run.update(status="running", resumed_after=progress.epoch, config=config)
@@ -74,7 +74,7 @@ def newest_unfinished(folder: Path) -> Path:
     if not folder.is_dir() or (folder / "run.json").is_file() or is_sweep(folder):
         return folder
     records = [file for depth in ("*", "*/*", "*/*/*") for file in folder.glob(f"{depth}/run.json")]
-    records = [file for file in records if file.parent.parent.name != FOLDER]
+    records = [file for file in records if file.parent.parent.name != MEMBERS_FOLDER]
     plain = [file for file in records if file.is_file() and not file.is_symlink()]
     unfinished = [file for file in plain if _status(file) in UNFINISHED]
     if not unfinished and not records:

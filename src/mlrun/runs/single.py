@@ -13,9 +13,10 @@ from mlrun.report.console import Console
 from mlrun.runs.announce import announce
 from mlrun.runs.checkpoint import State
 from mlrun.runs.finish import finish
+from mlrun.runs.first_record import write_beginning
 from mlrun.runs.folder import RunFolder, locked
 from mlrun.runs.job import Job, prepare
-from mlrun.runs.record import Record, recorded, write_beginning
+from mlrun.runs.record import Record, outcome_written
 from mlrun.system.garbage import resume_collection
 from mlrun.system.seams import Place, reached
 from mlrun.system.signals import interruptible
@@ -59,7 +60,7 @@ def train_run(
         if group.rank:
             return follow(job, progress)
         run = RunFolder(make_folder())
-        with locked(run), recorded(run) as outcome:
+        with locked(run), outcome_written(run) as outcome:
             console.log_to(run.log)
             reached(Place.RUN_BEGINS)
             announce(console, job)

@@ -9,10 +9,11 @@ from pathlib import Path
 from mlrun.errors import MlrunError, one_line
 from mlrun.report.console import duration, logged_to, plain_console
 from mlrun.runs.folder import RunFolder
-from mlrun.runs.group import Task, engine_for, in_groups
-from mlrun.sweeps.job_cache import Prepared
-from mlrun.sweeps.jobs import alike
-from mlrun.sweeps.points import Point, swept
+from mlrun.runs.group import PreparedRun, engine_for, in_groups
+from mlrun.sweeps.grid import swept
+from mlrun.sweeps.grouping import alike
+from mlrun.sweeps.job_cache import JobCache
+from mlrun.sweeps.points import Point
 from mlrun.training.loop import fit
 from mlrun.training.types import Progress
 
@@ -36,13 +37,13 @@ def print_plan(points: Sequence[Point]) -> None:
     groups, seconds, sample = 0, 0.0, False
     rates: dict[str, float] = {}
     with logged_to(Path(os.devnull)):
-        for group in in_groups(_tasks(points, failures), alike=alike):
+        for group in in_groups(_prepared(points, failures), alike=alike):
             groups += 1
             sample = sample or group[0].job.dataset.sample
-            kind = f"{group[0].job.engine.name} {group[0].job.recorded['model']['_target_']}"
+            kind = f"{group[0].job.engine.name} {group[0].job.plain_config['model']['_target_']}"
             if kind not in rates:
                 rates[kind] = _seconds(group) / (EPOCHS * sum(map(_work, group)))
-            epochs = max(task.job.settings.trainer.epochs for task in group)
+            epochs = max(one.job.settings.trainer.epochs for one in group)
             seconds += rates[kind] * epochs * sum(map(_work, group))
     out.print(f"groups, trained one after another: {groups}")
     out.print(f"about {duration(seconds)} here, if no job stops early")
@@ -57,27 +58,27 @@ def print_plan(points: Sequence[Point]) -> None:
         raise MlrunError(f"{failing} of the {len(points)} jobs would fail")
 
 
-def _tasks(points: Sequence[Point], failures: dict[str, list[int]]) -> Iterator[Task]:
-    prepared = Prepared()
+def _prepared(points: Sequence[Point], failures: dict[str, list[int]]) -> Iterator[PreparedRun]:
+    cache = JobCache()
     for point in points:
         try:
-            job = prepared.job(point)
+            job = cache.job(point)
         except Exception as error:
             failures.setdefault(str(error), []).append(point.number)
         else:
-            yield Task(RunFolder(Path(point.folder)), job, Progress(), None)
+            yield PreparedRun(RunFolder(Path(point.folder)), job, Progress(), None)
 
 
-def _work(task: Task) -> float:
+def _work(prepared: PreparedRun) -> float:
     """Return a number proportional to the time of an epoch, for jobs of one kind."""
-    weights = sum(p.numel() for p in task.job.learner.model.parameters())
-    return float(len(task.job.dataset.train) * weights)
+    weights = sum(p.numel() for p in prepared.job.learner.model.parameters())
+    return float(len(prepared.job.dataset.train) * weights)
 
 
-def _seconds(group: Sequence[Task]) -> float:
+def _seconds(group: Sequence[PreparedRun]) -> float:
     """Measure some epochs of a group, after a warm-up."""
-    features = {task.job.dataset: task.job.features() for task in group}
-    members = [task.job.member(features[task.job.dataset], Progress()) for task in group]
+    features = {one.job.dataset: one.job.features() for one in group}
+    members = [one.job.member(features[one.job.dataset], Progress()) for one in group]
     members = [replace(m, trainer=replace(m.trainer, epochs=2 * EPOCHS)) for m in members]
     engine, outputs = engine_for(members, group[0].job.engine), group[0].job.predictor.outputs_of
     ends = [time.perf_counter() for _ in fit(members, engine, outputs)]

@@ -4,20 +4,20 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from filelock import FileLock
 
-from mlrun.config.recorded import for_the_record, from_the_record, places, put_in_place
+from mlrun.config.recorded import for_the_record, from_the_record, path_references, with_paths
 from mlrun.config.schema import settings_of
 from mlrun.errors import FailedFast, MlrunError
 from mlrun.runs.folder import RunFolder, claim, claim_exactly, locked
 from mlrun.sweeps.journal import QUEUED, Entry, Journal
 from mlrun.sweeps.points import Point
 from mlrun.system.files import as_json, read_json, write_atomically
+from mlrun.system.provenance import now
 from mlrun.system.secrets import hide_in_words
 from mlrun.system.signals import Interrupted
 
@@ -94,7 +94,7 @@ def begin_sweep(
     sweep.update(
         format=FORMAT,
         status="running",
-        started=_now(),
+        started=now(),
         command=shlex.join(hide_in_words(command)),
         swept=list(keys),
         **facts,
@@ -114,7 +114,7 @@ def _queued(point: Point) -> dict[str, Any]:
         "overrides": hide_in_words(point.overrides),
         "folder": point.folder,
         "config": for_the_record(point.config),
-        "places": places(point.config),
+        "places": path_references(point.config),
     }
 
 
@@ -144,7 +144,7 @@ def thawed(entry: Entry, source: Path, folder: str) -> Point:
     """
     if not isinstance(entry.config, dict) or not isinstance(entry.places, dict):
         raise MlrunError(f"{source} is damaged: job {entry.job} has no configuration")
-    config = from_the_record(put_in_place(entry.config, entry.places, folder), source)
+    config = from_the_record(with_paths(entry.config, entry.places, folder), source)
     return Point(entry.job, entry.overrides, entry.folder, config, settings_of(config.values))
 
 
@@ -160,9 +160,9 @@ def at_work(sweep: SweepFolder) -> Iterator[None]:
             yield
         except BaseException as error:
             stopped = isinstance(error, Interrupted | FailedFast | KeyboardInterrupt)
-            sweep.update(status="interrupted" if stopped else "failed", ended=_now())
+            sweep.update(status="interrupted" if stopped else "failed", ended=now())
             raise
-        sweep.update(status="done", ended=_now())
+        sweep.update(status="done", ended=now())
 
 
 def is_at_work(path: Path) -> bool:
@@ -172,7 +172,3 @@ def is_at_work(path: Path) -> bool:
             return False
     except MlrunError:
         return True
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -10,6 +10,7 @@ from statistics import fmean
 
 from mlrun.errors import MlrunError
 from mlrun.sweeps.folder import SweepFolder
+from mlrun.sweeps.grid import without_seed
 from mlrun.sweeps.jobs import Jobs
 from mlrun.sweeps.journal import DONE, FAILED, STOPPED, WAITING, Entry
 from mlrun.sweeps.points import Point
@@ -17,7 +18,7 @@ from mlrun.sweeps.worker_pool import WorkerPool
 from mlrun.training.metrics import higher_is_better
 
 
-def check(points: Sequence[Point]) -> None:
+def check_comparable(points: Sequence[Point]) -> None:
     """Check that the points can be compared at the same epochs.
 
     Raises:
@@ -49,7 +50,7 @@ def rungs(epochs: int, jobs: int, factor: int) -> list[int]:
     return sorted({epoch for epoch in found if epoch > 0})
 
 
-def train(sweep: SweepFolder, jobs: Jobs | WorkerPool, points: Sequence[Point]) -> None:
+def train_by_rungs(sweep: SweepFolder, jobs: Jobs | WorkerPool, points: Sequence[Point]) -> None:
     """Train rung by rung, starting from the state of the journal."""
     trainer, factor = points[0].settings.trainer, points[0].settings.sweep.halving or 2
     left = _count(points)
@@ -65,14 +66,9 @@ def train(sweep: SweepFolder, jobs: Jobs | WorkerPool, points: Sequence[Point]) 
     jobs.train([p for p in points if _is_behind(entries[p.number], trainer.epochs)])
 
 
-def but_for_the_seed(overrides: Sequence[str]) -> tuple[str, ...]:
-    """Return the overrides without the seed, which identify a setting."""
-    return tuple(word for word in overrides if word.partition("=")[0] != "seed")
-
-
 def _count(points: Sequence[Point]) -> int:
     """Return the number of settings."""
-    return len({but_for_the_seed(point.overrides) for point in points})
+    return len({without_seed(point.overrides) for point in points})
 
 
 def _tell_what_has_ended(
@@ -105,7 +101,7 @@ def _stop_the_worst(
     there = [e for e in entries if e.status not in (FAILED, STOPPED) and e.score is not None]
     settings: dict[tuple[str, ...], list[Entry]] = {}
     for entry in there:
-        settings.setdefault(but_for_the_seed(entry.overrides), []).append(entry)
+        settings.setdefault(without_seed(entry.overrides), []).append(entry)
     order = sorted(settings.values(), key=lambda jobs: sign * fmean(e.score or 0.0 for e in jobs))
     worst = [entry for jobs in order[left:] for entry in jobs if entry.status == WAITING]
     sweep.journal.add(*({"job": entry.job, "status": STOPPED} for entry in worst))

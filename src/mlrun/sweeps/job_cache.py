@@ -1,28 +1,32 @@
-"""Prepare the jobs of a sweep; read and fit shared data only once."""
+"""Prepare the jobs of a sweep, new and stopped; read and fit shared data only once."""
 
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from mlrun.config.recorded import for_the_record
 from mlrun.data.dataset import Dataset
+from mlrun.runs.folder import RunFolder
+from mlrun.runs.group import PreparedRun
 from mlrun.runs.job import Job, prepare, sibling
+from mlrun.runs.stopped import read_stopped, rebuild, tidy_up
 from mlrun.sweeps.points import Point
-from mlrun.system.provenance import made_of
+from mlrun.system.provenance import provenance_of
 from mlrun.system.seams import Place, reached
 
 T = TypeVar("T")
 KEPT = 16  # number of datasets, and of jobs that may get siblings with other seeds
 
 
-class Prepared:
-    """Builds jobs from points."""
+class JobCache:
+    """Builds jobs from points, and from the folders of stopped jobs."""
 
     def __init__(self) -> None:
-        self.read: dict[str, Dataset] = {}  # datasets of resumed jobs
+        self._read: dict[str, Dataset] = {}  # datasets of stopped jobs
         self._datasets: OrderedDict[str, Dataset] = OrderedDict()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
-        self._made_of: OrderedDict[Dataset, Mapping[str, Any]] = OrderedDict()
+        self._provenance: OrderedDict[Dataset, Mapping[str, Any]] = OrderedDict()
 
     def job(self, point: Point) -> Job:
         """Return the job of a point.
@@ -31,14 +35,27 @@ class Prepared:
             MlrunError: its data or model has an error.
         """
         reached(Place.JOB_BEGINS)
-        key = point.config.but_for_the_seed
+        key = point.config.key_without_seed
         known = key in self._jobs
         first = _kept(self._jobs, key, lambda: self._prepare(point))
         return sibling(first, point.config, point.settings.seed) if known else first
 
-    def made_of(self, dataset: Dataset) -> Mapping[str, Any]:
+    def stopped(self, run: RunFolder) -> PreparedRun:
+        """Return the run with which a stopped job continues.
+
+        Raises:
+            MlrunError: its checkpoint or data is damaged, missing or has changed.
+        """
+        stopped = read_stopped(run, ())
+        job = rebuild(stopped, None, self._read)
+        tidy_up(stopped)
+        asked = for_the_record(stopped.config)
+        run.update(status="running", resumed_after=stopped.progress.epoch, config=asked)
+        return PreparedRun(run, job, stopped.progress, stopped.state)
+
+    def provenance(self, dataset: Dataset) -> Mapping[str, Any]:
         """Return data files, versions and git state for a run on this dataset."""
-        return _kept(self._made_of, dataset, lambda: made_of(dataset.files))
+        return _kept(self._provenance, dataset, lambda: provenance_of(dataset.files))
 
     def _prepare(self, point: Point) -> Job:
         data = json.dumps(point.config.values["data"])

@@ -9,38 +9,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlrun.config.recorded import for_the_record
 from mlrun.errors import Diverged, FailedFast, MlrunError
 from mlrun.report.console import Console, epoch_lines, logged_to
 from mlrun.runs.announce import announce
-from mlrun.runs.folder import FORMAT, RunFolder, open_run
-from mlrun.runs.group import Task, in_groups, train_together
+from mlrun.runs.first_record import write_first_record, write_for_people
+from mlrun.runs.folder import RUN_FORMAT, RunFolder, open_run
+from mlrun.runs.group import PreparedRun, in_groups, train_together
 from mlrun.runs.job import Job
 from mlrun.runs.members import resume_members, train_members
-from mlrun.runs.record import write_first_record, write_for_people
-from mlrun.runs.stopped import read_stopped, rebuild, tidy_up
 from mlrun.sweeps.folder import SweepFolder
-from mlrun.sweeps.job_cache import Prepared
+from mlrun.sweeps.grouping import alike, is_of_several, waits
+from mlrun.sweeps.job_cache import JobCache
 from mlrun.sweeps.journal import DONE, FAILED, RUNNING, WAITING
 from mlrun.sweeps.points import Point
 from mlrun.sweeps.progress import SweepProgress
 from mlrun.sweeps.summary import write_summary
 from mlrun.system.files import read_json
 from mlrun.system.signals import Interrupted
-from mlrun.training.loop import EpochRow, finished
+from mlrun.training.loop import EpochRow
 from mlrun.training.metrics import SIZE
 from mlrun.training.types import Progress
 
 log = logging.getLogger(__name__)
 
 SUMMARY_SECONDS = 10.0
-_OF_DATA = (
-    "data",
-    "task=",
-    "paths.",
-    "experiment=",
-    "hparams=",
-)  # overrides that may change the data
+# Overrides that may change the data.
+_OF_DATA = ("data", "task=", "paths.", "experiment=", "hparams=")
 
 
 @dataclass
@@ -58,7 +52,7 @@ class Jobs:
     command: Sequence[str]
     progress: SweepProgress
     fail_fast: bool
-    _prepared: Prepared = field(default_factory=Prepared)
+    _cache: JobCache = field(default_factory=JobCache)
     _points: dict[Path, Point] = field(default_factory=dict)
     _until: int | None = None
     _summarised: float = field(default_factory=time.monotonic)
@@ -76,12 +70,12 @@ class Jobs:
         """
         self._points = {self.sweep.path / point.folder: point for point in points}
         self._until = until
-        tasks = self._begun(point for point in points if not _is_of_several(point))
-        for group in in_groups(tasks, alike=alike):
+        runs = self._begun(point for point in points if not is_of_several(point))
+        for group in in_groups(runs, alike=alike):
             with logged_to(self.sweep.path / "sweep.log"):
                 self._train(group)
             self._summarise()
-        for point in filter(_is_of_several, points):
+        for point in filter(is_of_several, points):
             self._train_members(point)
 
     def _summarise(self) -> None:
@@ -92,38 +86,40 @@ class Jobs:
 
     # --- the start of a job ---
 
-    def _begun(self, points: Iterable[Point]) -> Iterator[Task]:
+    def _begun(self, points: Iterable[Point]) -> Iterator[PreparedRun]:
         for point in points:
             run = RunFolder(self.sweep.path / point.folder)
             run.path.mkdir(parents=True, exist_ok=True)
             self._note(run, RUNNING)
             try:
                 with logged_to(run.log):
-                    task = self._task(run, point)
+                    prepared = self._prepared(run, point)
             except Exception as error:  # any error: the other jobs continue
                 self._fail(run, error)
             else:
-                if task is None:
+                if prepared is None:
                     self._succeed(open_run(run.path))
                 else:
-                    yield task
+                    yield prepared
 
-    def _task(self, run: RunFolder, point: Point) -> Task | None:
-        """Return the task to train; None if it was done, but not yet in the journal."""
+    def _prepared(self, run: RunFolder, point: Point) -> PreparedRun | None:
+        """Return the run to train; None if it was done, but not yet in the journal."""
         if (run.path / "run.json").is_file() and "config" in read_json(run.path / "run.json"):
             run = open_run(run.path)
             if run.record["status"] == "done":
                 return None
             if run.record["status"] == "diverged":
                 raise Diverged(run.entry("error", str))
-            return _stopped(run, self._prepared)
-        job = self._prepared.job(point)
+            return self._cache.stopped(run)
+        job = self._cache.job(point)
         self._check_data(point, job)
         announce(Console(quiet=True), job)
         write_for_people(run, point.config, point.overrides)
-        made_of = self._prepared.made_of(job.dataset)
-        write_first_record(run, job, config=job.recorded, command=self.command, made_of=made_of)
-        return Task(run, job, Progress(), None)
+        provenance = self._cache.provenance(job.dataset)
+        write_first_record(
+            run, job, config=job.plain_config, command=self.command, provenance=provenance
+        )
+        return PreparedRun(run, job, Progress(), None)
 
     def _check_data(self, point: Point, job: Job) -> None:
         """Check that jobs on the same data use the same files, also after days.
@@ -131,8 +127,8 @@ class Jobs:
         Raises:
             MlrunError: a file has changed.
         """
-        made_of = self._prepared.made_of(job.dataset)["data"]
-        files = {file["role"]: file["sha256"] for file in made_of}
+        data = self._cache.provenance(job.dataset)["data"]
+        files = {file["role"]: file["sha256"] for file in data}
         known = self.sweep.record.get("files", {})
         name = " ".join(word for word in point.overrides if word.startswith(_OF_DATA))
         if known.get(name, files) != files:
@@ -145,13 +141,13 @@ class Jobs:
 
     # --- the training of a job ---
 
-    def _train(self, group: Sequence[Task]) -> None:
+    def _train(self, group: Sequence[PreparedRun]) -> None:
         """Train a group; if that fails, train one by one, so that errors stay separate."""
         left = [*group]
 
-        def ended(task: Task, error: Exception | None) -> None:
-            left.remove(task)
-            self._end(task, error)
+        def ended(prepared: PreparedRun, error: Exception | None) -> None:
+            left.remove(prepared)
+            self._end(prepared, error)
 
         try:
             train_together(group, show=self._show, ended=ended, until=self._until, in_step=False)
@@ -161,20 +157,20 @@ class Jobs:
             if len(group) == 1:
                 self._fail(group[0].run, error)
                 return
-            for task in left:
-                self._train_again(task.run)
+            for prepared in left:
+                self._train_again(prepared.run)
 
-    def _show(self, results: Sequence[tuple[Task, EpochRow]]) -> None:
-        self.progress.epoch([self._points[task.run.path].number for task, _ in results])
+    def _show(self, results: Sequence[tuple[PreparedRun, EpochRow]]) -> None:
+        self.progress.epoch([self._points[one.run.path].number for one, _ in results])
 
     def _train_again(self, run: RunFolder) -> None:
         try:
             with logged_to(run.log):
-                task = _stopped(open_run(run.path), self._prepared)
+                prepared = self._cache.stopped(open_run(run.path))
         except Exception as error:
             self._fail(run, error)
         else:
-            self._train([task])
+            self._train([prepared])
 
     def _train_members(self, point: Point) -> None:
         """Train a job that is itself an ensemble."""
@@ -201,14 +197,14 @@ class Jobs:
 
     # --- the end of a job ---
 
-    def _end(self, task: Task, error: Exception | None) -> None:
-        with logged_to(task.run.log):
-            for line in epoch_lines(task.history):
+    def _end(self, prepared: PreparedRun, error: Exception | None) -> None:
+        with logged_to(prepared.run.log):
+            for line in epoch_lines(prepared.history):
                 log.info("%s", line)
         if error is None:
-            self._succeed(task.run, waits=waits(task))
+            self._succeed(prepared.run, waits=waits(prepared))
         else:
-            self._fail(task.run, error)
+            self._fail(prepared.run, error)
 
     def _succeed(self, run: RunFolder, *, waits: bool = False) -> None:
         record = run.record
@@ -222,7 +218,7 @@ class Jobs:
         known = isinstance(error, MlrunError | Diverged)
         if not run.record:
             point = self._points[run.path]
-            run.update(format=FORMAT, status="failed", error=reason, seed=point.settings.seed)
+            run.update(format=RUN_FORMAT, status="failed", error=reason, seed=point.settings.seed)
             write_for_people(run, point.config, point.overrides)
         with logged_to(run.log):
             log.error("failed: %s", reason, exc_info=None if known else error)
@@ -242,44 +238,6 @@ def _reached(record: Mapping[str, Any], objective: str) -> float | None:
     valid = scores.get("valid") or scores.get("out_of_fold", {})
     known = {SIZE: record.get(SIZE)} | {f"valid/{name}": value for name, value in valid.items()}
     return known.get(objective)
-
-
-def _is_of_several(point: Point) -> bool:
-    """Whether the job is itself an ensemble."""
-    return bool(point.settings.seeds or point.settings.folds)
-
-
-def waits(task: Task) -> bool:
-    """Whether the task is paused."""
-    out_of_time = task.job.settings.trainer.max_minutes is not None
-    return not out_of_time and not finished(task.progress, task.job.settings.trainer)
-
-
-def alike(first: Task, other: Task) -> bool:
-    """Whether two jobs may be trained together: always in the kernel, else if stackable."""
-    if first.job.engine.trains_together and other.job.engine.trains_together:
-        return True
-    return stackable(first.job) == stackable(other.job)
-
-
-def stackable(job: Job) -> dict[str, Any]:
-    """Return what stacked jobs must share: everything except seed, split and learning rate."""
-    free = {"data": "split", "optimizer": "lr", "scheduler": "max_lr"}
-    nodes = {
-        group: {key: value for key, value in job.recorded[group].items() if key != name}
-        for group, name in free.items()
-    }
-    return job.recorded | nodes | {"seed": None, "device": str(job.predictor.device)}
-
-
-def _stopped(run: RunFolder, prepared: Prepared) -> Task:
-    """Return the task to continue a stopped job."""
-    stopped = read_stopped(run, ())
-    job = rebuild(stopped, None, prepared.read)
-    tidy_up(stopped)
-    config = for_the_record(stopped.config)
-    run.update(status="running", resumed_after=stopped.progress.epoch, config=config)
-    return Task(run, job, stopped.progress, stopped.state)
 
 
 def _maker(path: Path) -> Callable[[], Path]:

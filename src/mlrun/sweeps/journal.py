@@ -29,8 +29,8 @@ class Entry:
     job: int
     status: str
     overrides: tuple[str, ...] = ()
-    config: Mapping[str, Any] | None = None  # without secrets and places
-    places: Mapping[str, str] | None = None  # unresolved
+    config: Mapping[str, Any] | None = None  # without secrets and paths
+    places: Mapping[str, str] | None = None  # paths with references, unresolved
     folder: str = ""  # relative to the sweep folder
     score: float | None = None  # monitored score of the best epoch
     best_epoch: int | None = None

@@ -21,9 +21,10 @@ from mlrun.errors import FailedFast, JobsFailed, MlrunError
 from mlrun.sweeps import dry_run_requested, halving
 from mlrun.sweeps.dry_run import print_plan
 from mlrun.sweeps.folder import SweepFolder, at_work, begin_sweep, claim_sweep, open_sweep, queue
+from mlrun.sweeps.grid import combinations, swept
 from mlrun.sweeps.jobs import Jobs
 from mlrun.sweeps.journal import DONE, FAILED, Entry
-from mlrun.sweeps.points import Composer, Point, combinations, swept
+from mlrun.sweeps.points import Composer, Point
 from mlrun.sweeps.progress import SweepProgress
 from mlrun.sweeps.summary import write_summary
 from mlrun.sweeps.table import show_end, show_what_is_left
@@ -32,7 +33,7 @@ from mlrun.system.signals import Interrupted
 from mlrun.training.metrics import check_objectives
 
 
-def sweep(
+def sweep_grid(
     config: DictConfig, loader: ConfigLoader, launcher: Launcher | None, arguments: Sequence[str]
 ) -> None:
     """Run every combination of the values in the arguments.
@@ -61,7 +62,7 @@ def sweep(
     check_keys(swept(points))
     check_objectives(points[0].settings.sweep.objectives or [])
     if points[0].settings.sweep.halving:
-        halving.check(points)
+        halving.check_comparable(points)
         if not is_ours(launcher):
             raise MlrunError("sweep.halving needs hydra/launcher=mlrun")
     if dry_run_requested.get():
@@ -127,7 +128,7 @@ def train_points(opened: SweepFolder, points: Sequence[Point]) -> None:
     with SweepProgress(len(points), quiet=points[0].settings.quiet) as progress:
         jobs = jobs_of(opened, points[0], progress)
         if points[0].settings.sweep.halving:
-            halving.train(opened, jobs, points)
+            halving.train_by_rungs(opened, jobs, points)
         else:
             jobs.train(points)
 

@@ -6,7 +6,6 @@ changes, including those through references, are combined for every point.
 """
 
 import copy
-import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType, ValueType
+from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 
 from mlrun.config.hydra_patches import ConfigLoader, apply_overrides, overrides_dirname
@@ -23,7 +22,7 @@ from mlrun.config.schema import Settings, settings_of
 from mlrun.config.values import Composed, composed
 from mlrun.errors import MlrunError
 
-Path = tuple[str, ...]  # the keys that lead to a value
+KeyPath = tuple[str, ...]  # the keys that lead to a value
 
 
 @dataclass(frozen=True)
@@ -183,16 +182,16 @@ class _Base:
 class _Changes:
     """The differences after setting a value."""
 
-    raw: Mapping[Path, Any]
-    values: Mapping[Path, Any]
+    raw: Mapping[KeyPath, Any]
+    values: Mapping[KeyPath, Any]
 
 
-def _differences(before: Any, after: Any, place: Path = ()) -> Iterator[tuple[Path, Any]]:
+def _differences(before: Any, after: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
     if isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
         for key in before:
-            yield from _differences(before[key], after[key], (*place, key))
+            yield from _differences(before[key], after[key], (*path, key))
     elif repr(before) != repr(after):  # 1, 1.0 and True are equal, but not identical
-        yield place, after
+        yield path, after
 
 
 def _independent(found: Sequence[_Changes]) -> bool:
@@ -200,10 +199,10 @@ def _independent(found: Sequence[_Changes]) -> bool:
 
     A value with a reference depends on the changes to its target.
     """
-    places = [place for changes in found for place in changes.values]
+    paths = [path for changes in found for path in changes.values]
     nodes = any(isinstance(v, dict) for changes in found for v in changes.values.values())
     refers = any("${" in str(v) for changes in found for v in changes.raw.values())
-    return not nodes and not refers and len({*places}) == len(places)
+    return not nodes and not refers and len({*paths}) == len(paths)
 
 
 def _is_nested(raw: Any) -> bool:
@@ -213,44 +212,7 @@ def _is_nested(raw: Any) -> bool:
     return isinstance(raw, str) and re.search(r"\$\{[^}]*\$\{", raw) is not None
 
 
-def _with(node: Mapping[str, Any], path: Path, value: Any) -> Mapping[str, Any]:
+def _with(node: Mapping[str, Any], path: KeyPath, value: Any) -> Mapping[str, Any]:
     """Return a copy with a new value at `path`; unchanged parts are shared."""
     key, *rest = path
     return {**node, key: _with(node[key], tuple(rest), value) if rest else value}
-
-
-def combinations(overrides: Sequence[Override]) -> list[list[str]]:
-    """Return the words of each job, as typed: every combination of the values.
-
-    Raises:
-        MlrunError: a value appears twice.
-    """
-    jobs = [*itertools.product(*map(_choices, overrides))]
-    spelled = Counter(tuple(word for _, word in job) for job in jobs)
-    if twice := [words for words, count in spelled.items() if count > 1]:
-        raise MlrunError(f"{' '.join(twice[0])}: this job appears twice; give each value once")
-    return [[word for word, _ in job] for job in jobs]
-
-
-def _choices(override: Override) -> list[tuple[str, str]]:
-    """Return each value as typed and in Hydra's spelling (1e-3 and 0.001 are equal)."""
-    line, key = override.input_line or "", override.get_key_element()
-    if not override.is_sweep_override():
-        return [(line, line)]
-    spelled = [f"{key}={value}" for value in override.sweep_string_iterator()]
-    text = line.partition("=")[2].strip()
-    typed = [f"{key}={value.strip()}" for value in text.split(",")]
-    # Commas inside quotes, lists and functions (`sort(3,1,2)`) do not separate values.
-    plain = override.value_type == ValueType.SIMPLE_CHOICE_SWEEP and not re.match(r"\w+\(", text)
-    simple = plain and len(typed) == len(spelled)
-    return list(zip(typed if simple else spelled, spelled, strict=True))
-
-
-def swept(points: Sequence[Point]) -> list[str]:
-    """Return the keys in which the points differ, in the order of the overrides."""
-    values: dict[str, set[str]] = {}
-    for point in points:
-        for word in point.overrides:
-            key, _, value = word.partition("=")
-            values.setdefault(key, set()).add(value)
-    return [key for key, found in values.items() if len(found) > 1]

@@ -16,7 +16,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
 from mlrun.config.hydra_patches import ConfigLoader
-from mlrun.config.recorded import from_the_record, places, put_in_place, with_references
+from mlrun.config.recorded import from_the_record, path_references, with_paths, with_references
 from mlrun.config.values import Composed
 from mlrun.errors import MlrunError, did_you_mean
 from mlrun.sweeps import dry_run_requested
@@ -36,11 +36,11 @@ from mlrun.sweeps.points import Composer, Point
 from mlrun.sweeps.progress import SweepProgress
 from mlrun.sweeps.search_space import (
     Space,
+    chosen_words,
     corner,
     group_choices,
     space_of,
     values_of,
-    words_of,
     written_out,
 )
 from mlrun.sweeps.worker_pool import WorkerPool
@@ -126,7 +126,7 @@ def resume_search(opened: SweepFolder, folder: str) -> None:
     space = space_of(OverridesParser.create().parse_overrides(record["words"]))
     frozen = {}
     for one in opened.record["frozen"]:
-        values = put_in_place(one["config"], one["places"], folder)
+        values = with_paths(one["config"], one["places"], folder)
         base = from_the_record(values, source, references=True)
         frozen[tuple(one["choices"])] = OmegaConf.create(dict(base.raw))
     plan = SearchPlan(record["sampler"], record["trials"], record["at_once"], record["seed"])
@@ -136,8 +136,8 @@ def resume_search(opened: SweepFolder, folder: str) -> None:
 
 
 def _frozen(choices: Sequence[str], config: Composed) -> dict[str, Any]:
-    recorded, references = with_references(config), places(config)
-    return {"choices": list(choices), "config": recorded, "places": references}
+    recorded, paths = with_references(config), path_references(config)
+    return {"choices": list(choices), "config": recorded, "places": paths}
 
 
 # --- the search ---
@@ -210,7 +210,7 @@ class _Search:
             self._report(number, entries[number])
 
     def _point(self, number: int, values: Mapping[str, Any]) -> Point:
-        [point] = self._composer.points([words_of(self._space, values)], number)
+        [point] = self._composer.points([chosen_words(self._space, values)], number)
         return point
 
     def _report(self, number: int, entry: Entry) -> None:

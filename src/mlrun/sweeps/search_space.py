@@ -84,7 +84,7 @@ def written_out(override: Override) -> str:
 
 def corner(space: Space) -> list[str]:
     """Return some point, to check that the space is valid."""
-    return words_of(space, {key: values_of(found)[0] for key, found in space.ranges.items()})
+    return chosen_words(space, {key: values_of(found)[0] for key, found in space.ranges.items()})
 
 
 def values_of(found: BaseDistribution) -> list[Any]:
@@ -97,7 +97,7 @@ def values_of(found: BaseDistribution) -> list[Any]:
     return [found.low, found.high]
 
 
-def words_of(space: Space, values: Mapping[str, Any]) -> list[str]:
+def chosen_words(space: Space, values: Mapping[str, Any]) -> list[str]:
     """Return the overrides of a point: the fixed words, and a word for each chosen value."""
     return [*space.fixed, *(f"{key}={values[key]}" for key in space.ranges)]
 

@@ -11,6 +11,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from mlrun.sweeps.folder import SweepFolder
+from mlrun.sweeps.grid import without_seed
 from mlrun.sweeps.journal import DONE, Entry
 from mlrun.system.files import csv_rows, write_atomically
 from mlrun.training.metrics import higher_is_better
@@ -74,13 +75,12 @@ def by_setting(entries: Sequence[Entry], swept: Sequence[str]) -> list[Setting]:
     """Group jobs by setting, in the order of their first jobs."""
     found: dict[tuple[str, ...], list[Entry]] = {}
     for entry in entries:
-        found.setdefault(_but_for_the_seed(entry, swept), []).append(entry)
+        found.setdefault(_swept_overrides(entry, swept), []).append(entry)
     return [_setting(overrides, jobs) for overrides, jobs in found.items()]
 
 
-def _but_for_the_seed(entry: Entry, swept: Sequence[str]) -> tuple[str, ...]:
-    pairs = [(word.partition("=")[0], word) for word in entry.overrides]
-    return tuple(word for key, word in pairs if key in swept and key != "seed")
+def _swept_overrides(entry: Entry, swept: Sequence[str]) -> tuple[str, ...]:
+    return tuple(word for word in without_seed(entry.overrides) if word.partition("=")[0] in swept)
 
 
 def _setting(overrides: tuple[str, ...], jobs: Sequence[Entry]) -> Setting:
@@ -157,8 +157,8 @@ def write_summary(sweep: SweepFolder) -> list[Setting]:
     counts = {status: [*states.values()].count(status) for status in sorted({*states.values()})}
     sweep.update(
         counts=counts,
-        ranking=[_recorded(setting) for setting in best],
-        fronts=[[_recorded(setting) for setting in one] for one in fronts(best)],
+        ranking=[_ranking_entry(setting) for setting in best],
+        fronts=[[_ranking_entry(setting) for setting in one] for one in fronts(best)],
     )
     return best
 
@@ -182,7 +182,7 @@ def _rows(entries: Sequence[Entry], swept: Sequence[str]) -> Iterator[list[Any]]
         yield [entry.job, entry.status, *plain, *own, entry.folder, entry.error]
 
 
-def _recorded(setting: Setting) -> dict[str, Any]:
+def _ranking_entry(setting: Setting) -> dict[str, Any]:
     return {
         "overrides": list(setting.overrides),
         "task": setting.task,

@@ -78,11 +78,11 @@ def _show_kind(ranking: Sequence[Setting], folder: Path, out: RichConsole) -> No
         table.add_column("seeds", justify="right")
     table.add_column("job", justify="right")
     table.add_column("overrides", overflow="fold")
-    for place, setting in enumerate(ranking[:TOP], start=1):
+    for rank, setting in enumerate(ranking[:TOP], start=1):
         spread = "" if setting.deviation is None else f"{setting.deviation:.3g}"
         of_seeds = [spread, str(len(setting.scores))] if repeated else []
         words = " ".join(map(_short, setting.overrides)) or f"task={setting.task}"
-        numbers = [str(place), f"{setting.mean:.5g}", *of_seeds, str(setting.best_job.job)]
+        numbers = [str(rank), f"{setting.mean:.5g}", *of_seeds, str(setting.best_job.job)]
         table.add_row(*numbers, one_line(words))
     out.print(table, soft_wrap=False, width=WIDTH)
     if len(ranking) > TOP:

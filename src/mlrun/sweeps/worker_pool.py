@@ -57,14 +57,14 @@ class WorkerPool:
         """
         if not points:
             return
-        jobs, places = self.jobs, devices() * self.per_device
+        jobs, slots = self.jobs, devices() * self.per_device
         sweep, command = jobs.sweep, tuple(jobs.command)
         data, allow = points[0].settings.paths.data, allowed_now()
         turns = [
             Turn(sweep.path, numbers, data, until, command, jobs.fail_fast, allow)
-            for numbers in parts([point.number for point in points], TURNS * len(places))
+            for numbers in parts([point.number for point in points], TURNS * len(slots))
         ]
-        with interruptible() as stop_if_requested, _workers(places, sweep.path) as workers:
+        with interruptible() as stop_if_requested, _workers(slots, sweep.path) as workers:
             futures = [workers.submit(take, turn) for turn in turns]
             looks = _Looks(sweep, jobs.progress, points)
             while wait(futures, SECONDS_BETWEEN_LOOKS).not_done:
@@ -119,17 +119,17 @@ def parts(numbers: Sequence[int], count: int) -> list[tuple[int, ...]]:
 
 
 @contextmanager
-def _workers(places: Sequence[str], sweep: Path) -> Iterator[ProcessPoolExecutor]:
-    """Start a process per place; all of them end with the block.
+def _workers(slots: Sequence[str], sweep: Path) -> Iterator[ProcessPoolExecutor]:
+    """Start a process per slot; all of them end with the block.
 
     Raises:
         MlrunError: the system killed a process.
     """
     context = multiprocessing.get_context("spawn")
     queue: Any = context.Queue()
-    for number, place in enumerate(places):
-        queue.put((place, _share_of_cores(number, len(places))))
-    pool = ProcessPoolExecutor(len(places), context, initializer=_begin, initargs=(queue,))
+    for number, device in enumerate(slots):
+        queue.put((device, _share_of_cores(number, len(slots))))
+    pool = ProcessPoolExecutor(len(slots), context, initializer=_begin, initargs=(queue,))
     try:
         yield pool
     except BrokenProcessPool as error:
@@ -146,9 +146,9 @@ def _workers(places: Sequence[str], sweep: Path) -> Iterator[ProcessPoolExecutor
 
 def _begin(queue: Any) -> None:
     """Set up a process."""
-    place, cores = queue.get()
-    if place:
-        os.environ[VISIBLE] = place  # CUDA reads this at its first use
+    device, cores = queue.get()
+    if device:
+        os.environ[VISIBLE] = device  # CUDA reads this at its first use
     if cores:
         os.sched_setaffinity(0, cores)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent decides

@@ -1,4 +1,4 @@
-"""The provenance of a run: versions, commit, data files."""
+"""The provenance of a run: time, versions, commit, data files."""
 
 import functools
 import hashlib
@@ -6,6 +6,7 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,12 @@ from mlrun.version import __version__
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "hydra-core", "omegaconf")
 
 
-def made_of(files: Mapping[str, Path]) -> dict[str, Any]:
+def now() -> str:
+    """Return the time as text, e.g. 2025-01-31T23:59:59+00:00."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def provenance_of(files: Mapping[str, Path]) -> dict[str, Any]:
     """Return the provenance entries of run.json: data, versions, git."""
     return {"data": data_files(files), "versions": versions(), "git": git_state()}
 

@@ -23,10 +23,10 @@ from mlrun.system import processes
 from mlrun.system.device import choose_device
 from mlrun.system.signals import Interrupted
 from mlrun.training.torch_private import BatchNorm
+from mlrun.training.types import Outputs
 
 CPU = torch.device("cpu")
 STEPS_BETWEEN = 20  # asking the other processes whether to stop makes a GPU wait
-Outputs = Callable[[nn.Module, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class ProcessGroup:
         if self.size > 1 and not self.rank:
             dist.barrier()
 
-    def take_places(self, model: nn.Module, first: int) -> None:
+    def start_dropout_at(self, model: nn.Module, first: int) -> None:
         """Set the dropout masks to those of the rows from `first` on, in the order of the epoch."""
         for layer in model.modules() if self.size > 1 else ():
             if isinstance(layer, Dropout):
@@ -127,8 +127,7 @@ def joined(device: str) -> Iterator[ProcessGroup]:
         yield ALONE
         return
     try:
-        place = choose_device(device)
-        _joined.append(_met(place))
+        _joined.append(_met(choose_device(device)))
         with lost_process_explained():
             yield _joined[-1]
     finally:
@@ -153,12 +152,12 @@ def lost_process_explained() -> Iterator[None]:
         raise MlrunError(gone) from error
 
 
-def _met(place: torch.device) -> ProcessGroup:
+def _met(device: torch.device) -> ProcessGroup:
     """Wait for all processes and return the group; GPUs communicate directly."""
-    if place.type == "cuda":
-        torch.cuda.set_device(place)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
         dist.init_process_group("nccl")
-        return ProcessGroup(dist.get_rank(), dist.get_world_size(), place)
+        return ProcessGroup(dist.get_rank(), dist.get_world_size(), device)
     dist.init_process_group("gloo")
     return ProcessGroup(dist.get_rank(), dist.get_world_size())
 

@@ -38,14 +38,14 @@ def out_of_memory_explained(learner: Learner, train: Features, trainer: Trainer)
             error.__traceback__
         )  # they keep the tensors alive that filled the memory
     fitting = fitting_batch_size(learner, train, trainer)
-    place = f"out of memory on {train.inputs.device} with trainer.batch_size={trainer.batch_size}"
+    what = f"out of memory on {train.inputs.device} with trainer.batch_size={trainer.batch_size}"
     if fitting is None:
         raise MlrunError(
-            f"{place}, and a batch of one row does not fit either; choose a smaller model"
+            f"{what}, and a batch of one row does not fit either; choose a smaller model"
         )
     accumulate = -(-trainer.batch_size // fitting) * trainer.accumulate
     raise MlrunError(
-        f"{place}: trainer.batch_size={fitting} fits (with trainer.accumulate={accumulate}, each "
+        f"{what}: trainer.batch_size={fitting} fits (with trainer.accumulate={accumulate}, each "
         "step uses as many rows as before)"
     )
 

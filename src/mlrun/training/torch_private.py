@@ -75,7 +75,7 @@ def schedule_of_its_own(scheduler: LRScheduler, optimizer: Optimizer) -> LRSched
     return own
 
 
-def place_in(parameter: nn.Parameter, numbers: Tensor) -> None:
+def move_into(parameter: nn.Parameter, numbers: Tensor) -> None:
     """Store a parameter in these numbers, in the shape of the parameter.
 
     Args:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlrun.data.csv_file import as_numbers, as_text, place
+from mlrun.data.column_values import as_numbers, as_text, position
 from mlrun.data.preprocess.fit import refuse_missing
 from mlrun.data.preprocess.module import UNKNOWN, Contract
 from mlrun.data.rows import Columns
@@ -90,7 +90,7 @@ def _tell_unknown(
 ) -> None:
     first = str(values.iloc[at[0]])
     more = f" (and {len(at) - 1} more rows)" if len(at) > 1 else ""
-    what = f"{place(values, int(at[0]), path)}: category '{first}' is unknown to training{more}"
+    what = f"{position(values, int(at[0]), path)}: category '{first}' is unknown to training{more}"
     if allowed:
         log.info("%s; treated as %s", what, UNKNOWN)
         return

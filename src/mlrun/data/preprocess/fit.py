@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlrun.data.csv_file import as_numbers, as_text, by_value, first_missing, place
+from mlrun.data.column_values import as_numbers, as_text, by_value, first_missing, position
 from mlrun.data.preprocess.module import UNKNOWN, Contract
 from mlrun.data.rows import let_go
 from mlrun.errors import MlrunError
@@ -100,7 +100,7 @@ def refuse_missing(
         count = int(np.isnan(values).sum())
         more = f" (and {count - 1} more in this column)" if count > 1 else ""
         raise MlrunError(
-            f"{place(column, at, path)}: the value is missing{more}; fill it in, or train with "
+            f"{position(column, at, path)}: the value is missing{more}; fill it in, or train with "
             "data.missing=mean (or median, or a number; missing texts become a separate category)"
         )
 
@@ -135,7 +135,7 @@ def check_table(
     """Check for text among numbers, and for missing values if they are errors.
 
     Raises:
-        MlrunError: naming the first such place.
+        MlrunError: naming the first such value.
     """
     allowed = missing != "error"
     for name in table.columns:

@@ -174,7 +174,7 @@ def gradients(
     learner.optimizer.zero_grad()
     for batch in batches:
         mine = process_group.share(len(batch))
-        process_group.take_places(learner.model, first + mine.start)
+        process_group.start_dropout_at(learner.model, first + mine.start)
         first, batch = first + len(batch), batch[mine]
         with autocast(train.inputs.device, trainer.precision):
             outputs = forward(train.inputs[batch])

@@ -27,7 +27,7 @@ def choose_engine(learner: Learner, trainer: Trainer) -> tuple[Engine, str]:
         reason = f"{process_group().size} processes train together"
     elif trainer.engine != "autograd":
         reason = _why_not(lambda: training_plan(network_of(learner.model), learner, trainer))
-    if not (reason := reason or _why_not(library.load)):
+    if not (reason := reason or _why_not(library.load_kernel)):
         return Native(), ""
     if trainer.engine == "native":
         raise MlrunError(
@@ -45,7 +45,7 @@ def choose_engine(learner: Learner, trainer: Trainer) -> tuple[Engine, str]:
 def choose_outputs(model: nn.Module, trainer: Trainer) -> Outputs:
     """Return the function for the model's outputs, for a run and for its opened folder."""
     plain = trainer.engine != "autograd" and trainer.precision == "32"
-    if plain and not _why_not(lambda: network_of(model)) and not _why_not(library.load):
+    if plain and not _why_not(lambda: network_of(model)) and not _why_not(library.load_kernel):
         return outputs_by_kernel
     return lambda model, inputs: outputs_by_torch(model, inputs, trainer.precision)
 

@@ -172,8 +172,8 @@ class Stack:
         for size in sizes:
             index = [orders[m][seen : seen + size] for m in self.members]
             pairs = list(zip(self.members, index, strict=True))
-            inputs = torch.stack([member.train.inputs[places] for member, places in pairs])
-            targets = torch.stack([member.train.targets[places] for member, places in pairs])
+            inputs = torch.stack([member.train.inputs[numbers] for member, numbers in pairs])
+            targets = torch.stack([member.train.targets[numbers] for member, numbers in pairs])
             for counters in masks.values():
                 counters[:, 2] = seen
             losses = vmap(self._loss)(self._weights, masks, inputs, targets)

@@ -5,7 +5,7 @@ from ctypes import CDLL, byref, c_void_p
 from typing import Any
 
 from mlrun.training.engines.native.interface import DONE, NO_MEMORY, ForwardJob, TrainingJob
-from mlrun.training.engines.native.library import load
+from mlrun.training.engines.native.library import load_kernel
 
 
 class ThreadPool:
@@ -20,7 +20,7 @@ class ThreadPool:
     """
 
     def __init__(self, threads: int, alive: Any) -> None:
-        self._library, self._pool = load(), c_void_p()
+        self._library, self._pool = load_kernel(), c_void_p()
         _check(self._library.mlrun_pool_create(threads, byref(self._pool)))
         # The memory that the threads write to must exist until they have finished.
         weakref.finalize(self, _destroy, self._library, self._pool, alive)
@@ -54,7 +54,7 @@ def forward(job: ForwardJob) -> None:
         MemoryError: there is not enough memory.
         RuntimeError: a bug in the kernel.
     """
-    _check(load().mlrun_forward(byref(job)))
+    _check(load_kernel().mlrun_forward(byref(job)))
 
 
 def _check(status: int) -> None:

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 @functools.cache
-def load() -> ctypes.CDLL:
+def load_kernel() -> ctypes.CDLL:
     """Return the library; the first call on a machine may compile it.
 
     Raises:
@@ -45,7 +45,7 @@ def built() -> dict[str, str]:
     Raises:
         Unavailable: as `load`.
     """
-    lines = load().mlrun_built().decode().splitlines()
+    lines = load_kernel().mlrun_built().decode().splitlines()
     return dict(line.split("=", 1) for line in lines)
 
 

@@ -11,12 +11,10 @@ import itertools
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.optim import Adagrad, Adam, Optimizer, RMSprop
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim import Adagrad, Adam, RMSprop
 
 from mlrun.errors import Diverged
 from mlrun.models.dropout import epoch_keys
@@ -24,19 +22,13 @@ from mlrun.system.seams import Place, reached
 from mlrun.training.batches import row_order
 from mlrun.training.engines.base import Epoch
 from mlrun.training.engines.native import interface
+from mlrun.training.engines.native.forecast import Forecast, Rates, rates_of
 from mlrun.training.engines.native.network import Network, kept_moments, network_of, training_plan
-from mlrun.training.schedule import PER_STEP, advance_epoch, advance_step, step_sizes, validates
-from mlrun.training.torch_private import place_in, schedule_of_its_own, will_step
+from mlrun.training.schedule import step_sizes, validates
+from mlrun.training.torch_private import move_into, will_step
 from mlrun.training.types import Learner, Member, diverged
 
 A_THREAD = 3_000_000  # multiplications per step that make one more thread worthwhile
-
-
-class Rates(NamedTuple):
-    """The learning rate of each step, and its momentum or Adam's first beta."""
-
-    rates: list[float]
-    momenta: list[float]
 
 
 @dataclass(frozen=True)
@@ -65,7 +57,7 @@ class Lookahead:
         self._own, self._counters = _own_state(self.network, learner)
         self._valid = member.valid.inputs.contiguous()
         self._rates = Rates([], [])
-        self._forecast: _Forecast | None = None
+        self._forecast: Forecast | None = None
         self._ahead: deque[_PlannedEpoch] = deque()  # computed epochs, the next one first
         self._under_way: list[_PlannedEpoch] = []
         self._start = self._own  # where the job starts; must exist as long as the job
@@ -160,7 +152,7 @@ class Lookahead:
         before = len(self._ahead) + len(self._under_way)
         rates = self._rates
         if before:
-            self._forecast = self._forecast or _Forecast(self.member.learner)
+            self._forecast = self._forecast or Forecast(self.member.learner)
             rates = self._forecast.next_epoch(len(self.sizes))
         return _PlannedEpoch(self, self.member.progress.epoch + before, rates, state)
 
@@ -207,20 +199,20 @@ class _PlannedEpoch:
     def finished(self) -> bool:
         return self.error is not None or self.done == len(self._sizes)
 
-    def describe(self, place: interface.EpochJob, *, steps_before: int, most: int) -> None:
+    def describe(self, job: interface.EpochJob, *, steps_before: int, most: int) -> None:
         """Write the next steps, at most `most`, into the kernel's struct."""
         steps = slice(self.done, self.done + most)
         sizes = self._sizes[steps]
-        place.order = self._order.data_ptr() + 8 * self.rows
-        place.counts = (ctypes.c_int64 * len(sizes))(*sizes)
-        place.rates = (ctypes.c_double * len(sizes))(*self.rates.rates[steps])
-        place.momenta = (ctypes.c_double * len(sizes))(*self.rates.momenta[steps])
-        place.steps = len(sizes)
-        place.steps_before = steps_before + self.done
-        place.rows_before = self.rows
-        place.keys = self._keys
-        place.state = self.state.numbers.data_ptr()
-        place.outputs = None if self.outputs is None else self.outputs.data_ptr()
+        job.order = self._order.data_ptr() + 8 * self.rows
+        job.counts = (ctypes.c_int64 * len(sizes))(*sizes)
+        job.rates = (ctypes.c_double * len(sizes))(*self.rates.rates[steps])
+        job.momenta = (ctypes.c_double * len(sizes))(*self.rates.momenta[steps])
+        job.steps = len(sizes)
+        job.steps_before = steps_before + self.done
+        job.rows_before = self.rows
+        job.keys = self._keys
+        job.state = self.state.numbers.data_ptr()
+        job.outputs = None if self.outputs is None else self.outputs.data_ptr()
 
     def take_in(self, found: interface.EpochJob) -> None:
         """Take the results of the steps."""
@@ -231,30 +223,6 @@ class _PlannedEpoch:
             self.error = "the norm of the gradients", found.step_norm
         elif found.done < found.steps:
             self.error = "the training loss", found.step_loss
-
-
-class _Forecast:
-    """A copy of a schedule that predicts its rates."""
-
-    def __init__(self, learner: Learner) -> None:
-        self._scheduler = schedule_of_its_own(learner.scheduler, learner.optimizer)
-        self._optimizer = self._scheduler.optimizer
-
-    def next_epoch(self, steps: int) -> Rates:
-        """Return the rates of the epoch after the last predicted one."""
-        advance_epoch(self._scheduler)
-        return rates_of(self._scheduler, self._optimizer, steps)
-
-
-def rates_of(scheduler: LRScheduler, optimizer: Optimizer, steps: int) -> Rates:
-    """Return the rates of the next steps; a schedule that counts steps advances."""
-    rates, momenta, group = [], [], optimizer.param_groups[0]
-    for _ in range(steps if isinstance(scheduler, PER_STEP) else 1):
-        rates.append(float(group["lr"]))
-        momenta.append(float(group["betas"][0] if "betas" in group else group.get("momentum", 0)))
-        advance_step(scheduler)
-    repeated = steps // len(rates)
-    return Rates(rates * repeated, momenta * repeated)
 
 
 def _own_state(network: Network, learner: Learner) -> tuple[NetworkState, list[Tensor]]:
@@ -274,7 +242,7 @@ def _own_state(network: Network, learner: Learner) -> tuple[NetworkState, list[T
     numbers = torch.cat([tensor.flatten() for tensor in tensors])
     parts = iter(torch.split(numbers, [tensor.numel() for tensor in tensors]))
     for parameter in network.parameters:
-        place_in(parameter, next(parts))
+        move_into(parameter, next(parts))
     for name, state in itertools.product(names, states):
         state[name] = next(parts).view_as(state[name])
     return NetworkState(numbers), [state["step"] for state in states if "step" in state]

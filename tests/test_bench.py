@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 BENCH = Path(__file__).resolve().parents[1] / "bench"
-sys.path.insert(0, str(BENCH))
+sys.path[:0] = [str(BENCH), str(BENCH / "peers")]
 
+from phases import OF_MEMBERS, PHASES, owner_of  # noqa: E402
 from races import RACES  # noqa: E402
 from run import Missing, answer_of, as_a_whole, marker, page_of, sections  # noqa: E402
 from table import Goal, Measurement, Result, peaks, table, unlike  # noqa: E402
@@ -83,3 +84,8 @@ def test_every_contestant_and_every_side_of_a_goal_exists():
         assert {label for goal in race.goals for label in (goal.than, goal.of)} <= labels
         for entry in race.entries if race.job else []:
             assert (BENCH / "peers" / f"{entry.script}.py").exists(), entry.script
+
+
+@pytest.mark.parametrize(("path", "name"), [*PHASES, *OF_MEMBERS])
+def test_every_phase_of_a_command_is_a_function_of_today(path, name):
+    assert callable(getattr(owner_of(path), name))

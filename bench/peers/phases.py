@@ -17,11 +17,14 @@ from contestant import answer, heat
 
 # (module, name) → phase.
 PHASES = {
-    ("mlrun.cli.hydra_app.CheckedLoader", "load_configuration"): "composing the configuration",
+    (
+        "hydra._internal.config_loader_impl.ConfigLoaderImpl",
+        "load_configuration",
+    ): "composing the configuration",
     ("mlrun.data.tabular.Tabular", "load"): "data: reading, checking, splitting, preprocessing",
-    ("mlrun.runs.single", "build_learner"): "model, loss, optimizer, scheduler",
+    ("mlrun.runs.job", "build_learner"): "model, loss, optimizer, scheduler",
     ("mlrun.runs.single", "write_beginning"): "first files of the run folder",
-    ("mlrun.runs.single", "learn"): "training: other",
+    ("mlrun.training.engines.native.engine.Native", "train_epoch"): "training: other",
     (
         "mlrun.training.engines.native.calls.ThreadPool",
         "wait",
@@ -33,7 +36,7 @@ PHASES = {
     ("mlrun.training.loop", "_end_epoch"): "training: scores",
     ("mlrun.runs.record.Record", "epoch"): "training: metrics.csv, TensorBoard, checkpoints",
     ("mlrun.runs.record.Record", "__exit__"): "training: final files",
-    ("mlrun.runs.single", "score"): "scores of the best weights, pred.csv",
+    ("mlrun.runs.finish", "score"): "scores of the best weights, pred.csv",
     ("mlrun.report.plots", "_save"): "plots",
 }
 OF_MEMBERS = {

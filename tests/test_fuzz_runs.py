@@ -199,6 +199,7 @@ def check_folders(ended: Ended) -> None:
         assert not folders, (folders, ended.err)
 
 
+@pytest.mark.filterwarnings("default")  # trainer.compile: torch's compiler uses deprecated parts
 @faults.random_overrides
 @shares(fast=3, soak=1200, parts=4)
 def test_any_overrides_train_or_are_refused(

@@ -92,6 +92,12 @@ def test_an_id_column_that_is_in_no_file_is_named():
         load(id="numbr")
 
 
+def test_mutual_information_of_classes_with_one_row_each_is_refused():
+    write("t.csv", pd.DataFrame({"x": [1, 2, 3], "y": ["a", "b", "c"]}))
+    with pytest.raises(MlrunError, match="no class has 2 training rows"):
+        load(kind="classification", features={"top": 1, "by": "mutual_info"})
+
+
 def test_mutual_information_works_on_a_few_rows():
     write("t.csv", houses(4)[["size", "rooms", "price"]])
     assert len(names(load(kind="regression", features={"top": 1, "by": "mutual_info"}))) == 1

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from mlrun.data.dataset import CLASSIFICATION, REGRESSION
 from mlrun.data.preprocess.module import Contract
+from mlrun.errors import MlrunError
 
 
 def select_top(
@@ -21,6 +22,9 @@ def select_top(
         targets: (n,) values or class numbers of the same rows.
         top: number of features to keep; all, if there are fewer.
         by: f_test | mutual_info | correlation.
+
+    Raises:
+        MlrunError: mutual_info has no class with 2 training rows.
     """
     kind = CLASSIFICATION if np.issubdtype(targets.dtype, np.integer) else REGRESSION
     with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -45,6 +49,10 @@ def _scores(
         score = (
             select.mutual_info_classif if kind == CLASSIFICATION else select.mutual_info_regression
         )
+        if kind == CLASSIFICATION and np.bincount(targets).max() < 2:
+            raise MlrunError(
+                "data.features.by=mutual_info: no class has 2 training rows to compare; use f_test"
+            )
         neighbors = max(1, min(3, len(features) - 2))
         return np.asarray(score(features, targets, n_neighbors=neighbors, random_state=0))
     return np.asarray(select.f_classif(features, targets)[0])

@@ -154,6 +154,16 @@ def test_min_delta_makes_small_improvements_not_count(engine):
     assert len(history(engine, epochs=50, patience=3, min_delta=1e9)) == 4
 
 
+def test_the_best_epoch_is_the_best_whatever_min_delta(engine):
+    progress = Progress()
+    losses = [
+        row["valid/loss"]
+        for row in fitted(engine, member(learner(), rows(40), progress, min_delta=1e9))
+    ]
+    assert progress.best_epoch == losses.index(min(losses)) + 1 > 1
+    assert progress.best_score == min(losses)
+
+
 def test_validation_every_third_epoch_and_always_at_the_end(engine):
     validated = [
         row["epoch"] for row in history(engine, epochs=7, eval_every=3) if "valid/loss" in row

@@ -182,7 +182,7 @@ def test_where_all_diverge_the_run_does(mlrun):
 
 
 def test_a_member_in_training_elsewhere_is_reported(mlrun, finished):
-    finished("many", *TWO)
+    finished("many", *TWO, "scheduler=constant")
     with locked(open_run(Path("many/members/seed_1"))):
         answer = mlrun("resume", "many", "trainer.epochs=8")
     assert (answer.code, "another process is training in" in answer.err) == (2, True)

@@ -225,10 +225,33 @@ def test_extending_a_run_that_patience_ended_reports_it(mlrun):
 
 
 def test_a_cosine_that_is_extended_keeps_its_last_rate(mlrun, finished):
-    finished("run", *TINY)
-    mlrun("resume", "run", "trainer.epochs=8")
+    finished("run", *TINY, "scheduler.eta_min=1e-5")
+    answer = mlrun("resume", "run", "trainer.epochs=8")
     rates = [float(line.split(",")[2]) for line in history(Path("run"))[1:]]
-    assert rates[5] > rates[6] == rates[7] == 0.0
+    assert rates[5] > rates[6] == rates[7] == 1e-5
+    said = "the schedule (CosineAnnealingLR) ends after epoch 6; until epoch 8 the learning rate"
+    assert said in Path("run/run.log").read_text()
+    assert answer.code == 0
+
+
+def test_epochs_with_a_learning_rate_of_0_are_refused(mlrun, finished):
+    finished("run", *TINY)
+    before = Path("run/metrics.csv").read_bytes()
+    assert (
+        "its learning rate is 0 now; to train longer, start a new run" in mlrun("resume", "run").out
+    )
+    answer = mlrun("resume", "run", "trainer.epochs=8")
+    assert answer.code == 2
+    assert "ended after epoch 6 with learning rate 0" in answer.err
+    assert "Start a new run with trainer.epochs=8" in answer.err
+    assert Path("run/metrics.csv").read_bytes() == before
+
+
+def test_an_interrupted_cosine_can_be_extended_before_its_end(mlrun, finished):
+    finished("run", *TINY, "trainer.max_minutes=1e-9")
+    answer = mlrun("resume", "run", "trainer.epochs=8", "trainer.max_minutes=null")
+    assert answer.code == 0
+    assert "ends after epoch 6; until epoch 8" in Path("run/run.log").read_text()
 
 
 @faults.changed

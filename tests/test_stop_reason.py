@@ -9,7 +9,10 @@ from mlrun.system.seams import Place, listening
 from tests.crashing import raising
 
 TINY = ("task=covid", "trainer.limit_batches=1", "trainer.epochs=3", "hydra.run.dir=run")
-STALE = ("trainer.patience=1", "trainer.min_delta=1e9")  # no epoch after the first is better
+STALE = (
+    "trainer.patience=1",
+    "trainer.min_delta=1e9",
+)  # no epoch after the first is better by that
 
 
 def stopped(run: str = "run") -> str:
@@ -20,7 +23,7 @@ def stopped(run: str = "run") -> str:
     ("words", "reason", "line", "best"),
     [
         ((), "epochs", "all epochs done (3)", "of 3"),
-        (STALE, "patience", "early stopping (no improvement for 1 epochs)", "1 of 2"),
+        (STALE, "patience", "early stopping (no improvement for 1 epochs)", "of 2"),
         (
             ("trainer.max_minutes=1e-9",),
             "max_minutes",

@@ -89,7 +89,7 @@ def assert_nearly_same_run(one: Path, other: Path) -> None:
 
 
 def test_a_job_is_a_run_folder_like_any(mlrun, finished):
-    finished("sweep", "-m", "optimizer.lr=0.001,0.01", *SMALL)
+    finished("sweep", "-m", "optimizer.lr=0.001,0.01", "scheduler=constant", *SMALL)
     assert mlrun("evaluate", "sweep/1").code == 0
     assert mlrun("rerun", "sweep/1").code == 0
     assert mlrun("resume", "sweep/1", "trainer.epochs=6").code == 0

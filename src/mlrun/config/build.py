@@ -23,7 +23,7 @@ def build(group: str, values: Mapping[str, Any], **runtime: Any) -> Any:
     Args:
         group: data | model | loss | optimizer | scheduler.
         values: the values of the whole configuration.
-        runtime: arguments known only now (shapes, steps per epoch); absent or `???` in YAML.
+        runtime: arguments known only now (shapes, steps per epoch); absent or `???` in YAML, or replaced.
 
     Raises:
         MlrunError: the class is not allowed, a key is unknown to its constructor, or the
@@ -42,7 +42,7 @@ def build_node(group: str, node: Mapping[str, Any], **runtime: Any) -> Any:
     # A partial object gets its first argument later: the optimizer's parameters.
     awaited = list(inspect.signature(kind).parameters)[:1] if node.get("_partial_") else []
     check_arguments(group, kind, settings, given=[*runtime, *awaited])
-    make = _translated(group, partial(kind, **settings, **runtime))
+    make = _translated(group, partial(kind, **settings | runtime))
     return make if node.get("_partial_") else make()
 
 

@@ -67,7 +67,7 @@ class Checkpoints:
         # The tensors of the model stay the same; state_dict() takes as long as copying them.
         self._weights = self._weights or learner.model.state_dict()
         state = {"weights": self._weights, "progress": dict(vars(progress))}
-        if progress.improved:
+        if progress.is_best:
             self._best.take(state)
         moved = {"optimizer": learner.optimizer.state_dict()}
         self._last.take(state | moved | {"scheduler": learner.scheduler.state_dict()})

@@ -14,7 +14,7 @@ from mlrun.runs.finish import finish
 from mlrun.runs.folder import RunFolder, is_sweep, locked
 from mlrun.runs.record import outcome_written
 from mlrun.runs.single import follow, training
-from mlrun.runs.stopped import Stopped, read_stopped, rebuild, tidy_up
+from mlrun.runs.stopped import Stopped, ended_at_zero, read_stopped, rebuild, tidy_up
 from mlrun.system import processes
 from mlrun.system.files import read_json
 from mlrun.training.distributed import joined
@@ -62,7 +62,10 @@ def _print_nothing_to_do(console: Console, stopped: Stopped) -> None:
     why = f"; early stopping (no improvement for {trainer.patience} epochs)" if patient else ""
     change = "trainer.patience" if patient else "trainer.epochs"
     console.out.print(f"nothing left to do: {epoch} epochs are done{why}")
-    console.out.print(f"to continue: mlrun resume {stopped.run.path} {change}=…")
+    if not patient and ended_at_zero(stopped):
+        console.out.print("its learning rate is 0 now; to train longer, start a new run")
+    else:
+        console.out.print(f"to continue: mlrun resume {stopped.run.path} {change}=…")
 
 
 def newest_unfinished(folder: Path) -> Path:

@@ -26,6 +26,7 @@ from mlrun.runs.predictor import check_plan, check_weights
 from mlrun.system.files import blamed_on
 from mlrun.system.seams import Place, reached
 from mlrun.training.rehearsal import one_step
+from mlrun.training.schedule import length, step_sizes
 from mlrun.training.types import Learner, Progress
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Stopped:
     config: Composed
     settings: Settings
     progress: Progress
+    longer: bool  # trained for more epochs than its schedule was made for
 
 
 def read_stopped(run: RunFolder, overrides: Sequence[str]) -> Stopped:
@@ -64,7 +66,7 @@ def read_stopped(run: RunFolder, overrides: Sequence[str]) -> Stopped:
     if state is None and longer:  # the scheduler may depend on the number of epochs
         raise MlrunError(f"{run.path}: no epoch is done yet; start a new run with {longer[0]}")
     settings, progress = settings_of(config.values), _progress(state, run.last)
-    return Stopped(run, state, complaint, config, settings, progress)
+    return Stopped(run, state, complaint, config, settings, progress, bool(longer))
 
 
 def rebuild(stopped: Stopped, data: str | None, read: dict[str, Dataset] | None = None) -> Job:
@@ -82,7 +84,39 @@ def rebuild(stopped: Stopped, data: str | None, read: dict[str, Dataset] | None 
         reached(Place.STATE_RESTORING)
         restore(job.learner, state)
         reached(Place.STATE_RESTORED)
+    if stopped.longer:
+        _tell_what_the_schedule_does(stopped, job)
     return job
+
+
+def _tell_what_the_schedule_does(stopped: Stopped, job: Job) -> None:
+    """Warn that the learning rate of an extended run stays at its last value.
+
+    Raises:
+        MlrunError: this value is 0 already, so that more epochs would change nothing.
+    """
+    trainer, scheduler = stopped.settings.trainer, job.learner.scheduler
+    end = length(scheduler, len(step_sizes(len(job.dataset.train), trainer)))
+    if end >= trainer.epochs:
+        return
+    name, rate = type(scheduler).__name__, job.learner.optimizer.param_groups[0]["lr"]
+    if stopped.progress.epoch >= end and rate == 0:
+        raise MlrunError(
+            f"{stopped.run.path}: its schedule ({name}) ended after epoch {end:.0f} with learning "
+            f"rate 0; more epochs would change nothing. Start a new run with trainer.epochs="
+            f"{trainer.epochs} (one with scheduler=constant can be extended later)"
+        )
+    log.warning(
+        "the schedule (%s) ends after epoch %.0f; until epoch %d the learning rate stays at its "
+        "last value",
+        *(name, end, trainer.epochs),
+    )
+
+
+def ended_at_zero(stopped: Stopped) -> bool:
+    """Whether the last learning rate was 0, by the scheduler's state in the checkpoint."""
+    scheduler = stopped.state and stopped.state["scheduler"]
+    return isinstance(scheduler, dict) and scheduler.get("_last_lr") == [0.0]
 
 
 def tidy_up(stopped: Stopped) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from mlrun.config.schema import Trainer
-from mlrun.errors import Diverged
+from mlrun.errors import Diverged, MlrunError
 from mlrun.system.seams import Place, reached
 from mlrun.training.engines.base import Engine, Epoch
 from mlrun.training.metrics import higher_is_better, scorer
@@ -52,6 +52,9 @@ def fit(
     Yields:
         For each member still in training, its row of scores for the epoch. If its loss or gradient
         is not finite, the error instead; its weights are then those before that step.
+
+    Raises:
+        MlrunError: the monitored score is not defined, like the R² of one row.
     """
     begun = clock()
     judges = {m: judge(m.learner.objective, m.valid.targets) for m in members}
@@ -101,10 +104,19 @@ def _end_epoch(
         row |= {f"valid/{name}": value for name, value in judge(predicted).values.items()}
         if not math.isfinite(row["valid/loss"]):
             return diverged("the validation loss", row["valid/loss"], progress)
+        if math.isnan(row[trainer.monitor]):
+            raise MlrunError(_not_defined(trainer, progress.epoch))
         reached(Place.EPOCH_SCORED)
         _keep_score(progress, row, trainer)
-    advance_epoch(learner.scheduler, row.get("valid/loss"))
+    advance_epoch(learner.scheduler, row.get(trainer.monitor))
     return row
+
+
+def _not_defined(trainer: Trainer, epoch: int) -> str:
+    return (
+        f"{trainer.monitor} is not defined for these validation rows (epoch {epoch}): no best epoch "
+        "can be chosen by it; set trainer.monitor=valid/loss or validate on more rows (data.split)"
+    )
 
 
 def _over(member: Member, seconds: float) -> bool:
@@ -168,13 +180,14 @@ def stop_reason(progress: Progress, trainer: Trainer, until: int | None = None) 
 
 
 def _keep_score(progress: Progress, row: EpochRow, trainer: Trainer) -> None:
-    """Update the best epoch."""
-    score = row[trainer.monitor]
+    """Update the best epoch, and the one from which `patience` counts: only it has a min_delta."""
+    score, first = row[trainer.monitor], progress.best_epoch == 0
     sign = -1 if higher_is_better(trainer.monitor, trainer.mode) else 1
-    better = sign * score < sign * progress.best_score - trainer.min_delta
-    if better or progress.best_epoch == 0:
+    if first or sign * score < sign * progress.best_score:
         progress.best_epoch, progress.best_score = progress.epoch, score
-    progress.stale = progress.epoch - progress.best_epoch
+    if first or sign * score < sign * progress.improved_score - trainer.min_delta:
+        progress.improved_epoch, progress.improved_score = progress.epoch, score
+    progress.stale = progress.epoch - progress.improved_epoch
 
 
 def _lr(optimizer: Optimizer) -> float:

@@ -116,6 +116,11 @@ def check_scores(key: str, names: Sequence[str], spec: Spec, *others: str) -> No
 
 
 def shown(values: Mapping[str, Any]) -> str:
-    """Format scores as one line, e.g. `loss 0.1234  accuracy 0.9876`."""
-    digits = {name: 4 if abs(value) < 1000 else 1 for name, value in values.items()}
-    return "  ".join(f"{name} {value:.{digits[name]}f}" for name, value in values.items())
+    """Format scores as one line, e.g. `loss 0.1234  accuracy 0.9876`; None: not defined."""
+    return "  ".join(f"{name} {_shown(value)}" for name, value in values.items())
+
+
+def _shown(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return "not defined"
+    return f"{value:.{4 if abs(value) < 1000 else 1}f}"

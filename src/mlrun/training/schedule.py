@@ -1,5 +1,7 @@
 """The sizes of optimizer steps, and when schedulers and validations run."""
 
+import math
+
 from torch.optim.lr_scheduler import (
     CosineAnnealingLR,
     LinearLR,
@@ -27,16 +29,16 @@ def advance_step(scheduler: LRScheduler) -> None:
         scheduler.step()
 
 
-def advance_epoch(scheduler: LRScheduler, loss: float | None = None) -> None:
+def advance_epoch(scheduler: LRScheduler, score: float | None = None) -> None:
     """Advance a scheduler that counts epochs.
 
     Args:
         scheduler: any scheduler.
-        loss: the validation loss, if the epoch ended with a validation.
+        score: the monitored score, if the epoch ended with a validation.
     """
     if isinstance(scheduler, ReduceLROnPlateau):
-        if loss is not None:
-            scheduler.step(loss)
+        if score is not None:
+            scheduler.step(score)
     elif not isinstance(scheduler, PER_STEP) and not at_its_end(scheduler):
         scheduler.step()
 
@@ -44,6 +46,15 @@ def advance_epoch(scheduler: LRScheduler, loss: float | None = None) -> None:
 def validates(epoch: int, trainer: Trainer) -> bool:
     """Whether this epoch ends with a validation."""
     return epoch % trainer.eval_every == 0 or epoch == trainer.epochs
+
+
+def length(scheduler: LRScheduler, steps: int) -> float:
+    """Return after how many epochs of `steps` steps the rate stays as it is; inf: never."""
+    if isinstance(scheduler, CosineAnnealingLR):
+        return float(scheduler.T_max)
+    if isinstance(scheduler, OneCycleLR):
+        return float(scheduler.total_steps / steps)
+    return math.inf
 
 
 def at_its_end(scheduler: LRScheduler) -> bool:

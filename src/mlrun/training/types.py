@@ -41,11 +41,14 @@ class Progress:
     step: int = 0
     best_epoch: int = 0
     best_score: float = math.nan  # the monitored score
-    stale: int = 0  # epochs since the best epoch
+    # The last epoch that improved on the one before by more than trainer.min_delta.
+    improved_epoch: int = 0
+    improved_score: float = math.nan
+    stale: int = 0  # epochs since then
     seconds: float = 0.0  # total for all epochs, including those before a resume
 
     @property
-    def improved(self) -> bool:
+    def is_best(self) -> bool:
         """Whether the last epoch is the best so far."""
         return self.best_epoch == self.epoch
 

@@ -87,7 +87,7 @@ class Lookahead:
         progress, trainer = self.member.progress, self.member.trainer
         last = trainer.epochs
         if trainer.patience is not None:
-            last = min(last, (progress.best_epoch or progress.epoch) + trainer.patience)
+            last = min(last, (progress.improved_epoch or progress.epoch) + trainer.patience)
         last = min(last, self.member.until or last)
         return last - (progress.epoch - 1 + len(self._ahead) + len(self._under_way))
 

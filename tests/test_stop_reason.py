@@ -9,7 +9,7 @@ from mlrun.system.seams import Place, listening
 from tests.crashing import raising
 
 TINY = ("task=covid", "trainer.limit_batches=1", "trainer.epochs=3", "hydra.run.dir=run")
-STALE = (
+STALE = ("trainer.patience=1", "trainer.min_delta=1e9")  # no epoch is that much better
     "trainer.patience=1",
     "trainer.min_delta=1e9",
 )  # no epoch after the first is better by that

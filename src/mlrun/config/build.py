@@ -23,7 +23,8 @@ def build(group: str, values: Mapping[str, Any], **runtime: Any) -> Any:
     Args:
         group: data | model | loss | optimizer | scheduler.
         values: the values of the whole configuration.
-        runtime: arguments known only now (shapes, steps per epoch); absent or `???` in YAML, or replaced.
+        runtime: arguments known only now (shapes, steps per epoch); absent, `???` or
+            `auto` in YAML.
 
     Raises:
         MlrunError: the class is not allowed, a key is unknown to its constructor, or the

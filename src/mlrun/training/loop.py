@@ -115,7 +115,7 @@ def _end_epoch(
 def _not_defined(trainer: Trainer, epoch: int) -> str:
     return (
         f"{trainer.monitor} is not defined for these validation rows (epoch {epoch}), so it cannot "
-        "choose the best epoch; set trainer.monitor=valid/loss or validate on more rows (data.split)"
+        "choose the best epoch; set trainer.monitor=valid/loss or validate on more rows"
     )
 
 

@@ -229,8 +229,8 @@ def test_a_cosine_that_is_extended_keeps_its_last_rate(mlrun, finished):
     answer = mlrun("resume", "run", "trainer.epochs=8")
     rates = [float(line.split(",")[2]) for line in history(Path("run"))[1:]]
     assert rates[5] > rates[6] == rates[7] == 1e-5
-    said = "the schedule (CosineAnnealingLR) ends after epoch 6; until epoch 8 the learning rate"
-    assert said in Path("run/run.log").read_text()
+    line = "the schedule (CosineAnnealingLR) ends after epoch 6; until epoch 8 the learning rate"
+    assert line in Path("run/run.log").read_text()
     assert answer.code == 0
 
 

@@ -85,11 +85,11 @@ def rebuild(stopped: Stopped, data: str | None, read: dict[str, Dataset] | None 
         restore(job.learner, state)
         reached(Place.STATE_RESTORED)
     if stopped.longer:
-        _tell_what_the_schedule_does(stopped, job)
+        _warn_that_the_rate_stays(stopped, job)
     return job
 
 
-def _tell_what_the_schedule_does(stopped: Stopped, job: Job) -> None:
+def _warn_that_the_rate_stays(stopped: Stopped, job: Job) -> None:
     """Warn that the learning rate of an extended run stays at its last value.
 
     Raises:

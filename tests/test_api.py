@@ -208,7 +208,7 @@ def test_the_process_is_as_before_after_a_run_and_after_a_mistake(mlrun):
     logger.addHandler(handler)
     try:
         before = state_of_the_process()
-        run = api.train("task=covid", "trainer.engine=autograd", *SMALL)
+        run = api.train("task=covid", "trainer.engine=autograd", "scheduler=constant", *SMALL)
         run.predict()
         api.resume(run.path, ["trainer.epochs=3"])
         api.sweep("task=covid", "seed=0,1", *SMALL)

@@ -62,7 +62,13 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One small run that all tests here copy."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "my.csv").write_text(FLOWERS)
-    arguments = ("task=csv", f"data.train={folder}/my.csv", "data.target=kind", *SMOKE)
+    arguments = (
+        "task=csv",
+        f"data.train={folder}/my.csv",
+        "data.target=kind",
+        *SMOKE,
+        "scheduler=constant",
+    )
     assert main([*arguments, f"hydra.run.dir={folder}/run", "checkpoint.every_seconds=0"]) == 0
     return folder / "run"
 

@@ -10,9 +10,6 @@ from tests.crashing import raising
 
 TINY = ("task=covid", "trainer.limit_batches=1", "trainer.epochs=3", "hydra.run.dir=run")
 STALE = ("trainer.patience=1", "trainer.min_delta=1e9")  # no epoch is that much better
-    "trainer.patience=1",
-    "trainer.min_delta=1e9",
-)  # no epoch after the first is better by that
 
 
 def stopped(run: str = "run") -> str:

@@ -150,7 +150,7 @@ def test_regression_targets_are_a_column_in_their_own_unit():
     write("t.csv", houses())
     targets = load(split={"method": "time"}).train.targets
     assert targets is not None
-    assert (targets.dtype, targets.shape) == (torch.float32, (24, 1))
+    assert (targets.dtype, targets.shape) == (torch.float64, (24, 1))
     assert targets.ravel().tolist() == houses()["price"][:24].tolist()
 
 

@@ -77,7 +77,7 @@ class Rows:
     """Rows as read from the files, before preprocessing."""
 
     source: Tensor | Columns  # (N, columns) float64 or (N, channels, height, width) uint8
-    targets: Tensor | None  # (n, 1) float32 in the target's unit, or (n,) int64 class numbers
+    targets: Tensor | None  # (n, 1) float64 in the target's unit, or (n,) int64 class numbers
     names: Sequence[Any]  # one per row of the source
     index: Tensor | None = None  # (n,) row numbers in the source; None: all rows
     _prepared: dict[Any, Tensor] = field(default_factory=dict, repr=False, compare=False)

@@ -164,7 +164,11 @@ def _refuse_missing(target: pd.Series, path: Path) -> None:
 
 
 def as_tensor(values: NDArray[Any]) -> Tensor:
-    """Convert class numbers to (n,) int64, and values to (n, 1) float32 like model outputs."""
+    """Convert class numbers to (n,) int64, and values to (n, 1) float64.
+
+    Values keep float64 until their center is subtracted: float32 has 7 digits, and a target like a
+    time in seconds needs more.
+    """
     if np.issubdtype(values.dtype, np.integer):
         return torch.from_numpy(values)
-    return torch.tensor(values, dtype=torch.float32).unsqueeze(1)
+    return torch.tensor(values, dtype=torch.float64).unsqueeze(1)

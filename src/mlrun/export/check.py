@@ -47,10 +47,7 @@ def _difference(predictor: Predictor, rows: Tensor, found: Answers) -> float:
     allowed = TOLERANCE * outputs.abs().amax(dim=1, keepdim=True).clamp(min=1.0).double()
     wanted = predictor.objective.decode(outputs)
     if predictor.spec.kind == REGRESSION:
-        # Adding the target's mean rounds once more, at that magnitude.
-        rounding = 4 * torch.finfo(torch.float32).eps * wanted.abs().double()
-        allowed = allowed * predictor.spec.target_scale + rounding
-        return _within(found["prediction"], wanted, allowed)
+        return _within(found["prediction"], wanted, allowed * predictor.spec.target_scale)
     probabilities = predictor.objective.probabilities(outputs).float()
     lost = probabilities.gather(1, wanted[:, None])
     lost = lost - probabilities.gather(1, found["prediction"][:, None])  # 0: same class, or a tie

@@ -155,7 +155,7 @@ def _outputs(
 ) -> tuple[list[ValueInfoProto], list[NodeProto], list[TensorProto]]:
     if not spec.classes:
         node = helper.make_node("Identity", names, ["prediction"])
-        return [_value("prediction", TensorProto.FLOAT, 1)], [node], []
+        return [_value("prediction", TensorProto.DOUBLE, 1)], [node], []
     table = f"{prefix}classes"
     labels = numpy_helper.from_array(np.array(spec.classes, dtype=object), table)
     nodes = [

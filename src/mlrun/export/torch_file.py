@@ -22,7 +22,7 @@ class RawModel(nn.Module):
     """Preprocessing, network and decoding in one module, for inference only.
 
     Input: rows in the order of the contract, (n, columns) float64 with categories as indices, or
-    (n, channels, height, width) uint8. Output: `prediction`, (n, 1) float32 in the target's unit;
+    (n, channels, height, width) uint8. Output: `prediction`, (n, 1) float64 in the target's unit;
     or `prediction`, (n,) int64 class numbers, and `probabilities`, (n, classes) float32.
     """
 

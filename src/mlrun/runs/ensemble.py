@@ -28,12 +28,8 @@ class EnsemblePrediction:
 
     predictions: Tensor  # (n, 1): the mean; or (n,): the class with the largest mean probability
     probabilities: Tensor | None  # (n, classes): the mean
-    each: (
-        Tensor  # (members, n): the members' own predictions; (0, n) where they have different rows
-    )
-    disagreement: (
-        Tensor  # (n,): standard deviation of values, or fraction of members with another class
-    )
+    each: Tensor  # (members, n): each member's predictions; (0, n) if their rows differ
+    disagreement: Tensor  # (n,): standard deviation, or fraction of members with another class
 
 
 def combined(members: Sequence[Predictor], outputs: Sequence[Tensor]) -> EnsemblePrediction:
@@ -46,9 +42,8 @@ def combined(members: Sequence[Predictor], outputs: Sequence[Tensor]) -> Ensembl
     decoded = [m.objective.decode(output) for m, output in zip(members, outputs, strict=True)]
     each = torch.stack([predictions.flatten() for predictions in decoded])
     if members[0].spec.kind == REGRESSION:
-        values = each.double()
-        mean = values.mean(dim=0, keepdim=True).T.float()
-        return EnsemblePrediction(mean, None, each, values.std(dim=0, correction=0))
+        mean, deviation = each.mean(dim=0), each.std(dim=0, correction=0)
+        return EnsemblePrediction(mean[:, None], None, each, deviation)
     probabilities = torch.stack(
         [m.objective.probabilities(output) for m, output in zip(members, outputs, strict=True)]
     ).mean(dim=0)

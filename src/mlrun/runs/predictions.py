@@ -1,5 +1,6 @@
 """Write pred.csv: the id and the prediction of each row."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mlrun.data.dataset import Spec
@@ -77,8 +79,17 @@ def _readable(spec: Spec, predictions: Tensor) -> Iterator[str]:
     if spec.classes:
         classes = [*map(_harmless, spec.classes)]
         return (classes[number] for number in predictions.tolist())
-    # As float32: the shortest text that parses to the same number.
-    return map(str, predictions.numpy().astype(np.float32).ravel())
+    return map(str, _rounded(predictions.double().numpy().ravel(), spec))
+
+
+def _rounded(values: NDArray[np.float64], spec: Spec) -> NDArray[np.floating[Any]]:
+    """Return values whose shortest text has the digits that the outputs of the model have.
+
+    These are float32; beside a large center they are rounded to a millionth of the target's spread.
+    """
+    if np.finfo(np.float32).eps * abs(spec.target_center) <= 1e-5 * spec.target_scale:
+        return values.astype(np.float32)
+    return values.round(math.ceil(6 - math.log10(spec.target_scale)))
 
 
 def _harmless(cell: Any) -> Any:

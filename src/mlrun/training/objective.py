@@ -43,11 +43,11 @@ class Objective:
     def encode(self, targets: Tensor) -> Tensor:
         """Encode targets for the loss.
 
-        Returns (n, 1) values, standardised by the spec; or (n,) class numbers; or, for BCE, (n, 1)
-        or (n, classes) zeros and ones.
+        Returns (n, 1) float32 values, standardised by the spec in the precision of `targets`; or
+        (n,) class numbers; or, for BCE, (n, 1) or (n, classes) zeros and ones.
         """
         if self.spec.kind == REGRESSION:
-            return (targets - self.spec.target_center) / self.spec.target_scale
+            return ((targets - self.spec.target_center) / self.spec.target_scale).float()
         if not isinstance(self.loss, nn.BCEWithLogitsLoss):
             return targets
         if self._single_logit:
@@ -55,9 +55,9 @@ class Objective:
         return nn.functional.one_hot(targets, self.spec.out_features).float()
 
     def decode(self, outputs: Tensor) -> Tensor:
-        """Decode outputs: (n, 1) values in the target's unit, or (n,) class numbers."""
+        """Decode outputs: (n, 1) float64 values in the target's unit, or (n,) class numbers."""
         if self.spec.kind == REGRESSION:
-            return outputs * self.spec.target_scale + self.spec.target_center
+            return outputs.double() * self.spec.target_scale + self.spec.target_center
         if self._single_logit:
             return (outputs[:, 0] > 0).long()
         return outputs.argmax(dim=1)

@@ -20,7 +20,7 @@ class Features:
     """Rows ready for the model."""
 
     inputs: Tensor  # (n, *in_shape) float32 on the device
-    targets: Tensor  # not encoded: (n, 1) float32 or (n,) int64, on the CPU
+    targets: Tensor  # not encoded: (n, 1) float64 or (n,) int64, on the CPU
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,12 @@ class Objective:
     def decode(self, outputs: Tensor) -> Tensor:
         """Decode outputs: (n, 1) float64 values in the target's unit, or (n,) class numbers."""
         if self.spec.kind == REGRESSION:
-            return outputs.double() * self.spec.target_scale + self.spec.target_center
+            # As tensors: the exporter for ONNX rounds plain numbers to float32.
+            center, scale = (
+                torch.tensor(number, dtype=torch.float64, device=outputs.device)
+                for number in (self.spec.target_center, self.spec.target_scale)
+            )
+            return outputs.double() * scale + center
         if self._single_logit:
             return (outputs[:, 0] > 0).long()
         return outputs.argmax(dim=1)

@@ -53,7 +53,8 @@ def check_targets(config: Mapping[str, Any]) -> None:
         node = config[group]
         choices = [node]
         if group == "loss" and isinstance(node, Mapping) and "_target_" not in node:
-            choices = [*node.values()]  # loss=auto has one per kind of task
+            # loss=auto has one per kind of task, and class weights, which are not built
+            choices = [value for key, value in node.items() if key != "weight"]
         for choice in choices:
             resolve(group, choice)
 

@@ -1,7 +1,7 @@
 """The interface between data and the rest of the program: Spec and Dataset."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Spec:
     header: tuple[str, str] = ("id", "prediction")  # of pred.csv
     target_center: float = 0.0
     target_scale: float = 1.0
+    rows_per_class: tuple[int, ...] = ()  # of the training rows; empty: not counted
 
     @classmethod
     def from_record(cls, record: Any, source: str) -> "Spec":
@@ -46,7 +47,9 @@ class Spec:
         classes = len(spec.classes)
         outputs = {REGRESSION: (1, 0), CLASSIFICATION: (classes, classes)}.get(spec.kind)
         sizes = (*spec.in_shape, spec.out_features)
-        if outputs != (spec.out_features, classes) or min(sizes) < 1 or not spec.in_shape:
+        counted = len(spec.rows_per_class) in (0, classes)
+        agree = outputs == (spec.out_features, classes) and counted and bool(spec.in_shape)
+        if not agree or min(sizes) < 1:
             raise MlrunError(f"{source} is damaged: its shapes and classes contradict each other")
         return spec
 
@@ -103,12 +106,15 @@ def divided(
     Raises:
         MlrunError: the contract is damaged.
     """
-    valid = rows.take(split["valid"])
+    train, valid = rows.take(split["train"]), rows.take(split["valid"])
+    if spec.classes and train.targets is not None:
+        counts = train.targets.bincount(minlength=len(spec.classes))
+        spec = replace(spec, rows_per_class=tuple(counts.tolist()))
     return Dataset(
         spec=spec,
         preprocess=build_preprocess(contract),
         contract=contract,
-        train=rows.take(split["train"]),
+        train=train,
         valid=valid,
         test=others if others is not None and others.targets is not None else None,
         predict=valid if others is None else others,

@@ -55,7 +55,7 @@ class Target:
         classes = classes_of(column, path) if kind == CLASSIFICATION else ()
         return cls(str(column.name), kind, classes, target_values(column, classes, path))
 
-    def scaling(self, train: NDArray[np.int64]) -> dict[str, float]:
+    def scaling(self, train: NDArray[np.int64]) -> dict[str, Any]:
         """Return center and scale of the training rows as fields of a Spec; empty for classes."""
         if self.kind != REGRESSION:
             return {}

@@ -153,7 +153,7 @@ def judge(objective: Objective, targets: Tensor) -> Callable[[Tensor], Scores]:
 
     def judged(outputs: Tensor) -> Scores:
         predictions = objective.decode(outputs)
-        loss = objective.loss(outputs, encoded).item()
+        loss = objective.loss_of(outputs, encoded).item()
         return Scores({"loss": loss, **metrics(predictions)}, predictions)
 
     return judged

@@ -1,7 +1,8 @@
 """The loss, its targets, and the conversion of outputs into predictions."""
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from mlrun.config.build import build_node, plain
 from mlrun.data.dataset import CLASSIFICATION, REGRESSION, Spec
 from mlrun.errors import MlrunError
+from mlrun.training.class_weights import weight_arguments, without_weight
 
 LOSSES: dict[str, tuple[type[nn.Module], ...]] = {
     REGRESSION: (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss),
@@ -24,6 +26,7 @@ class Objective:
 
     loss: nn.Module
     spec: Spec
+    _copies: dict[torch.device, nn.Module] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def out_features(self) -> int:
@@ -39,6 +42,14 @@ class Objective:
         if isinstance(self.loss, nn.NLLLoss):
             return nn.Sequential(model, nn.LogSoftmax(dim=1))
         return model
+
+    def loss_of(self, outputs: Tensor, encoded: Tensor) -> Tensor:
+        """Return the mean loss, on the device of the outputs, where its class weights must be."""
+        device = outputs.device
+        if device.type != "cpu" and device not in self._copies:
+            self._copies[device] = copy.deepcopy(self.loss).to(device)
+        loss: Tensor = self._copies.get(device, self.loss)(outputs, encoded)
+        return loss
 
     def encode(self, targets: Tensor) -> Tensor:
         """Encode targets for the loss.
@@ -91,10 +102,10 @@ def build_objective(values: Mapping[str, Any], spec: Spec) -> Objective:
     Raises:
         MlrunError: the loss is for the other kind of task.
     """
-    node: Mapping[str, Any] = plain(values.get("loss"))
+    node, weight = without_weight(plain(values.get("loss")))
     if spec.kind in node:  # loss=auto has one loss per kind
         node = node[spec.kind]
-    loss = build_node("loss", node)
+    loss = build_node("loss", node, **weight_arguments(str(node.get("_target_")), weight, spec))
     if not isinstance(loss, LOSSES[spec.kind]) and not _is_own(loss):
         raise MlrunError(
             f"{type(loss).__name__} does not fit a {spec.kind} task (target '{spec.target}'); "

@@ -29,7 +29,7 @@ def rehearse(
     with _refused_as("loss"):
         outputs = torch.zeros(rows, objective.out_features)
         targets = torch.zeros(rows, 1) if objective.spec.kind == REGRESSION else torch.arange(rows)
-        objective.loss(outputs, objective.encode(targets))
+        objective.loss_of(outputs, objective.encode(targets))
     optimizer = _dummy(make_optimizer)
     if optimizer.param_groups[0]["lr"] <= 0:
         raise MlrunError(f"optimizer.lr={optimizer.param_groups[0]['lr']}: must be more than 0")

@@ -179,10 +179,10 @@ def gradients(
         with autocast(train.inputs.device, trainer.precision):
             outputs = forward(train.inputs[batch])
         if len(batch):
-            loss = learner.objective.loss(outputs.float(), train.targets[batch])
+            loss = learner.objective.loss_of(outputs.float(), train.targets[batch])
         else:  # fewer rows than processes: the loss is 0, not the mean of no rows
             loss = outputs.float().sum()
-        (loss if len(batch) == rows else loss * (len(batch) / rows)).backward()
+        (loss if len(batch) == rows else loss * (len(batch) / rows)).backward()  # type: ignore[no-untyped-call]
         total += loss.detach() * len(batch)
     if process_group.size > 1:
         process_group.add_up(

@@ -188,7 +188,7 @@ class Stack:
         trainer = self.members[0].trainer
         with autocast(inputs.device, trainer.precision):
             outputs = functional_call(self._plan, (weights, masks), (inputs,))
-        return self.members[0].learner.objective.loss(outputs.float(), targets)
+        return self.members[0].learner.objective.loss_of(outputs.float(), targets)
 
     def _penalty(self, l1: float, l2: float) -> Tensor:
         matrices = [weight for weight in self._weights.values() if weight.dim() > 2]

@@ -176,5 +176,7 @@ def kept_moments(optimizer: Optimizer) -> tuple[str, ...]:
 
 def _check(settings: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     for key, value in given.items():
+        if isinstance(settings[key], Tensor):
+            raise Unsupported(f"the kernel does not support a loss with {key}")
         if settings[key] != value:
             raise Unsupported(f"the kernel does not support {key}={settings[key]}")

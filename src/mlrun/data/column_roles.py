@@ -1,14 +1,15 @@
 """The role of each column of a table other than the target: id, number, category, or left out."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlrun.data.column_values import as_numbers, as_text, first_missing, looks_numeric, position
+from mlrun.data.column_kinds import Reading, reading_of
+from mlrun.data.column_values import as_numbers, as_text, first_missing, position
 from mlrun.errors import MlrunError, did_you_mean
 
 log = logging.getLogger(__name__)
@@ -27,13 +28,6 @@ def require(name: str, table: pd.DataFrame, path: Path, *, key: str) -> str:
     return name
 
 
-def id_column(name: str | None, table: pd.DataFrame) -> str | None:
-    """Return the id column: the requested one, or the one named id; None if there is none."""
-    if name is not None:
-        return name if name in table.columns else None
-    return next((str(c) for c in table.columns if str(c).lower() == "id"), None)
-
-
 def feature_columns(table: pd.DataFrame, *, leave_out: Sequence[str]) -> list[str]:
     """Return all other columns, except columns without a name (a saved index)."""
     nameless = [str(c) for c in table.columns if str(c).startswith("Unnamed: ")]
@@ -42,46 +36,60 @@ def feature_columns(table: pd.DataFrame, *, leave_out: Sequence[str]) -> list[st
     return [str(c) for c in table.columns if c not in {*leave_out, *nameless}]
 
 
+def group_column(split: Mapping[str, Any]) -> list[str]:
+    """Return the column that holds the groups of a split, which is no feature by default."""
+    column = split.get("column")
+    if column is None or "group" not in str(split.get("method")):
+        return []
+    log.info("left out: '%s' (the groups of data.split; to keep it: data.features)", column)
+    return [str(column)]
+
+
+def report(
+    readings: Mapping[str, Reading], columns: Sequence[str], categorical: Sequence[str]
+) -> None:
+    """Report the columns whose numbers are not spelled plainly, or have words for missing ones."""
+    for name in columns:
+        if name not in categorical and readings[name].words:
+            log.info("'%s': numbers; %s", name, readings[name].words)
+
+
 def categorical_columns(
-    table: pd.DataFrame, setting: str | Sequence[str], path: Path
+    table: pd.DataFrame, setting: str | Sequence[str], readings: Mapping[str, Reading], path: Path
 ) -> tuple[list[str], list[str]]:
-    """Find the columns with categories, and the ones to leave out as names or free text.
+    """Find the columns with categories, and the ones to leave out.
 
     Args:
         table: the feature columns.
         setting: auto (the text columns), a list (those and the text columns) or none.
+        readings: column → how its cells are read.
         path: the file, for messages.
 
     Returns:
-        (categories, left out).
+        (categories, left out: names, free text, dates, and empty columns).
     """
+    empty = [name for name, reading in readings.items() if reading.kind == "empty"]
+    if empty:
+        log.info("left out: %s (empty in every row)", ", ".join(empty))
     if setting == "none":
-        return [], []
+        return [], empty
     listed = [] if isinstance(setting, str) else list(setting)
     absent = [name for name in listed if name not in table.columns]
     if absent:
         hint = did_you_mean(absent[0], map(str, table.columns))
         raise MlrunError(f"{path}: data.categorical: '{absent[0]}' is not a feature.{hint}")
-    texts = [str(c) for c in table.columns if c not in listed and not looks_numeric(table[c])]
-    for name in texts:
-        _refuse_decimal_commas(table[name], path)
-    names = [c for c in texts if _is_free_text(table[c])]
+    kinds = {name: reading.kind for name, reading in readings.items() if name not in listed}
+    dates = [name for name, kind in kinds.items() if kind == "dates"]
+    for name in dates:
+        log.info("left out: '%s' (dates; as categories: data.categorical=['%s'])", name, name)
+    texts = [name for name, kind in kinds.items() if kind == "texts"]
+    names = [name for name in texts if _is_free_text(table[name])]
     for name in names:
         log.info(
             "left out: '%s' (%d different texts in %d rows; to keep it: data.categorical=['%s'])",
             *(name, table[name].nunique(), len(table), name),
         )
-    return [*listed, *(c for c in texts if c not in names)], names
-
-
-def _refuse_decimal_commas(column: pd.Series, path: Path) -> None:
-    present = column.dropna().astype(str)
-    commas = present.str.fullmatch(r"\s*-?\d+,\d+\s*")
-    if len(present) and commas.mean() >= 0.5:
-        raise MlrunError(
-            f"{path}: column '{column.name}' looks like numbers with commas ('{present.iloc[0]}'); "
-            "set data.decimal=comma or drop thousands separators"
-        )
+    return [*listed, *(c for c in texts if c not in names)], [*empty, *dates, *names]
 
 
 def _is_free_text(column: pd.Series) -> bool:
@@ -96,7 +104,7 @@ def order_or_groups(column: pd.Series, path: Path, *, in_order: bool) -> NDArray
         raise MlrunError(
             f"{position(column, at, path)}: data.split.column needs a value in every row"
         )
-    if looks_numeric(column):
+    if reading_of(column, decimal=".", na_values=()).kind == "numbers":
         return as_numbers(column, path)
     try:
         return pd.to_datetime(column, format="ISO8601").to_numpy() if in_order else as_text(column)
@@ -105,8 +113,3 @@ def order_or_groups(column: pd.Series, path: Path, *, in_order: bool) -> NDArray
             f"{path}: column '{column.name}' ('{column.iloc[0]}' …) has no order; "
             "data.split.column needs numbers or dates (YYYY-MM-DD)"
         ) from None
-
-
-def row_ids(table: pd.DataFrame, column: str | None) -> Sequence[Any]:
-    """Return the ids for pred.csv: the id column, or row numbers from 0."""
-    return range(len(table)) if column is None else table[column].fillna("").tolist()

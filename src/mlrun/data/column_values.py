@@ -1,36 +1,62 @@
-"""The values of a column as numbers or as text; errors name the row and the column."""
+"""The values of a column as numbers or as text; errors name the row and the column.
 
+The columns of a table are texts as the file spells them (missing: an empty cell), or numbers and
+booleans where the file format or the caller has types.
+"""
+
+import math
 import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mlrun.data.number_format import MISSING_WORDS, PLAIN, NumberFormat, missing_among
 from mlrun.data.rows import let_go
 from mlrun.errors import MlrunError
 
+WHOLE = re.compile(r"(-?\d+)\.0+")
 
-def as_numbers(column: pd.Series, path: Path, *, advice: str = "") -> NDArray[np.float64]:
+
+def as_numbers(
+    column: pd.Series,
+    path: Path,
+    *,
+    form: NumberFormat = PLAIN,
+    na_values: Collection[str] = MISSING_WORDS,
+    advice: str = "",
+) -> NDArray[np.float64]:
     """Return the column as (n,) float64, with NaN for missing values.
+
+    Args:
+        column: texts, or numbers.
+        path: its file, for messages.
+        form: how its texts spell numbers.
+        na_values: words that mean a missing value, lower case.
+        advice: the end of the message.
 
     Raises:
         MlrunError: a value is not a finite number; the message names its row (first row: 1).
     """
     if column.dtype == np.float64:  # without a copy of a large column
-        numbers = column.to_numpy()
+        numbers, missing = column.to_numpy(), None
+    elif pd.api.types.is_numeric_dtype(column):
+        numbers, missing = column.to_numpy(np.float64, na_value=np.nan), None
     else:
-        numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        texts = column.to_numpy(object)
+        numbers, missing = form.parse(texts), missing_among(texts, na_values)
     if np.isfinite(numbers).all():
         let_go(numbers)
         return numbers
-    bad = np.isinf(numbers) | (np.isnan(numbers) & column.notna().to_numpy())
+    bad = np.isinf(numbers) if missing is None else ~np.isfinite(numbers) & ~missing
     if bad.any():
         at = int(bad.argmax())
-        raise MlrunError(
-            f"{position(column, at, path)}: '{column.iloc[at]}' is not a finite number{advice}"
-        )
-    return numbers
+        like = "" if form == PLAIN else f" as in training ({form.words})"
+        what = f"'{column.iloc[at]}' is not a finite number{like}"
+        raise MlrunError(f"{position(column, at, path)}: {what}{advice}")
+    return numbers if missing is None else np.where(missing, np.nan, numbers)
 
 
 def position(column: pd.Series, at: int, path: Path) -> str:
@@ -38,27 +64,61 @@ def position(column: pd.Series, at: int, path: Path) -> str:
     return f"{path}, row {int(column.index[at]) + 1}, column '{column.name}'"
 
 
-def looks_numeric(column: pd.Series) -> bool:
-    """Whether at least half of the non-missing values are numbers."""
-    if pd.api.types.is_numeric_dtype(column):  # bool counts as a number too
-        return True
-    present = column.dropna()
-    return bool(pd.to_numeric(present, errors="coerce").notna().mean() >= 0.5)
+def as_text(column: pd.Series, na_values: Collection[str] = ()) -> NDArray[np.object_]:
+    """Return the column as text, with None for missing values; 3, 3.0 and "3" are equal.
+
+    Args:
+        column: texts, numbers or booleans.
+        na_values: words that mean a missing value, lower case, besides the empty cell.
+    """
+    return np.array([text_of(value, na_values) for value in column], dtype=object)
 
 
-def as_text(column: pd.Series) -> NDArray[np.object_]:
-    """Return the column as text, with None for missing values; 3, 3.0 and "3" are equal."""
+def text_of(value: object, na_values: Collection[str] = ()) -> str | None:
+    """Return one value as `as_text` does."""
+    words = spelled(value)
+    if words is None or words.lower() in na_values:
+        return None
+    whole = WHOLE.fullmatch(words)
+    return whole[1] if whole else words
 
-    def text(value: object) -> str | None:
-        if pd.isna(value):  # type: ignore[call-overload]
-            return None
-        if isinstance(value, float | np.floating) and float(value).is_integer():
-            return str(int(value))
-        words = str(value).strip()
-        whole = re.fullmatch(r"(-?\d+)\.0+", words)
-        return whole[1] if whole else words
 
-    return np.array([text(value) for value in column], dtype=object)
+def spelled(value: object) -> str | None:
+    """Return the spelling of a value, without blanks around; None if it is missing."""
+    if pd.isna(value):  # type: ignore[call-overload]
+        return None
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value).strip() or None
+
+
+def levels_of(column: pd.Series, na_values: Collection[str] = ()) -> list[str]:
+    """Return the distinct values in their commonest spelling: numbers by value, then words.
+
+    Values that `as_text` makes equal are one level: 2 and 2.0 are, 7 and 07 are not.
+    """
+    counts = column.value_counts(dropna=True)  # distinct spellings, the commonest first
+    levels: dict[str, str] = {}
+    for value in counts.index:
+        key = text_of(value, na_values)
+        if key is not None:
+            levels.setdefault(key, str(spelled(value)))
+    return [levels[key] for key in sorted(levels, key=by_value)]
+
+
+def codes(
+    column: pd.Series, levels: Sequence[str], na_values: Collection[str] = ()
+) -> NDArray[np.float64]:
+    """Return the index of each value in `levels`: (n,), len(levels) if unknown, NaN if missing."""
+    code = {str(text_of(level)): float(number) for number, level in enumerate(levels)}
+    for level in [level for level in code if level.lower() in ("true", "false")]:
+        for variant in (level.lower(), level.upper(), level.title()):
+            code.setdefault(variant, code[level])
+    unknown = float(len(levels))
+    numbers, values = pd.factorize(column)  # a missing value is -1, the last of `found`
+    texts = [text_of(value, na_values) for value in values]
+    found = [np.nan if text is None else code.get(text, unknown) for text in texts]
+    return np.array([*found, np.nan])[numbers]
 
 
 def first_missing(values: NDArray[np.generic]) -> int | None:
@@ -70,6 +130,7 @@ def first_missing(values: NDArray[np.generic]) -> int | None:
 def by_value(text: str) -> tuple[bool, float, str]:
     """Sort key for levels and classes: numbers by value, then words."""
     try:
-        return False, float(text), text
+        number = float(text)
     except ValueError:
-        return True, 0.0, text
+        number = math.nan
+    return (False, number, text) if math.isfinite(number) else (True, 0.0, text)

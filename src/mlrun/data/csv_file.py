@@ -3,15 +3,25 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import pandas as pd
 
 from mlrun.data import parquet_file
-from mlrun.data.table_cache import ROWS_AT_ONCE, Layout, NotPlain, csv_pieces, read_big
+from mlrun.data.identifiers import names_rows
+from mlrun.data.table_cache import (
+    CELLS,
+    ROWS_AT_ONCE,
+    Layout,
+    NotPlain,
+    csv_pieces,
+    has_flags,
+    read_big,
+)
 from mlrun.errors import MlrunError
 
 if TYPE_CHECKING:
@@ -22,41 +32,52 @@ BIG = 16 * 2**20  # bytes; smaller files are parsed in a tenth of a second
 
 
 def read_table(
-    path: Path, *, duplicates: str = "error", identifier: str | None = None, decimal: str = "."
+    path: Path,
+    *,
+    duplicates: str = "error",
+    texts: Collection[str] = (),
+    last_as_text: bool = False,
+    decimal: str = ".",
 ) -> pd.DataFrame:
     """Read a Parquet file, or a CSV file with a header line, which determines the separator.
+
+    A column of plain numbers has numbers; every other one has texts as the file spells them. Only
+    an empty cell is missing.
 
     Args:
         path: the file; a CSV file must be UTF-8.
         duplicates: "error", or "number" to rename a second `x` to `x.1` as pandas does.
-        identifier: the column to keep as text (007 is not 7); None: the column named id.
+        texts: columns to keep as text, where 007 is not 7, besides those that are named like ids.
+        last_as_text: also keep the last column as text.
         decimal: the decimal separator.
 
     Raises:
         MlrunError: the file is missing, not UTF-8 text, empty, ragged, has no rows, or has
             duplicate column names.
     """
+    as_text = AsText(tuple(texts), last_as_text)
     if path.suffix.lower() in parquet_file.SUFFIXES:
-        read = partial(_read_parquet, path=path, duplicates=duplicates, identifier=identifier)
+        read = partial(_read_parquet, path=path, duplicates=duplicates, as_text=as_text)
         return parquet_file.read(path, read)
-    if _is_big(path) and (found := _read_big(path, duplicates, identifier, decimal)) is not None:
+    if _is_big(path) and (found := _read_big(path, duplicates, as_text, decimal)) is not None:
         return found
     text = _read_text(path)
     try:
         separator = _separator(text)
         header, _ = _measure(lambda: io.StringIO(text), separator, path)
         names = _unique(header, duplicates, path)
-        table = pd.read_csv(
-            io.StringIO(text.lstrip("\n ")),
-            sep=separator,
-            names=names,
-            header=0,
-            index_col=False,
-            decimal=decimal,
-            skipinitialspace=True,
-            low_memory=False,
-            dtype=dict.fromkeys(_kept_as_text(names, identifier), str),
-        )
+        how: dict[str, Any] = {
+            "sep": separator,
+            "names": names,
+            "header": 0,
+            "decimal": decimal,
+            **CELLS,
+        }
+        texts_of = dict.fromkeys(as_text.of(names), str)
+        text = text.lstrip("\n ")
+        table: pd.DataFrame = pd.read_csv(io.StringIO(text), dtype=texts_of, **how)
+        if flags := [name for name in names if has_flags(table[name])]:
+            table[flags] = pd.read_csv(io.StringIO(text), usecols=flags, dtype=str, **how)[flags]
     except (csv.Error, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise MlrunError(f"{path} cannot be read as CSV: {error}") from None
     if table.empty:
@@ -64,8 +85,17 @@ def read_table(
     return table
 
 
-def _kept_as_text(names: list[str], identifier: str | None) -> list[str]:
-    return [name for name in names if name == identifier or name.lower() == "id"]
+@dataclass(frozen=True)
+class AsText:
+    """The columns to keep as text."""
+
+    names: tuple[str, ...]
+    last: bool
+
+    def of(self, header: Sequence[str]) -> list[str]:
+        """Return their names in a file."""
+        wanted = {*self.names, *(header[-1:] if self.last else ())}
+        return [name for name in header if name in wanted or names_rows(name)]
 
 
 def _is_big(path: Path) -> bool:
@@ -75,9 +105,7 @@ def _is_big(path: Path) -> bool:
         return False  # reading the file reports the error
 
 
-def _read_big(
-    path: Path, duplicates: str, identifier: str | None, decimal: str
-) -> pd.DataFrame | None:
+def _read_big(path: Path, duplicates: str, as_text: AsText, decimal: str) -> pd.DataFrame | None:
     """Read the table from the cache, filling it if needed; None: read the file as a small one."""
 
     def layout() -> Layout:
@@ -91,10 +119,10 @@ def _read_big(
             raise NotPlain
         names = _unique(header, duplicates, path)
         pieces = partial(csv_pieces, path, names, separator=separator, decimal=decimal)
-        return Layout(names, rows, _kept_as_text(names, identifier), pieces)
+        return Layout(names, rows, as_text.of(names), pieces)
 
     try:
-        return read_big(path, layout, settings=[duplicates, identifier, decimal])
+        return read_big(path, layout, settings=[duplicates, *astuple(as_text), decimal])
     except (UnicodeDecodeError, NotPlain):
         return None  # reading the whole file reports the position
     except (csv.Error, pd.errors.ParserError) as error:
@@ -102,17 +130,17 @@ def _read_big(
 
 
 def _read_parquet(
-    file: "ParquetFile", path: Path, duplicates: str, identifier: str | None
+    file: "ParquetFile", path: Path, duplicates: str, as_text: AsText
 ) -> pd.DataFrame:
     """Read the table; a large one from the cache, like a CSV file."""
     names, rows = _unique(parquet_file.names_of(file), duplicates, path), file.metadata.num_rows
     if rows == 0:
         raise MlrunError(f"{path} has columns but no rows")
     pieces = partial(parquet_file.pieces, file, names, rows=ROWS_AT_ONCE)
-    texts = _kept_as_text(names, identifier)
+    texts = as_text.of(names)
     if _is_big(path):
         layout = Layout(names, rows, texts, pieces)
-        found = read_big(path, lambda: layout, settings=["parquet", duplicates, identifier])
+        found = read_big(path, lambda: layout, settings=["parquet", duplicates, *astuple(as_text)])
         if found is not None:
             return found
     return pd.concat(pieces(names, texts), ignore_index=True)

@@ -88,6 +88,7 @@ def divided(
     spec: Spec,
     contract: Contract,
     others: Rows | None,
+    scored: Rows | None,
     files: Mapping[str, Path],
     sample: bool,
 ) -> Dataset:
@@ -98,8 +99,8 @@ def divided(
         split: train, valid → row numbers.
         spec: shapes, classes and names.
         contract: the preprocessing.
-        others: the rows of the test file, for pred.csv, and for scores if they have targets;
-            without a test file, pred.csv has the validation rows.
+        others: the rows of the test file, for pred.csv; without it, the validation rows.
+        scored: those of them that have targets.
         files: role → file.
         sample: whether the files are sample data.
 
@@ -116,7 +117,7 @@ def divided(
         contract=contract,
         train=train,
         valid=valid,
-        test=others if others is not None and others.targets is not None else None,
+        test=scored,
         predict=valid if others is None else others,
         files=dict(files),
         split=dict(split),

@@ -79,6 +79,7 @@ class Images:
             spec=self._spec(train, test),
             contract=contract or _fit(train.images[parts["train"]]),
             others=test.rows,
+            scored=test.rows,
             files=files,
             sample=sample,
         )

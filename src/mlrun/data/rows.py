@@ -80,6 +80,7 @@ class Rows:
     targets: Tensor | None  # (n, 1) float64 in the target's unit, or (n,) int64 class numbers
     names: Sequence[Any]  # one per row of the source
     index: Tensor | None = None  # (n,) row numbers in the source; None: all rows
+    no_targets: str = ""  # why there are no targets
     _prepared: dict[Any, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:

@@ -25,9 +25,17 @@ from mlrun.system.provenance import sha256
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1  # of the cache; entries of another format are ignored
+FORMAT = 2  # of the cache; entries of another format are ignored
 ROWS_AT_ONCE = 50_000
 MOST_TABLES = 8  # in the cache; the least recently used ones are deleted
+# How pandas reads cells: only an empty one is missing.
+CELLS: dict[str, Any] = {
+    "index_col": False,
+    "skipinitialspace": True,
+    "low_memory": False,
+    "keep_default_na": False,
+    "na_values": [""],
+}
 LARGEST_WHOLE = 2.0**53  # beyond it float64 cannot represent every integer
 
 
@@ -164,11 +172,9 @@ def csv_pieces(
             names=list(header),
             usecols=list(names),
             header=None,
-            index_col=False,
             decimal=decimal,
-            skipinitialspace=True,
-            low_memory=False,
             dtype=dict.fromkeys(texts, str),
+            **CELLS,
             chunksize=ROWS_AT_ONCE,
         )
 
@@ -180,10 +186,10 @@ def skip_header(file: TextIO) -> None:
 
 
 def _as_floats(piece: pd.Series, column: CachedColumn) -> NDArray[np.float64]:
-    """Convert to numbers: flags to 0 and 1, texts to their index in the column's list."""
-    if pd.api.types.is_bool_dtype(piece.dtype):
-        column.kinds.add("flag")
-        return piece.to_numpy(dtype=np.float64)
+    """Convert to numbers: texts to their index in the column's list."""
+    if has_flags(piece):
+        column.kinds.update({"flag", "text"})  # read again as text
+        return np.zeros(len(piece))
     if pd.api.types.is_numeric_dtype(piece.dtype):
         numbers = piece.to_numpy(dtype=np.float64, na_value=np.nan)
         whole = pd.api.types.is_integer_dtype(piece.dtype)
@@ -195,6 +201,13 @@ def _as_floats(piece: pd.Series, column: CachedColumn) -> NDArray[np.float64]:
     codes, levels = pd.factorize(piece)
     numbers = np.array([column.codes.setdefault(str(t), len(column.codes)) for t in levels])
     return np.where(codes < 0, np.nan, np.append(numbers, 0)[codes].astype(np.float64))
+
+
+def has_flags(column: pd.Series) -> bool:
+    """Whether pandas took texts like TRUE for booleans, whose spelling is lost."""
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return True
+    return column.dtype == object and any(isinstance(value, bool) for value in column)
 
 
 def _kind(column: CachedColumn) -> str:
@@ -214,8 +227,6 @@ def _open(folder: Path) -> pd.DataFrame:
 
 
 def _column(values: NDArray[np.float64], described: Mapping[str, Any]) -> NDArray[Any]:
-    if described["kind"] == "flag":
-        return values.astype(bool)
     if described["kind"] == "number":
         return values
     texts = np.array([*described["texts"], np.nan], dtype=object)

@@ -8,20 +8,24 @@ from typing import Any, ClassVar
 
 import pandas as pd
 import torch
+from pandas.api.types import is_numeric_dtype
 
 from mlrun.data import column_roles as roles
+from mlrun.data.column_kinds import reading_of
 from mlrun.data.csv_file import read_table
 from mlrun.data.dataset import CLASSIFICATION, REGRESSION, Dataset, Spec, divided
 from mlrun.data.feature_selection import select_top
+from mlrun.data.identifiers import NUMBERED, identifiers, row_ids
 from mlrun.data.locate import find
+from mlrun.data.number_format import MISSING_WORDS
 from mlrun.data.preprocess.apply import raw_rows, warn_about_surplus
-from mlrun.data.preprocess.fit import check_table, fit_table
+from mlrun.data.preprocess.fit import ColumnPlan, MissingValues, check_table, fit_table
 from mlrun.data.preprocess.module import Contract, build_preprocess
 from mlrun.data.rows import Rows
 from mlrun.data.sample import folder_or_sample
 from mlrun.data.split import RowNumbers, split_or_recorded
 from mlrun.data.split_settings import Split
-from mlrun.data.target import Target, as_tensor, target_column, target_values
+from mlrun.data.target import Target, target_column, target_of, with_target
 from mlrun.errors import MlrunError, did_you_mean
 
 CHOICES = {
@@ -31,7 +35,7 @@ CHOICES = {
     "decimal": ("point", "comma"),
     "duplicates": ("error", "number"),
 }
-MISSING = ("error", "mean", "median")
+MISSING = ("auto", "error", "mean", "median")
 SELECT_BY = ("f_test", "mutual_info", "correlation")
 Tables = Mapping[str, pd.DataFrame]  # role of the file → its table
 
@@ -58,6 +62,7 @@ class Tabular:
     categorical: str | Sequence[str]
     encode: str
     missing: str | float
+    na_values: str | Sequence[str]
     decimal: str
     duplicates: str
     memory_budget: float
@@ -76,6 +81,8 @@ class Tabular:
             raise MlrunError(f"data.memory_budget={self.memory_budget}: must be more than 0")
         if isinstance(self.categorical, str):
             _one_of("data.categorical", self.categorical, ("auto", "none"), "a list [a,b]")
+        if isinstance(self.na_values, str):
+            _one_of("data.na_values", self.na_values, ("auto",), "a list [a,b]")
         if isinstance(self.features, str):
             _one_of("data.features", self.features, ("all",), "a list [a,b]", "{top: 9, by: …}")
         elif isinstance(self.features, Mapping):
@@ -104,18 +111,22 @@ class Tabular:
         if files is None:
             files, sample = self._find()
         tables = {role: self._table(files[role]) for role in ("train", "test") if role in files}
-        target = self._target(tables, files["train"])
-        parts = self._split(method, split, tables["train"], target, files["train"])
+        name = self._target_name(tables, files["train"])
+        own_ids = identifiers(tables["train"], tables.get("test"), setting=self.id, target=name)
+        table = with_target(tables["train"], name, files["train"], **self._spelling)
+        target = Target.of(table[name], self.kind, files["train"], **self._spelling)
+        parts = self._split(method, split, table, target, files["train"])
         if contract is None:
-            contract = self._fit(tables["train"], parts["train"], target, files["train"])
-        spec = self._spec(tables, contract, target, parts["train"])
-        rows = {role: self.read(tables[role], contract, spec, files[role]) for role in tables}
+            contract = self._fit(table, parts["train"], target, own_ids, files["train"])
+        spec = self._spec(own_ids, contract, target, parts["train"])
+        others, scored = self._test_rows(tables.get("test"), contract, spec, files.get("test"))
         return divided(
-            rows["train"],
+            self.read(table, contract, spec, files["train"]),
             parts,
             spec=spec,
             contract=contract,
-            others=rows.get("test"),
+            others=others,
+            scored=scored,
             files=files,
             sample=sample,
         )
@@ -129,7 +140,7 @@ class Tabular:
             MlrunError: the file does not fit the model; without `allow_unknown`, also if a
                 category is unknown to training.
         """
-        table = self._table(path)
+        table = self._table(path, target=spec.target, texts=_categories(contract))
         warn_about_surplus(table, contract, path)
         return self.read(table, contract, spec, path, allow_unknown=allow_unknown)
 
@@ -143,13 +154,10 @@ class Tabular:
         allow_unknown: bool = True,
     ) -> Rows:
         """Return the rows of a table for a trained model, with the columns of the contract."""
-        targets = None
-        if spec.target in table.columns and table[spec.target].notna().any():
-            targets = as_tensor(target_values(table[spec.target], spec.classes, path))
-        ids = roles.row_ids(table, roles.id_column(self.id, table))
+        targets, why = target_of(table, contract, spec, path)
         budget = self.memory_budget * 1e9
         inputs = raw_rows(table, contract, path, allow_unknown=allow_unknown, memory_budget=budget)
-        return Rows(inputs, targets, ids)
+        return Rows(inputs, targets, row_ids(table, spec.header[0]), no_targets=why)
 
     # The steps of load, in order.
 
@@ -162,19 +170,33 @@ class Tabular:
         }
         return {role: path for role, path in found.items() if path is not None}, sample
 
-    def _table(self, path: Path) -> pd.DataFrame:
-        decimal = "," if self.decimal == "comma" else "."
-        return read_table(path, duplicates=self.duplicates, identifier=self.id, decimal=decimal)
+    @property
+    def _spelling(self) -> dict[str, Any]:
+        """How the files spell numbers and missing values."""
+        words = MISSING_WORDS if self.na_values == "auto" else _lower(self.na_values)
+        return {"decimal": "," if self.decimal == "comma" else ".", "na_values": words}
 
-    def _target(self, tables: Tables, path: Path) -> Target:
+    def _table(
+        self, path: Path, *, target: str | None = None, texts: Sequence[str] = ()
+    ) -> pd.DataFrame:
+        """Read a file, with target and categories as text."""
+        listed = [] if isinstance(self.categorical, str) else self.categorical
+        named = [name for name in (self.id, self.target, target) if name is not None]
+        return read_table(
+            path,
+            duplicates=self.duplicates,
+            texts=[*named, *listed, *texts],
+            last_as_text=target is None and self.target is None,
+            decimal=self._spelling["decimal"],
+        )
+
+    def _target_name(self, tables: Tables, path: Path) -> str:
         table, test = tables["train"], tables.get("test")
-        if test is None or self.id not in test.columns:
-            roles.require(self.id or str(table.columns[0]), table, path, key="data.id")
+        if self.id not in (None, NUMBERED) and (test is None or self.id not in test.columns):
+            roles.require(str(self.id), table, path, key="data.id")
         if self.target is None:
-            name = target_column(table, test, path)
-        else:
-            name = roles.require(self.target, table, path, key="data.target")
-        return Target.of(table[name], self.kind, path)
+            return target_column(table, test, path)
+        return roles.require(self.target, table, path, key="data.target")
 
     def _split(
         self, method: Split, recorded: Any, table: pd.DataFrame, target: Target, path: Path
@@ -186,42 +208,79 @@ class Tabular:
             column = roles.order_or_groups(table[method.column], path, in_order=in_order)
         return split_or_recorded(method, recorded, target.values, kind=target.kind, column=column)
 
-    def _fit(self, table: pd.DataFrame, train: RowNumbers, target: Target, path: Path) -> Contract:
-        columns = self._columns(table, target.name, path)
-        categorical, names = roles.categorical_columns(table[columns], self.categorical, path)
-        columns = [column for column in columns if column not in names]
+    def _fit(
+        self,
+        table: pd.DataFrame,
+        train: RowNumbers,
+        target: Target,
+        own_ids: Sequence[str],
+        path: Path,
+    ) -> Contract:
+        columns = self._columns(table, target.name, own_ids, path)
+        readings = {name: reading_of(table[name], **self._spelling) for name in columns}
+        categorical, left_out = roles.categorical_columns(
+            table[columns], self.categorical, readings, path
+        )
+        columns = [column for column in columns if column not in left_out]
         if not columns:
             raise MlrunError(f"{path}: no feature column is left to predict '{target.name}'")
-        check_table(table[columns], path=path, categorical=categorical, missing=self.missing)
-        contract = fit_table(
-            table[columns],
-            train,
-            path=path,
+        roles.report(readings, columns, categorical)
+        plan = ColumnPlan(
             categorical=categorical,
-            encode=self.encode,
-            scale=self.scale,
-            missing=self.missing,
+            formats={name: readings[name].form for name in columns},
+            missing=self._missing(),
+        )
+        check_table(table[columns], plan, path=path)
+        contract = fit_table(
+            table[columns], train, plan, path=path, encode=self.encode, scale=self.scale
         )
         if isinstance(self.features, Mapping):
             rows = Rows(raw_rows(table, contract, path), None, [], torch.from_numpy(train))
             features = rows.prepared(build_preprocess(contract)).numpy()
             contract = select_top(contract, features, target.values[train], **self.features)
         used = {column["name"] for column in contract["columns"]}
-        return contract | {"unused": [str(name) for name in table.columns if name not in used]}
+        unused = [str(name) for name in table.columns if name not in used]
+        return contract | {"unused": unused, "target_format": target.form.as_plain()}
 
-    def _columns(self, table: pd.DataFrame, target: str, path: Path) -> list[str]:
+    def _missing(self) -> MissingValues:
+        texts = () if self.na_values == "auto" else _lower(self.na_values)
+        return MissingValues(self.missing, self._spelling["na_values"], texts)
+
+    def _columns(
+        self, table: pd.DataFrame, target: str, own_ids: Sequence[str], path: Path
+    ) -> list[str]:
         dropped = [roles.require(c, table, path, key="data.drop") for c in self.drop]
         if not isinstance(self.features, str | Mapping):
             if target in self.features:
                 raise MlrunError(f"data.features: '{target}' is the target and cannot be a feature")
             names = [roles.require(c, table, path, key="data.features") for c in self.features]
             return [name for name in dict.fromkeys(names) if name not in dropped]
-        identifier = roles.id_column(self.id, table)
-        leave_out = [target, *dropped, *([identifier] if identifier else [])]
-        return roles.feature_columns(table, leave_out=leave_out)
+        groups = roles.group_column(self.split)
+        return roles.feature_columns(table, leave_out=[target, *dropped, *own_ids, *groups])
 
-    def _spec(self, tables: Tables, contract: Contract, target: Target, train: RowNumbers) -> Spec:
-        identifier = roles.id_column(self.id, tables.get("test", tables["train"])) or "id"
+    def _test_rows(
+        self, table: pd.DataFrame | None, contract: Contract, spec: Spec, path: Path | None
+    ) -> tuple[Rows | None, Rows | None]:
+        """Return the rows to predict, and those of them that have a target."""
+        if table is None or path is None:
+            return None, None
+        texts = _categories(contract)
+        if any(is_numeric_dtype(table[name]) for name in texts if name in table):
+            table = self._table(path, target=spec.target, texts=texts)  # spelled as in training
+        rows = self.read(table, contract, spec, path)
+        if rows.targets is not None or spec.target not in table.columns:
+            return rows, rows if rows.targets is not None else None
+        labelled = with_target(table, spec.target, path, **self._spelling)
+        if not len(labelled):
+            return rows, None
+        scored = self.read(labelled, contract, spec, path)
+        if scored.targets is None:
+            raise MlrunError(scored.no_targets)
+        return rows, scored
+
+    def _spec(
+        self, own_ids: Sequence[str], contract: Contract, target: Target, train: RowNumbers
+    ) -> Spec:
         return Spec(
             kind=target.kind,
             in_shape=(len(contract["features"]),),
@@ -229,9 +288,17 @@ class Tabular:
             classes=target.classes,
             features=tuple(feature["name"] for feature in contract["features"]),
             target=target.name,
-            header=(identifier, self.prediction or target.name),
+            header=(own_ids[0] if own_ids else "id", self.prediction or target.name),
             **(target.scaling(train) if self.scale_target else {}),
         )
+
+
+def _categories(contract: Contract) -> list[str]:
+    return [c["name"] for c in contract["columns"] if c["categories"] is not None]
+
+
+def _lower(words: str | Sequence[str]) -> tuple[str, ...]:
+    return tuple(str(word).strip().lower() for word in words)
 
 
 def _one_of(key: str, value: Any, choices: Sequence[str], *others: str) -> None:

@@ -1,7 +1,7 @@
 """The target of a table: its column, its kind, its classes and its values."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,48 +12,58 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlrun.data.column_values import (
-    as_numbers,
-    as_text,
-    by_value,
-    first_missing,
-    looks_numeric,
-    position,
-)
-from mlrun.data.dataset import CLASSIFICATION, REGRESSION
+from mlrun.data.column_kinds import Reading, reading_of
+from mlrun.data.column_values import as_numbers, codes, first_missing, levels_of, position
+from mlrun.data.dataset import CLASSIFICATION, REGRESSION, Spec
+from mlrun.data.number_format import NumberFormat, format_of, missing_among
 from mlrun.errors import MlrunError
 
 log = logging.getLogger(__name__)
-
 
 MOST_CLASSES = 20  # integers with more distinct values are quantities
 
 
 @dataclass(frozen=True)
 class Target:
-    """The target of a training table."""
+    """The target of a training table, without the rows that have none."""
 
     name: str
     kind: str  # regression | classification
-    classes: tuple[str, ...]  # labels; empty for regression
+    classes: tuple[str, ...]  # labels as the file spells them; empty for regression
+    form: NumberFormat  # how the file spells the values of a regression
     values: NDArray[Any]  # (n,) class numbers or values
 
     @classmethod
-    def of(cls, column: pd.Series, kind: str, path: Path) -> "Target":
-        """Read the target from its column.
+    def of(
+        cls,
+        column: pd.Series,
+        kind: str,
+        path: Path,
+        *,
+        decimal: str = ".",
+        na_values: Collection[str] = (),
+    ) -> "Target":
+        """Read the target from its column, which has no missing values.
 
         Args:
             column: (n,) the target of every row.
             kind: regression, classification, or auto to infer it.
             path: the file, for messages.
+            decimal: the decimal separator of the file.
+            na_values: words that mean a missing value, lower case.
 
         Raises:
             MlrunError: nothing can be learned from the column, or it does not fit the kind.
         """
         check_target(column, path)
-        kind = infer_kind(column) if kind == "auto" else kind
-        classes = classes_of(column, path) if kind == CLASSIFICATION else ()
-        return cls(str(column.name), kind, classes, target_values(column, classes, path))
+        reading = reading_of(column, decimal=decimal, na_values=na_values)
+        kind = infer_kind(column, reading) if kind == "auto" else kind
+        if kind == CLASSIFICATION:
+            classes = classes_of(column, path)
+            values: NDArray[Any] = class_numbers(column, classes, path)
+        else:
+            classes, values = (), quantities(column, path, reading.form)
+        return cls(str(column.name), kind, classes, reading.form, values)
 
     def scaling(self, train: NDArray[np.int64]) -> dict[str, Any]:
         """Return center and scale of the training rows as fields of a Spec; empty for classes."""
@@ -62,6 +72,26 @@ class Target:
         values = self.values[train]
         spread = float(values.std()) or 1.0
         return {"target_center": float(values.mean()), "target_scale": spread}
+
+
+def with_target(
+    table: pd.DataFrame, name: str, path: Path, *, decimal: str, na_values: Collection[str]
+) -> pd.DataFrame:
+    """Return the rows that have a target; report the others.
+
+    In a column of numbers, words like `n/a` are missing targets; in one of texts they are classes.
+    """
+    column = table[name]
+    reading = reading_of(column, decimal=decimal, na_values=na_values)
+    words = na_values if reading.kind != "texts" else ()
+    missing = missing_among(column.to_numpy(object), words)
+    if not missing.any():
+        return table
+    log.warning(
+        "%s: %d of %d rows have no target '%s'; they are left out",
+        *(path, int(missing.sum()), len(table), name),
+    )
+    return table[~missing]
 
 
 def target_column(table: pd.DataFrame, test: pd.DataFrame | None, path: Path) -> str:
@@ -78,27 +108,36 @@ def target_column(table: pd.DataFrame, test: pd.DataFrame | None, path: Path) ->
     return target
 
 
-def infer_kind(target: pd.Series) -> str:
-    """Text, booleans and at most 20 distinct integers are classes; other targets are quantities."""
+def infer_kind(target: pd.Series, reading: Reading) -> str:
+    """Texts, true/false and a few integers that occur often are classes; other numbers quantities.
+
+    A few are at most 20, each on average at least twice.
+    """
     distinct = target.nunique()
-    if not looks_numeric(target) and distinct > MOST_CLASSES and distinct > len(target) / 2:
-        raise MlrunError(
-            f"the target '{target.name}' has {distinct} different texts in {len(target)} rows "
-            f"('{target.iloc[0]}' …): these are neither numbers nor classes"
-        )
-    if not looks_numeric(target) or pd.api.types.is_bool_dtype(target):
+    if reading.kind != "numbers":
+        if distinct > MOST_CLASSES and distinct > len(target) / 2:
+            raise MlrunError(
+                f"the target '{target.name}' has {distinct} different texts in {len(target)} rows "
+                f"('{target.iloc[0]}' …): these are neither numbers nor classes"
+            )
         kind, why = CLASSIFICATION, f"{distinct} different texts"
-    elif _whole(target) and distinct <= MOST_CLASSES:
-        kind, why = CLASSIFICATION, f"{distinct} different integers"
-    else:
+    elif reading.form.flags or pd.api.types.is_bool_dtype(target):
+        kind, why = CLASSIFICATION, f"{distinct} different texts"
+    elif not _whole(target, reading) or distinct > MOST_CLASSES:
         kind, why = REGRESSION, f"{distinct} different numbers"
+    elif 2 * distinct > len(target):
+        kind, why = REGRESSION, f"{distinct} different integers in only {len(target)} rows"
+    else:
+        kind, why = CLASSIFICATION, f"{distinct} different integers"
     other = REGRESSION if kind == CLASSIFICATION else CLASSIFICATION
     log.info("kind: %s (target '%s' has %s; override: data.kind=%s)", kind, target.name, why, other)
     return kind
 
 
-def _whole(column: pd.Series) -> bool:
-    numbers = pd.to_numeric(column, errors="coerce").dropna()
+def _whole(column: pd.Series, reading: Reading) -> bool:
+    if reading.form.symbols or reading.form.thousands:
+        return False  # money and percents are quantities
+    numbers = as_numbers(column, Path(), form=reading.form)
     return bool((numbers == numbers.round()).all())
 
 
@@ -114,41 +153,49 @@ def check_target(target: pd.Series, path: Path) -> None:
 
 
 def classes_of(target: pd.Series, path: Path) -> tuple[str, ...]:
-    """Return the class labels as text: numbers sorted by value, words alphabetically."""
-    if pd.api.types.is_float_dtype(target) and not _whole(target):
+    """Return the class labels as the file spells them: numbers by value, words alphabetically."""
+    labels = levels_of(target)
+    if all(map(_is_fraction, labels)):
         raise MlrunError(
             f"{path}: the target '{target.name}' has fractions, which cannot be classes; "
             "set data.kind=regression"
         )
-    return tuple(sorted(set(as_text(target)), key=by_value))
+    return tuple(labels)
 
 
-def target_values(
-    target: pd.Series, classes: Sequence[str], path: Path
-) -> NDArray[np.float64] | NDArray[np.int64]:
-    """Return (n,) class numbers, or (n,) values if `classes` is empty.
+def _is_fraction(label: str) -> bool:
+    try:
+        return not float(label).is_integer()
+    except (ValueError, OverflowError):
+        return False
+
+
+def class_numbers(target: pd.Series, classes: Sequence[str], path: Path) -> NDArray[np.int64]:
+    """Return (n,) class numbers.
 
     Raises:
-        MlrunError: a target is missing, is text instead of a number, or is an unknown class.
+        MlrunError: a target is missing, or not one of the classes.
     """
     _refuse_missing(target, path)
-    if not classes:
-        return _not_too_large(as_numbers(target, path), target, path)
-    number = {label: index for index, label in enumerate(classes)}
-    values = np.array([number.get(label, -1) for label in as_text(target)], dtype=np.int64)
-    if values.min() < 0:
-        at = int(values.argmin())
+    values = codes(target, classes)
+    unknown = values == len(classes)
+    if unknown.any():
+        at = int(unknown.argmax())
         raise MlrunError(
             f"{position(target, at, path)}: class '{target.iloc[at]}' is not a class of the model: "
             f"{', '.join(classes[:20])}"
         )
-    return values
+    return values.astype(np.int64)
 
 
-def _not_too_large(
-    values: NDArray[np.float64], target: pd.Series, path: Path
-) -> NDArray[np.float64]:
-    """Return the values; raise MlrunError if one does not fit into float32."""
+def quantities(target: pd.Series, path: Path, form: NumberFormat) -> NDArray[np.float64]:
+    """Return (n,) values of a regression.
+
+    Raises:
+        MlrunError: a target is missing, is no number, or does not fit into float32.
+    """
+    _refuse_missing(target, path)
+    values = as_numbers(target, path, form=form, na_values=())
     largest = int(np.abs(values).argmax())
     if np.abs(values[largest]) > np.finfo(np.float32).max:
         raise MlrunError(
@@ -161,6 +208,21 @@ def _refuse_missing(target: pd.Series, path: Path) -> None:
     at = first_missing(target.to_numpy())
     if at is not None:
         raise MlrunError(f"{position(target, at, path)}: the target is missing")
+
+
+def target_of(
+    table: pd.DataFrame, contract: Mapping[str, Any], spec: Spec, path: Path
+) -> tuple[Tensor | None, str]:
+    """Return the targets of a table for a trained model, or None and the reason."""
+    if spec.target not in table.columns:
+        return None, f"{path} has no target column '{spec.target}'"
+    column = table[spec.target]
+    try:
+        if spec.classes:
+            return as_tensor(class_numbers(column, spec.classes, path)), ""
+        return as_tensor(quantities(column, path, format_of(contract["target_format"]))), ""
+    except MlrunError as error:
+        return None, str(error)
 
 
 def as_tensor(values: NDArray[Any]) -> Tensor:

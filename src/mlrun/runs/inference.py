@@ -54,7 +54,8 @@ def evaluate(
     if input is not None:
         rows = ensemble.read(Path(input), allow_unknown=allow_unknown)
         if rows[0].targets is None:
-            raise MlrunError(f"{input} has no target column '{ensemble.spec.target}'")
+            wanted = f"{input} has no target column '{ensemble.spec.target}'"
+            raise MlrunError(rows[0].no_targets or wanted)
         return {"input": _scores(ensemble, rows)}
     datasets = own_data(run, ensemble, data)
     if len(ensemble.members) > 1:

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlrun.data.column_values import as_numbers, as_text, position
+from mlrun.data.column_values import as_numbers, codes, position
+from mlrun.data.number_format import format_of
 from mlrun.data.preprocess.fit import refuse_missing
 from mlrun.data.preprocess.module import UNKNOWN, Contract
 from mlrun.data.rows import Columns
@@ -58,7 +59,7 @@ def raw_rows(
             f"{listed}.{hint}"
         )
     parts = [
-        _raw_column(table[column["name"]], column, path, allow_unknown)
+        _raw_column(table[column["name"]], column, contract["na_values"], path, allow_unknown)
         for column in contract["columns"]
     ]
     if len(table) * len(parts) > MOST_IN_MEMORY:
@@ -67,22 +68,23 @@ def raw_rows(
 
 
 def _raw_column(
-    values: pd.Series, column: Mapping[str, Any], path: Path, allow_unknown: bool
+    values: pd.Series,
+    column: Mapping[str, Any],
+    words: Mapping[str, Sequence[str]],
+    path: Path,
+    allow_unknown: bool,
 ) -> NDArray[np.float64]:
     fill, levels = column["fill"], column["categories"]
-    numbers = as_numbers(values, path) if levels is None else _codes(values, levels)
+    if levels is None:
+        form = format_of(column["format"])
+        numbers = as_numbers(values, path, form=form, na_values=words["numbers"])
+    else:
+        numbers = codes(values, levels, words["texts"])
     refuse_missing(numbers, values, path, allowed=fill is not None)
     unknown = np.array([]) if levels is None else np.flatnonzero(numbers == len(levels))
     if unknown.size:
         _tell_unknown(values, levels, unknown, path, allowed=allow_unknown)
     return numbers
-
-
-def _codes(values: pd.Series, levels: Sequence[str]) -> NDArray[np.float64]:
-    """Encode each category as its index in `levels`, and unknown ones as len(levels)."""
-    code = {level: float(number) for number, level in enumerate(levels)}
-    unknown = float(len(levels))
-    return np.array([np.nan if v is None else code.get(v, unknown) for v in as_text(values)])
 
 
 def _tell_unknown(

@@ -1,6 +1,7 @@
 """Fit the preprocessing of a table on its training rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -8,57 +9,111 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlrun.data.column_values import as_numbers, as_text, by_value, first_missing, position
-from mlrun.data.preprocess.module import UNKNOWN, Contract
+from mlrun.data.column_values import as_numbers, codes, first_missing, levels_of, position
+from mlrun.data.number_format import MISSING_WORDS, PLAIN, NumberFormat, missing_among
+from mlrun.data.preprocess.module import MISSING, UNKNOWN, Contract
 from mlrun.data.rows import let_go
 from mlrun.errors import MlrunError
+
+
+@dataclass(frozen=True)
+class MissingValues:
+    """What is a missing value, and what happens to it."""
+
+    fill: str | float = "error"  # auto | error | mean | median | a number
+    among_numbers: Sequence[str] = MISSING_WORDS  # words, lower case
+    among_texts: Sequence[str] = ()
+
+    @property
+    def allowed(self) -> bool:
+        """Whether a table may have missing values."""
+        return self.fill != "error"
+
+
+@dataclass(frozen=True)
+class ColumnPlan:
+    """How the cells of each column are read."""
+
+    categorical: Sequence[str] = ()  # the columns with categories
+    formats: Mapping[str, NumberFormat] = field(default_factory=dict)  # others spell plainly
+    missing: MissingValues = field(default_factory=MissingValues)
 
 
 def fit_table(
     table: pd.DataFrame,
     rows: NDArray[np.int64],
+    plan: ColumnPlan,
     *,
     path: Path,
-    categorical: Sequence[str],
     encode: str,
     scale: str,
-    missing: str | float,
 ) -> Contract:
     """Fit a contract on the training rows: one entry and one or more features per column.
 
     Args:
         table: feature columns only.
         rows: the training rows.
+        plan: how their cells are read. A missing value is replaced; by `auto`, with the median or
+            the commonest category, and a feature indicates the missing values of a column.
         path: the file of the rows, for messages.
-        categorical: the columns with categories.
         encode: onehot | ordinal.
         scale: standard | minmax | none.
-        missing: error | mean | median | a number to fill in.
 
     Raises:
         MlrunError: a numeric column has text, or a value is missing and that is an error.
     """
+    missing = plan.missing
     columns: list[dict[str, Any]] = []
     features: list[dict[str, Any]] = []
     for index, name in enumerate(table.columns):
         column_of_rows = table[name].iloc[rows]
-        if name in categorical:
-            levels = sorted(set(as_text(column_of_rows)) - {None}, key=by_value)
-            fill = None if missing == "error" else float(len(levels))
-            columns.append({"name": name, "categories": levels, "fill": fill})
-            features += _category_features(index, name, levels, encode)
+        if name in plan.categorical:
+            column, own, gaps = _fit_category(column_of_rows, encode=encode, missing=missing)
         else:
-            column, feature = _fit_number(column_of_rows, path, scale=scale, missing=missing)
-            columns.append(column)
-            features.append({"name": name, "column": index, "level": None} | feature)
+            form = plan.formats.get(name, PLAIN)
+            values = as_numbers(
+                column_of_rows, path, form=form, na_values=missing.among_numbers
+            ).reshape(-1, 1)
+            column, own = _fit_number(values, str(name), path, scale=scale, missing=missing)
+            column["format"] = form.as_plain()
+            gaps = int(np.isnan(values).sum())
+        columns.append(column)
+        features += [feature | {"column": index, "missing": False} for feature in own]
+        if gaps and missing.fill == "auto":
+            features.append(_indicator(str(name), index))
         let_go(table[name].to_numpy())
-    return {"input": "table", "columns": columns, "features": features, "unused": []}
+    words = {"numbers": list(missing.among_numbers), "texts": list(missing.among_texts)}
+    return {
+        "input": "table",
+        "columns": columns,
+        "features": features,
+        "unused": [],
+        "na_values": words,
+        "target_format": None,
+    }
 
 
-def _category_features(
-    index: int, name: str, levels: list[str], encode: str
-) -> list[dict[str, Any]]:
-    plain = {"column": index, "center": 0.0, "scale": 1.0}
+def _indicator(name: str, index: int) -> dict[str, Any]:
+    plain = {"level": None, "center": 0.0, "scale": 1.0}
+    return plain | {"name": f"{name}={MISSING}", "column": index, "missing": True}
+
+
+def _fit_category(
+    column: pd.Series, *, encode: str, missing: MissingValues
+) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
+    """Return the column, its features, and its number of missing values."""
+    name, levels = str(column.name), levels_of(column, missing.among_texts)
+    numbers = codes(column, levels, missing.among_texts)
+    gaps = int(np.isnan(numbers).sum())
+    fill = float(len(levels)) if missing.allowed else None
+    if missing.fill == "auto" and levels:
+        fill = float(np.bincount(numbers[~np.isnan(numbers)].astype(np.int64)).argmax())
+    found = {"name": name, "categories": levels, "fill": fill, "format": None}
+    return found, _category_features(name, levels, encode), gaps
+
+
+def _category_features(name: str, levels: list[str], encode: str) -> list[dict[str, Any]]:
+    plain = {"center": 0.0, "scale": 1.0}
     if encode == "ordinal":
         return [plain | {"name": name, "level": None, "scale": float(max(len(levels), 1))}]
     return [
@@ -68,23 +123,18 @@ def _category_features(
 
 
 def _fit_number(
-    column: pd.Series, path: Path, *, scale: str, missing: str | float
-) -> tuple[dict[str, Any], dict[str, float]]:
-    values = as_numbers(column, path).reshape(-1, 1)
+    values: NDArray[np.float64], name: str, path: Path, *, scale: str, missing: MissingValues
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     with np.errstate(all="ignore"):
-        fill = _fill_value(values, str(column.name), missing)
+        fill = _fill_value(values, name, missing.fill)
         center, spread = _center_and_scale(np.nan_to_num(values, nan=fill or 0.0), scale)
         largest = np.nanmax(np.abs((values - center) / spread), initial=0.0)
     if not (
         np.isfinite([center, spread, fill or 0.0]).all() and largest < np.finfo(np.float32).max
     ):
-        raise MlrunError(
-            f"{path}: column '{column.name}' has numbers that are too large for float32"
-        )
-    return (
-        {"name": str(column.name), "categories": None, "fill": fill},
-        {"center": center, "scale": spread},
-    )
+        raise MlrunError(f"{path}: column '{name}' has numbers that are too large for float32")
+    feature = {"name": name, "level": None, "center": center, "scale": spread}
+    return {"name": name, "categories": None, "fill": fill}, [feature]
 
 
 def refuse_missing(
@@ -101,7 +151,7 @@ def refuse_missing(
         more = f" (and {count - 1} more in this column)" if count > 1 else ""
         raise MlrunError(
             f"{position(column, at, path)}: the value is missing{more}; fill it in, or train with "
-            "data.missing=mean (or median, or a number; missing texts become a separate category)"
+            "data.missing=auto (or mean, median, a number)"
         )
 
 
@@ -129,23 +179,27 @@ def _center_and_scale(values: NDArray[np.float64], scale: str) -> tuple[float, f
     return float(center), 1.0 if constant else float(np.sqrt(variance))
 
 
-def check_table(
-    table: pd.DataFrame, *, path: Path, categorical: Sequence[str], missing: str | float
-) -> None:
+def check_table(table: pd.DataFrame, plan: ColumnPlan, *, path: Path) -> None:
     """Check for text among numbers, and for missing values if they are errors.
 
     Raises:
         MlrunError: naming the first such value.
     """
-    allowed = missing != "error"
+    missing = plan.missing
     for name in table.columns:
-        if name in categorical:
-            codes = np.where(pd.isna(table[name]), np.nan, 0.0)
-            refuse_missing(codes, table[name], path, allowed=allowed)
+        column = table[name]
+        if name in plan.categorical:
+            absent = missing_among(column.to_numpy(object), missing.among_texts)
+            values = np.where(absent, np.nan, 0.0)
         else:
-            values = as_numbers(table[name], path, advice=_category_advice(name))
-            refuse_missing(values, table[name], path, allowed=allowed)
+            form = plan.formats.get(name, PLAIN)
+            words, advice = missing.among_numbers, _advice(name)
+            values = as_numbers(column, path, form=form, na_values=words, advice=advice)
+        refuse_missing(values, column, path, allowed=missing.allowed)
 
 
-def _category_advice(name: str) -> str:
-    return f"; if the column is categorical, set data.categorical=['{name}']"
+def _advice(name: str) -> str:
+    return (
+        f"; if the column is categorical, set data.categorical=['{name}']; if this means a missing "
+        "value, add it to data.na_values"
+    )

@@ -13,16 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from mlrun.config.signature import from_plain
+from mlrun.data.number_format import NumberFormat
 from mlrun.errors import MlrunError
 
 Contract = dict[str, Any]
+
+UNKNOWN = "(unknown)"  # the bucket for categories unknown to training
+MISSING = "(missing)"  # the feature that indicates a missing value
 
 
 class TablePreprocess(nn.Module):
     """Turns raw rows (n, columns) float64 into features (n, features) float32.
 
-    A feature is either a scaled number, `(column - center) / scale`, or the indicator of one
-    level of a categorical column. Inputs encode a category as its index in the contract's list.
+    A feature is a scaled number, `(column - center) / scale`, the indicator of one level of a
+    categorical column, or the indicator of a missing value. Inputs encode a category as its index
+    in the contract's list, and a missing value as NaN.
     """
 
     source: Tensor
@@ -30,6 +35,7 @@ class TablePreprocess(nn.Module):
     center: Tensor
     scale: Tensor
     fill: Tensor
+    missing: Tensor
 
     def __init__(self, columns: Sequence[Mapping[str, Any]], features: Sequence[Mapping[str, Any]]):
         super().__init__()
@@ -37,19 +43,24 @@ class TablePreprocess(nn.Module):
         fill = [nan if c["fill"] is None else c["fill"] for c in columns]
         level = [nan if f["level"] is None else f["level"] for f in features]
         self.only_numbers = all(f["level"] is None for f in features)
+        self.shows_gaps = any(f["missing"] for f in features)
         self.register_buffer("source", torch.tensor([f["column"] for f in features]))
         self.register_buffer("level", torch.tensor(level, dtype=torch.float64))
         self.register_buffer("center", _doubles(f["center"] for f in features))
         self.register_buffer("scale", _doubles(f["scale"] for f in features))
         self.register_buffer("fill", torch.tensor(fill, dtype=torch.float64))
+        self.register_buffer("missing", torch.tensor([f["missing"] for f in features]))
 
     def forward(self, rows: Tensor) -> Tensor:
         """Compute (n, columns) → (n, features)."""
         filled = torch.where(rows.isnan(), self.fill, rows)[:, self.source]
-        scaled = (filled - self.center) / self.scale
-        if self.only_numbers:
-            return scaled.float()
-        return torch.where(self.level.isnan(), scaled, (filled == self.level).double()).float()
+        found = (filled - self.center) / self.scale
+        if not self.only_numbers:
+            found = torch.where(self.level.isnan(), found, (filled == self.level).double())
+        if self.shows_gaps:
+            gaps = rows.isnan()[:, self.source].double()
+            found = torch.where(self.missing, gaps, found)
+        return found.float()
 
 
 class ImagePreprocess(nn.Module):
@@ -80,6 +91,15 @@ class Column:
     name: str
     categories: tuple[str, ...] | None  # None: a numeric column
     fill: float | None  # replacement for a missing value; None: a missing value is an error
+    format: Mapping[str, Any] | None  # how the file spells the numbers (NumberFormat)
+
+
+@dataclass(frozen=True)
+class MissingWords:
+    """An entry of a contract: the words for a missing value, lower case."""
+
+    numbers: tuple[str, ...]
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -91,6 +111,7 @@ class Feature:
     level: float | None  # the index of the category it indicates; None: a scaled number
     center: float
     scale: float
+    missing: bool  # indicates a missing value of the column
 
 
 def build_preprocess(contract: Contract) -> nn.Module:
@@ -112,8 +133,13 @@ def build_preprocess(contract: Contract) -> nn.Module:
         )
     if not all(isinstance(name, str) for name in contract["unused"]):
         raise MlrunError(f"{source} is damaged: unused must contain only names")
+    from_plain(MissingWords, contract.get("na_values"), source=source)
+    formats = [contract.get("target_format")]
     for column in contract["columns"]:
-        from_plain(Column, column, source=source)
+        formats.append(from_plain(Column, column, source=source).format)
+    for values in formats:
+        if values is not None:
+            from_plain(NumberFormat, values, source=source)
     features = [from_plain(Feature, feature, source=source) for feature in contract["features"]]
     count = len(contract["columns"])
     if not features or not all(0 <= feature.column < count for feature in features):
@@ -123,12 +149,3 @@ def build_preprocess(contract: Contract) -> nn.Module:
 
 def _doubles(values: Any) -> Tensor:
     return torch.tensor(list(values), dtype=torch.float64)
-
-
-# --- fitting a table's contract -------------------------------------------------------------
-
-
-# --- applying a contract to a file ----------------------------------------------------------
-
-
-UNKNOWN = "(unknown)"  # the bucket for categories unknown to training

@@ -1,0 +1,71 @@
+"""What the cells of a column are taken for: numbers, texts or dates."""
+
+import warnings
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from mlrun.data.number_format import PLAIN, NumberFormat, detect, missing_among
+
+Kind = Literal["numbers", "texts", "dates", "empty"]
+MOST_CODES = 50  # a column with more distinct values than this is not taken for codes like 01, A3
+FEW_WORDS = 0.05  # fewer words than this among numbers are mistakes, which training reports
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the cells of a column are read."""
+
+    kind: Kind
+    form: NumberFormat = PLAIN
+    gaps: tuple[tuple[str, int], ...] = ()  # word for a missing value → number of cells
+
+    @property
+    def words(self) -> str:
+        """Describe what is not plain, for people; empty if everything is."""
+        parts = [] if self.form == PLAIN else [self.form.words]
+        parts += [f"{word!r} is missing ({count})" for word, count in self.gaps]
+        return "; ".join(parts)
+
+
+def reading_of(column: pd.Series, *, decimal: str, na_values: Collection[str]) -> Reading:
+    """Decide how to read a column.
+
+    Args:
+        column: texts, numbers or booleans.
+        decimal: the decimal separator of the file.
+        na_values: words that mean a missing value among numbers, lower case.
+    """
+    if pd.api.types.is_numeric_dtype(column):  # booleans are numbers, too
+        return Reading("numbers")
+    if np.isfinite(PLAIN.parse(column.to_numpy(object))).all():
+        return Reading("numbers")
+    counts = column.value_counts(dropna=True)
+    texts, rows = counts.index.to_numpy(object), counts.to_numpy()
+    missing = missing_among(texts, na_values)
+    gaps = tuple(
+        (str(text), int(count)) for text, count in zip(texts[missing], rows[missing], strict=True)
+    )
+    texts, rows = texts[~missing], rows[~missing]
+    if not len(texts):
+        return Reading("empty", gaps=gaps)
+    form, _ = detect(texts, decimal=decimal)
+    numbers = np.isfinite(form.parse(texts))
+    share = rows[numbers].sum() / rows.sum()
+    codes = len(texts) <= MOST_CODES and 1 - share >= FEW_WORDS
+    if share == 1 or (share >= 0.5 and not codes):
+        return Reading("numbers", form, gaps)
+    return Reading("dates" if _are_dates(texts) else "texts")
+
+
+def _are_dates(texts: "np.ndarray[tuple[int], np.dtype[np.object_]]") -> bool:
+    """Whether the texts are dates, written in one way."""
+    if not all(sum(map(str.isdigit, str(text))) >= 4 for text in texts[:20]):
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pandas may guess the day first
+        found = pd.to_datetime(pd.Series(texts, dtype=object), errors="coerce")
+    return bool(found.notna().all())

@@ -1,0 +1,80 @@
+"""Find the columns that name the rows: they go to pred.csv and are not learned from."""
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mlrun.data.number_format import PLAIN
+
+log = logging.getLogger(__name__)
+
+NUMBERED = "none"  # data.id=none: no column names the rows
+# PassengerId, customerID, Loan_ID, RowNumber, CLIENTNUM, row.names; but not Paid, Humid or GRID.
+_NAMES = re.compile(
+    r"(?i:id|index|idx|rownames?|row[ _.]?names?|row|uuid|guid|key|unnamed: 0)"
+    r"|.*[ _.-](?i:id|no|nr|num|number|key|uuid|guid|code_?id)"
+    r"|.*[a-z](?:Id|ID|Nr|No|Num|Number|Key|UUID)"
+    r"|.*(?:NUM|NUMBER)"
+)
+
+
+def identifiers(
+    table: pd.DataFrame, test: pd.DataFrame | None, *, setting: str | None, target: str
+) -> list[str]:
+    """Return the columns that name the rows; the first one is for pred.csv.
+
+    These are the column `setting`, or else the column named id, and those that have such a name
+    and another value in every row of both files.
+
+    Args:
+        table: the training table.
+        test: the test table, if any.
+        setting: data.id: a column, none, or None to look for them.
+        target: the target column, never an id.
+    """
+    if setting == NUMBERED:
+        return []
+    named = [str(c) for c in table.columns if str(c).lower() == "id" and c != target]
+    unique = [
+        str(name)
+        for name in table.columns
+        if name not in (target, *named)
+        and names_rows(str(name))
+        and all(_is_unique(one[name]) for one in (table, test) if one is not None and name in one)
+    ]
+    found = [*named[:1], *unique]
+    if setting is not None:
+        return [setting, *(name for name in found if name != setting)]
+    if unique and not named:
+        log.info("id: %s (different in every row; override: data.id=none)", found[0])
+    if more := found[1:]:
+        log.info("left out: %s (different in every row)", ", ".join(more))
+    return found
+
+
+def names_rows(name: str) -> bool:
+    """Whether a column is named like an id."""
+    return _NAMES.fullmatch(name) is not None
+
+
+def _is_unique(column: pd.Series) -> bool:
+    """Whether the column has another text or whole number in every row."""
+    if not column.notna().all() or not column.is_unique:
+        return False
+    if not pd.api.types.is_numeric_dtype(column):
+        numbers = PLAIN.parse(column.to_numpy(object))
+    else:
+        numbers = column.to_numpy(np.float64)
+    known = numbers[np.isfinite(numbers)]
+    return bool((known == known.round()).all())
+
+
+def row_ids(table: pd.DataFrame, column: str | None) -> Sequence[Any]:
+    """Return the ids for pred.csv as the file spells them, or row numbers from 0."""
+    if column is None or column not in table.columns:
+        return range(len(table))
+    return [value if value == value else "" for value in table[column].tolist()]

@@ -8,6 +8,9 @@ import pytest
 
 from mlrun.data import column_roles as roles
 from mlrun.data import target as targets
+from mlrun.data.column_kinds import reading_of
+from mlrun.data.identifiers import identifiers, row_ids
+from mlrun.data.number_format import MISSING_WORDS, PLAIN
 from mlrun.errors import MlrunError
 
 PATH = Path("t.csv")
@@ -74,7 +77,12 @@ def test_a_column_that_is_not_there_is_named_with_its_setting_and_the_closest_na
     ids=["floats", "few-ints", "20-ints", "21-ints", "whole-floats", "text", "30-texts", "bool"],
 )
 def test_the_kind_follows_the_targets_values(values, kind):
-    assert targets.infer_kind(series(*values)) == kind
+    assert targets.Target.of(series(*values, *values), "auto", PATH).kind == kind
+
+
+@pytest.mark.parametrize("values", [[2, 4, 6], [0, 1, 2]])
+def test_integers_that_hardly_repeat_are_quantities(values):
+    assert targets.Target.of(series(*values), "auto", PATH).kind == "regression"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +101,7 @@ def test_the_kind_follows_the_targets_values(values, kind):
 )
 def test_the_inferred_kind_is_reported_with_the_setting_that_overrides_it(values, message, caplog):
     caplog.set_level("INFO", logger="mlrun")
-    kind = targets.infer_kind(series(*values))
+    kind = targets.Target.of(series(*values, *values), "auto", PATH).kind
     other = {"regression": "classification", "classification": "regression"}[kind]
     assert caplog.messages == [f"{message}{other})"]
 
@@ -121,13 +129,13 @@ def test_whole_floats_are_classes_without_a_point():
     assert targets.classes_of(series(1.0, 0.0), PATH) == ("0", "1")
 
 
-def test_fractions_are_no_classes():
+def test_many_fractions_are_no_classes():
     with pytest.raises(MlrunError, match=r"'y' has fractions.*data\.kind=regression"):
-        targets.classes_of(series(0.5, 1.0), PATH)
+        targets.classes_of(series(*(n / 2 for n in range(30))), PATH)
 
 
 def test_class_targets_are_positions_in_the_list_of_classes():
-    values = targets.target_values(series("b", "a", "b"), ("a", "b"), PATH)
+    values = targets.class_numbers(series("b", "a", "b"), ("a", "b"), PATH)
     assert values.dtype == np.int64
     assert values.tolist() == [1, 0, 1]
 
@@ -136,16 +144,16 @@ def test_a_class_training_did_not_have_is_named_with_its_row():
     with pytest.raises(
         MlrunError, match=r"row 2, column 'y': class 'c' is not a class of .*: a, b"
     ):
-        targets.target_values(series("b", "c"), ("a", "b"), PATH)
+        targets.class_numbers(series("b", "c"), ("a", "b"), PATH)
 
 
 def test_regression_targets_are_the_numbers_themselves():
-    assert targets.target_values(series(1, 2.5), (), PATH).tolist() == [1.0, 2.5]
+    assert targets.quantities(series(1, 2.5), PATH, PLAIN).tolist() == [1.0, 2.5]
 
 
 def test_text_in_a_regression_target_is_named_with_its_row():
     with pytest.raises(MlrunError, match="row 2, column 'y': 'many'"):
-        targets.target_values(series(1.5, "many"), (), PATH)
+        targets.quantities(series(1.5, "many"), PATH, PLAIN)
 
 
 def test_a_missing_target_is_named_with_its_row():
@@ -155,7 +163,7 @@ def test_a_missing_target_is_named_with_its_row():
 
 def test_a_missing_class_is_named_with_its_row():
     with pytest.raises(MlrunError, match="row 3, column 'y': the target is missing"):
-        targets.target_values(series("a", "b", None), ("a", "b"), PATH)
+        targets.class_numbers(series("a", "b", None), ("a", "b"), PATH)
 
 
 def test_a_target_of_one_value_is_refused():
@@ -166,33 +174,65 @@ def test_a_target_of_one_value_is_refused():
 # --- the id ---------------------------------------------------------------------------------
 
 
+def ids(
+    table: pd.DataFrame, test: pd.DataFrame | None = None, setting: str | None = None
+) -> list[str]:
+    return identifiers(table, test, setting=setting, target="y")
+
+
 @pytest.mark.parametrize("name", ["id", "ID", "Id"])
 def test_a_column_called_id_names_the_rows(name):
-    assert roles.id_column(None, frame("a", name)) == name
+    assert ids(frame("a", name)) == [name]
 
 
-def test_the_configured_id_wins():
-    assert roles.id_column("a", frame("id", "a")) == "a"
+def test_the_configured_id_comes_first():
+    assert ids(frame("id", "a"), setting="a") == ["a", "id"]
 
 
-def test_without_a_column_called_id_there_is_none():
-    assert roles.id_column(None, frame("a", "idea")) is None
+def test_none_means_that_no_column_names_the_rows():
+    assert ids(frame("id", "a"), setting="none") == []
 
 
-def test_a_file_may_lack_the_configured_id():
-    assert roles.id_column("key", frame("id", "a")) is None
+@pytest.mark.parametrize(
+    "name",
+    ["PassengerId", "customerID", "Loan_ID", "RowNumber", "CLIENTNUM", "rownames", "row.names"],
+)
+def test_a_column_named_like_an_id_and_different_in_every_row_names_them(name, caplog):
+    caplog.set_level("INFO", logger="mlrun")
+    assert ids(frame("a", name), frame(name)) == [name]
+    assert f"id: {name} (different in every row; override: data.id=none)" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["idea", "Paid", "Humid", "GRID", "number_of_rooms"])
+def test_a_column_that_only_sounds_like_an_id_is_none(name):
+    assert ids(frame("a", name)) == []
+
+
+@pytest.mark.parametrize("values", [["7", "7"], ["7", None], ["1.5", "2"]])
+def test_a_column_that_repeats_lacks_or_measures_is_no_id(values):
+    assert ids(pd.DataFrame({"PassengerId": values})) == []
+
+
+def test_a_column_that_repeats_in_the_test_file_is_no_id():
+    assert ids(frame("HouseId"), pd.DataFrame({"HouseId": [3, 3]})) == []
+
+
+def test_of_several_ids_the_first_is_written_and_none_is_learned_from(caplog):
+    caplog.set_level("INFO", logger="mlrun")
+    assert ids(frame("RowNumber", "CustomerId", "a")) == ["RowNumber", "CustomerId"]
+    assert "left out: CustomerId (different in every row)" in caplog.text
 
 
 def test_rows_are_named_by_the_id_column():
-    assert roles.row_ids(pd.DataFrame({"id": ["x7", "x9"]}), "id") == ["x7", "x9"]
+    assert row_ids(pd.DataFrame({"id": ["x7", "x9"]}), "id") == ["x7", "x9"]
 
 
 def test_a_missing_id_is_empty():
-    assert roles.row_ids(pd.DataFrame({"id": ["x7", None]}), "id") == ["x7", ""]
+    assert row_ids(pd.DataFrame({"id": ["x7", None]}), "id") == ["x7", ""]
 
 
 def test_rows_without_an_id_are_counted_from_zero():
-    assert roles.row_ids(frame("a"), None) == range(2)
+    assert row_ids(frame("a"), None) == range(2)
 
 
 # --- features -------------------------------------------------------------------------------
@@ -208,54 +248,73 @@ def test_a_column_without_a_name_is_left_out(caplog):
     assert "left out: 1 column(s) without a name" in caplog.text
 
 
+def categories(table: pd.DataFrame, setting: str | list[str]) -> tuple[list[str], list[str]]:
+    readings = {
+        name: reading_of(table[name], decimal=".", na_values=MISSING_WORDS) for name in table
+    }
+    return roles.categorical_columns(table, setting, readings, PATH)
+
+
 def test_text_columns_are_categories():
     table = pd.DataFrame({"n": [1, 2], "t": ["x", "y"], "b": [True, False]})
-    assert roles.categorical_columns(table, "auto", PATH) == (["t"], [])
+    assert categories(table, "auto") == (["t"], [])
 
 
 def test_a_number_column_with_a_typo_is_no_category():
     table = pd.DataFrame({"n": ["1", "2", "x"]})
-    assert roles.categorical_columns(table, "auto", PATH) == ([], [])
+    assert categories(table, "auto") == ([], [])
 
 
 def test_free_text_is_left_out_and_reported(caplog):
     caplog.set_level("INFO", logger="mlrun")
     table = pd.DataFrame({"name": [f"person {i}" for i in range(60)], "t": ["x", "y"] * 30})
-    assert roles.categorical_columns(table, "auto", PATH) == (["t"], ["name"])
+    assert categories(table, "auto") == (["t"], ["name"])
     assert "to keep it: data.categorical=['name']" in caplog.text
 
 
 @pytest.mark.parametrize(("distinct", "rows"), [(50, 50), (60, 120)])
 def test_few_texts_or_texts_that_repeat_are_categories(distinct, rows):
     table = pd.DataFrame({"city": [f"city {i % distinct}" for i in range(rows)]})
-    assert roles.categorical_columns(table, "auto", PATH) == (["city"], [])
+    assert categories(table, "auto") == (["city"], [])
 
 
 @pytest.mark.parametrize(("distinct", "rows"), [(51, 51), (61, 121)])
 def test_many_texts_in_over_half_the_rows_are_free_text(distinct, rows):
     table = pd.DataFrame({"city": [f"city {i % distinct}" for i in range(rows)]})
-    assert roles.categorical_columns(table, "auto", PATH) == ([], ["city"])
+    assert categories(table, "auto") == ([], ["city"])
 
 
 def test_listed_columns_are_categories_whatever_they_hold_beside_the_texts():
     table = pd.DataFrame({"n": [1, 2], "name": ["x", "y"]})
-    assert roles.categorical_columns(table, ["n"], PATH) == (["n", "name"], [])
+    assert categories(table, ["n"]) == (["n", "name"], [])
 
 
 def test_none_takes_no_column_for_a_category():
     table = pd.DataFrame({"n": [1, 2], "name": ["x", "y"]})
-    assert roles.categorical_columns(table, "none", PATH) == ([], [])
+    assert categories(table, "none") == ([], [])
 
 
 def test_a_target_of_texts_that_hardly_repeat_is_refused():
-    with pytest.raises(MlrunError, match=r"30 different texts in 30 rows \('1,000' …\)"):
-        targets.infer_kind(pd.Series([f"{i},000" for i in range(1, 31)], name="price"))
+    with pytest.raises(MlrunError, match=r"30 different texts in 30 rows \('item 1' …\)"):
+        targets.Target.of(pd.Series([f"item {i}" for i in range(1, 31)], name="y"), "auto", PATH)
 
 
-def test_numbers_with_decimal_commas_are_recognised_and_the_setting_named():
-    table = pd.DataFrame({"size": ["1,5", "2,25", None]})
-    with pytest.raises(MlrunError, match=r"'size' looks like numbers with commas .*decimal=comma"):
-        roles.categorical_columns(table, "auto", PATH)
+def test_codes_with_words_among_them_are_categories():
+    assert categories(pd.DataFrame({"code": ["01", "02", "A3"] * 5}), "auto") == (["code"], [])
+
+
+def test_dates_are_left_out_and_reported(caplog):
+    caplog.set_level("INFO", logger="mlrun")
+    table = pd.DataFrame({"day": ["2024-01-01", "2024-01-02"], "n": [1, 2]})
+    assert categories(table, "auto") == ([], ["day"])
+    assert "left out: 'day' (dates; as categories: data.categorical=['day'])" in caplog.text
+
+
+def test_an_empty_column_is_left_out_and_reported(caplog):
+    caplog.set_level("INFO", logger="mlrun")
+    table = pd.DataFrame({"gap": ["", "n/a"], "n": [1, 2]})
+    assert categories(table, "auto") == ([], ["gap"])
+    assert "left out: gap (empty in every row)" in caplog.text
 
 
 def test_dates_order_a_split_only_where_their_order_is_plain():
@@ -268,4 +327,4 @@ def test_dates_order_a_split_only_where_their_order_is_plain():
 
 def test_a_listed_category_that_is_not_there_is_named():
     with pytest.raises(MlrunError, match=r"data\.categorical: 'colour' is not a feature.*'color'"):
-        roles.categorical_columns(frame("color"), ["colour"], PATH)
+        categories(frame("color"), ["colour"])

@@ -23,7 +23,7 @@ from mlrun.cli.main import main
 from mlrun.config.build import build
 from mlrun.data.dataset import Spec
 from mlrun.data.preprocess.apply import raw_rows
-from mlrun.data.preprocess.fit import fit_table
+from mlrun.data.preprocess.fit import ColumnPlan, MissingValues, fit_table
 from mlrun.data.preprocess.module import Contract, build_preprocess
 from mlrun.data.sample import write_sample
 from mlrun.errors import MlrunError
@@ -69,11 +69,10 @@ def untrained(
     contract = fit_table(
         table,
         np.arange(len(table)),
+        ColumnPlan(categorical, missing=MissingValues(missing)),
         path=path,
-        categorical=categorical,
         encode="onehot",
         scale="standard",
-        missing=missing,
     )
     kind = "classification" if classes else "regression"
     spec = Spec(kind, (len(contract["features"]),), len(classes) or 1, classes, target="y")

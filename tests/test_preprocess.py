@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mlrun.data.feature_selection import select_top
 from mlrun.data.preprocess.apply import raw_rows
-from mlrun.data.preprocess.fit import check_table, fit_table
+from mlrun.data.preprocess.fit import ColumnPlan, MissingValues, check_table, fit_table
 from mlrun.data.preprocess.module import Contract, ImagePreprocess, build_preprocess
 from mlrun.errors import MlrunError
 
@@ -27,10 +27,13 @@ MIXED = pd.DataFrame(
 
 
 def fit(table: pd.DataFrame, *categorical: str, **settings: Any) -> Contract:
-    defaults: dict[str, Any] = {"encode": "onehot", "scale": "standard", "missing": "error"}
-    return fit_table(
-        table, np.arange(len(table)), path=PATH, categorical=categorical, **defaults | settings
-    )
+    defaults: dict[str, Any] = {"encode": "onehot", "scale": "standard"}
+    how = plan(*categorical, missing=settings.pop("missing", "error"))
+    return fit_table(table, np.arange(len(table)), how, path=PATH, **defaults | settings)
+
+
+def plan(*categorical: str, missing: str | float) -> ColumnPlan:
+    return ColumnPlan(categorical, missing=MissingValues(missing))
 
 
 def apply(contract: Contract, table: pd.DataFrame) -> Tensor:
@@ -75,23 +78,23 @@ def test_a_constant_column_is_only_centred(scale):
 
 def test_text_in_a_number_column_is_named_with_the_setting_for_categories():
     with pytest.raises(MlrunError, match=r"row 2, column 'a': 'x' .*data\.categorical=\['a'\]"):
-        check_table(column("1", "x", "2"), path=PATH, categorical=[], missing="error")
+        check_table(column("1", "x", "2"), plan(missing="error"), path=PATH)
 
 
 # --- missing values -------------------------------------------------------------------------
 
 
 def test_a_missing_value_is_refused_with_its_place_and_the_way_out():
-    words = r"row 2, column 'a': the value is missing \(and 1 more in this column\).*=mean"
+    words = r"row 2, column 'a': the value is missing \(and 1 more in this column\).*=auto"
     with pytest.raises(MlrunError, match=words):
-        check_table(column(1, None, 3, None), path=PATH, categorical=[], missing="error")
+        check_table(column(1, None, 3, None), plan(missing="error"), path=PATH)
 
 
 def test_a_missing_text_is_refused_too():
     table = column("x", None, "y")
     with pytest.raises(MlrunError, match=r"row 2, column 'a': the value is missing"):
-        check_table(table, path=PATH, categorical=["a"], missing="error")
-    check_table(table, path=PATH, categorical=["a"], missing="mean")
+        check_table(table, plan("a", missing="error"), path=PATH)
+    check_table(table, plan("a", missing="mean"), path=PATH)
 
 
 @pytest.mark.parametrize(("missing", "fill"), [("mean", 4.0), ("median", 2.0), (-1, -1.0)])

@@ -55,7 +55,8 @@ def reading_of(column: pd.Series, *, decimal: str, na_values: Collection[str]) -
     form, _ = detect(texts, decimal=decimal)
     numbers = np.isfinite(form.parse(texts))
     share = rows[numbers].sum() / rows.sum()
-    codes = len(texts) <= MOST_CODES and 1 - share >= FEW_WORDS
+    repeated = len(texts) <= min(MOST_CODES, rows.sum() / 2)
+    codes = repeated and 1 - share >= FEW_WORDS
     if share == 1 or (share >= 0.5 and not codes):
         return Reading("numbers", form, gaps)
     return Reading("dates" if _are_dates(texts) else "texts")

@@ -155,7 +155,7 @@ def check_target(target: pd.Series, path: Path) -> None:
 def classes_of(target: pd.Series, path: Path) -> tuple[str, ...]:
     """Return the class labels as the file spells them: numbers by value, words alphabetically."""
     labels = levels_of(target)
-    if all(map(_is_fraction, labels)):
+    if len(labels) > MOST_CLASSES and any(map(_is_fraction, labels)):
         raise MlrunError(
             f"{path}: the target '{target.name}' has fractions, which cannot be classes; "
             "set data.kind=regression"

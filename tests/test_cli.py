@@ -242,10 +242,9 @@ def test_a_test_file_with_targets_is_scored_and_predicted(mlrun, write_csv):
 
 def test_a_csv_with_semicolons_and_decimal_commas_is_read(mlrun, write_csv):
     write_csv("my.csv", FLOWERS.replace(",", ";").replace(".5", ",5"))
-    refused = mlrun("task=csv", "data.train=my.csv", *SMOKE)
-    assert "data.decimal=comma" in refused.err
-    run = mlrun("task=csv", "data.train=my.csv", "data.decimal=comma", *SMOKE).run
-    assert record(run)["spec"]["features"][0] == "petal"
+    for options in ((), ("data.decimal=comma",)):
+        run = mlrun("task=csv", "data.train=my.csv", *options, *SMOKE).run
+        assert record(run)["spec"]["features"][0] == "petal"
 
 
 def test_a_broken_or_unmarked_file_of_ones_own_is_explained(mlrun, write_csv):
@@ -383,10 +382,9 @@ def test_a_mistake_leaves_no_folder_named_by_hydra_run_dir_either(mlrun, words):
         late("a,b\n1,2\n3\n", "line 3: 1 field, but the header has 2"),
         ("a,b\n1,2\n3,4,5\n", "line 3: 3 fields, but the header has 2"),
         ("a,b\n1,2\nx,3\n3,4\n4,5\n", "row 2, column 'a': 'x' is not a finite number"),
-        late("a,b\n1,2\n,3\n3,4\n", "row 2, column 'a': the value is missing"),
         late("a,b\n1,2\ninf,3\n3,4\n", "row 2, column 'a': 'inf' is not a finite number"),
         late("a,a,b\n1,2,3\n", "columns 1 and 2 all have the name 'a'"),
-        ("a,b\n1,2\n2,\n3,4\n", "row 2, column 'b': the target is missing"),
+        ("a,b\n1,2\n2,\n", "my.csv has 1 row; at least 2 are needed"),
         ("a,b\n1,x\n2,x\n", "the target 'b' is x in every row"),
         late("b\n1\n2\n", "no feature column is left to predict 'b'"),
         late("a,c\n1,2\n", "has no column 'b' (data.target)"),

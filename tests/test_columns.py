@@ -250,7 +250,7 @@ def test_a_column_without_a_name_is_left_out(caplog):
 
 def categories(table: pd.DataFrame, setting: str | list[str]) -> tuple[list[str], list[str]]:
     readings = {
-        name: reading_of(table[name], decimal=".", na_values=MISSING_WORDS) for name in table
+        str(name): reading_of(table[name], decimal=".", na_values=MISSING_WORDS) for name in table
     }
     return roles.categorical_columns(table, setting, readings, PATH)
 

@@ -46,7 +46,6 @@ def test_a_new_file_in_another_column_order_predicts_the_same(mlrun, write_csv, 
     [
         ("petal,colour\n1,red\n", "columns are missing: 'color'. Did you mean 'colour'?"),
         ("petal,color\n1,red\nlong,blue\n", "row 2, column 'petal': 'long' is not a finite number"),
-        ("petal,color\n,red\n", "row 1, column 'petal': the value is missing"),
         ("", "is empty"),
     ],
 )
@@ -58,6 +57,13 @@ def test_a_file_that_does_not_fit_is_explained_and_nothing_written(
     assert (answer.code, Path("out.csv").exists()) == (2, False)
     assert message in answer.err
     assert len(answer.err.splitlines()) <= 2
+
+
+def test_missing_values_of_a_new_file_are_filled_and_reported(mlrun, write_csv, flower_run):
+    write_csv("new.csv", "petal,color\n,red\n1,?\n")
+    answer = mlrun("predict", str(flower_run), "--input", "new.csv", "--allow-unknown")
+    assert answer.code == 0
+    assert "missing values are filled in as in training: 'petal' (1)" in answer.out + answer.err
 
 
 def test_evaluate_scores_a_new_file_with_targets(mlrun, write_csv, flower_run):

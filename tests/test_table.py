@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mlrun.data.column_values import as_numbers, as_text, first_missing, looks_numeric
+from mlrun.data.column_kinds import reading_of
+from mlrun.data.column_values import as_numbers, as_text, first_missing
 from mlrun.data.csv_file import SEPARATORS, read_table
+from mlrun.data.number_format import MISSING_WORDS
 from mlrun.errors import MlrunError
 
 PATH = Path("t.csv")
@@ -92,9 +94,9 @@ def test_an_id_is_kept_as_the_text_it_is(name):
     assert lists(read(f"{name},a\n007,08\n1.50,9\n")) == {name: ["007", "1.50"], "a": [8, 9]}
 
 
-def test_the_identifier_that_was_named_is_kept_as_text():
+def test_a_column_that_was_named_is_kept_as_text():
     PATH.write_text("key,a\n007,1\n")
-    assert lists(read_table(PATH, identifier="key")) == {"key": ["007"], "a": [1]}
+    assert lists(read_table(PATH, texts=["key"])) == {"key": ["007"], "a": [1]}
 
 
 # --- what is refused ------------------------------------------------------------------------
@@ -262,7 +264,10 @@ def test_missing_numbers_are_nan():
 
 
 def test_booleans_are_one_and_zero():
-    assert as_numbers(read("a\nTrue\nFalse\n")["a"], PATH).tolist() == [1.0, 0.0]
+    column = read("a\nTRUE\nfalse\n")["a"]
+    reading = reading_of(column, decimal=".", na_values=MISSING_WORDS)
+    assert (reading.kind, reading.form.flags) == ("numbers", True)
+    assert as_numbers(column, PATH, form=reading.form).tolist() == [1.0, 0.0]
 
 
 def test_whole_floats_and_ints_and_text_are_the_same_text():
@@ -278,19 +283,20 @@ def test_missing_text_is_none():
     assert as_text(read("a,b\nx,0\n,0\n")["a"]).tolist() == ["x", None]
 
 
+def kind(text: str) -> str:
+    return reading_of(read(text)["a"], decimal=".", na_values=MISSING_WORDS).kind
+
+
 @pytest.mark.parametrize(
-    ("text", "numeric"), [("1\n2\nx", True), ("1\nx", True), ("1\nx\ny", False), ("x\ny", False)]
+    ("text", "wanted"),
+    [("1\n2\nx", "numbers"), ("1\nx", "numbers"), ("1\nx\ny", "texts"), ("x\ny", "texts")],
 )
-def test_a_column_is_numeric_when_half_its_values_are(text, numeric):
-    assert looks_numeric(read(f"a\n{text}\n")["a"]) is numeric
+def test_a_column_is_numeric_when_half_its_values_are(text, wanted):
+    assert kind(f"a\n{text}\n") == wanted
 
 
 def test_missing_values_do_not_affect_a_columns_type():
-    assert looks_numeric(read("a,b\n1,0\n,0\n,0\n,0\nx,0\n")["a"])
-
-
-def test_a_column_without_values_is_numeric():
-    assert looks_numeric(read("a,b\n,0\n,0\n")["a"])
+    assert kind("a,b\n1,0\n,0\n,0\n,0\nx,0\n") == "numbers"
 
 
 def test_the_first_missing_value_is_found():

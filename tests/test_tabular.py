@@ -120,11 +120,23 @@ def test_a_test_file_with_an_empty_target_column_gives_no_test_rows():
     assert len(dataset.predict) == 4
 
 
-def test_a_test_file_with_some_targets_missing_is_refused():
+def test_rows_of_a_test_file_without_a_target_are_predicted_and_not_scored(caplog):
     write("t.csv", houses())
     write("u.csv", houses(3).assign(price=[1.0, np.nan, 2.0]))
-    with pytest.raises(MlrunError, match=r"u\.csv, row 2, column 'price': the target is missing"):
-        load(test="u.csv")
+    dataset = load(test="u.csv")
+    assert len(dataset.predict) == 3
+    assert dataset.test is not None
+    assert dataset.test.targets is not None
+    assert dataset.test.targets.ravel().tolist() == [1.0, 2.0]
+    assert "u.csv: 1 of 3 rows have no target 'price'; they are left out" in caplog.text
+
+
+def test_training_rows_without_a_target_are_left_out(caplog):
+    prices = houses()["price"].astype(object)
+    write("t.csv", houses().assign(price=["n/a", *prices[1:]]))
+    dataset = load(missing="error")
+    assert len(dataset.train) + len(dataset.valid) == len(prices) - 1
+    assert "t.csv: 1 of 30 rows have no target 'price'; they are left out" in caplog.text
 
 
 def test_the_prediction_may_be_named():
@@ -288,10 +300,10 @@ def test_missing_values_are_filled_on_request():
     assert load(missing="median").preprocess(load(missing="median").train.inputs).isfinite().all()
 
 
-def test_missing_values_are_refused_otherwise():
+def test_missing_values_are_refused_on_request():
     write("t.csv", houses().assign(rooms=[np.nan, *range(29)]))
     with pytest.raises(MlrunError, match=r"row 1, column 'rooms': the value is missing"):
-        load()
+        load(missing="error")
 
 
 def test_columns_of_one_name_are_refused_unless_they_are_numbered():

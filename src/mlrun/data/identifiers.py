@@ -38,7 +38,8 @@ def identifiers(
     """
     if setting == NUMBERED:
         return []
-    named = [str(c) for c in table.columns if str(c).lower() == "id" and c != target]
+    names = [str(c) for one in (test, table) if one is not None for c in one.columns]
+    named = [name for name in dict.fromkeys(names) if name.lower() == "id" and name != target]
     unique = [
         str(name)
         for name in table.columns

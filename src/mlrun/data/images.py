@@ -78,8 +78,8 @@ class Images:
             parts,
             spec=self._spec(train, test),
             contract=contract or _fit(train.images[parts["train"]]),
-            others=test.rows,
-            scored=test.rows,
+            others=(scored := test.rows),
+            scored=scored,
             files=files,
             sample=sample,
         )

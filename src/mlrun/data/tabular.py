@@ -18,7 +18,7 @@ from mlrun.data.feature_selection import select_top
 from mlrun.data.identifiers import NUMBERED, identifiers, row_ids
 from mlrun.data.locate import find
 from mlrun.data.number_format import MISSING_WORDS
-from mlrun.data.preprocess.apply import raw_rows, warn_about_surplus
+from mlrun.data.preprocess.apply import raw_rows, warn_about_missing, warn_about_surplus
 from mlrun.data.preprocess.fit import ColumnPlan, MissingValues, check_table, fit_table
 from mlrun.data.preprocess.module import Contract, build_preprocess
 from mlrun.data.rows import Rows
@@ -142,7 +142,9 @@ class Tabular:
         """
         table = self._table(path, target=spec.target, texts=_categories(contract))
         warn_about_surplus(table, contract, path)
-        return self.read(table, contract, spec, path, allow_unknown=allow_unknown)
+        rows = self.read(table, contract, spec, path, allow_unknown=allow_unknown)
+        warn_about_missing(rows.source, contract, path)
+        return rows
 
     def read(
         self,

@@ -33,6 +33,20 @@ def warn_about_surplus(table: pd.DataFrame, contract: Contract, path: Path) -> N
         log.warning("%s: ignoring %d column(s) unknown to training: %s", path, len(surplus), listed)
 
 
+def warn_about_missing(rows: Tensor | Columns, contract: Contract, path: Path) -> None:
+    """Warn about missing values of a new file that are filled in."""
+    if not isinstance(rows, Tensor):
+        return
+    gaps = rows.isnan().sum(dim=0).tolist()
+    filled = [
+        f"'{column['name']}' ({count})"
+        for column, count in zip(contract["columns"], gaps, strict=True)
+        if count
+    ]
+    if filled:
+        log.warning("%s: missing values are filled in as in training: %s", path, ", ".join(filled))
+
+
 def raw_rows(
     table: pd.DataFrame,
     contract: Contract,

@@ -1,5 +1,6 @@
 """Fit the preprocessing of a table on its training rows."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from mlrun.data.number_format import MISSING_WORDS, PLAIN, NumberFormat, missing
 from mlrun.data.preprocess.module import MISSING, UNKNOWN, Contract
 from mlrun.data.rows import let_go
 from mlrun.errors import MlrunError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def fit_table(
     Raises:
         MlrunError: a numeric column has text, or a value is missing and that is an error.
     """
-    missing = plan.missing
+    missing, filled = plan.missing, []
     columns: list[dict[str, Any]] = []
     features: list[dict[str, Any]] = []
     for index, name in enumerate(table.columns):
@@ -81,7 +84,11 @@ def fit_table(
         features += [feature | {"column": index, "missing": False} for feature in own]
         if gaps and missing.fill == "auto":
             features.append(_indicator(str(name), index))
+        if gaps:
+            filled.append(f"'{name}' ({gaps} of {len(rows)}, with {_filling(column)})")
         let_go(table[name].to_numpy())
+    if filled:
+        log.info("missing values: %s; data.missing=error refuses them", ", ".join(filled))
     words = {"numbers": list(missing.among_numbers), "texts": list(missing.among_texts)}
     return {
         "input": "table",
@@ -91,6 +98,14 @@ def fit_table(
         "na_values": words,
         "target_format": None,
     }
+
+
+def _filling(column: Mapping[str, Any]) -> str:
+    """Describe what stands for a missing value."""
+    fill, levels = column["fill"], column["categories"]
+    if levels is None:
+        return f"{fill:.6g}"
+    return f"'{levels[int(fill)]}'" if fill < len(levels) else UNKNOWN
 
 
 def _indicator(name: str, index: int) -> dict[str, Any]:

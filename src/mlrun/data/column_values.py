@@ -40,23 +40,24 @@ def as_numbers(
     Raises:
         MlrunError: a value is not a finite number; the message names its row (first row: 1).
     """
+    typed = pd.api.types.is_numeric_dtype(column)
     if column.dtype == np.float64:  # without a copy of a large column
-        numbers, missing = column.to_numpy(), None
-    elif pd.api.types.is_numeric_dtype(column):
-        numbers, missing = column.to_numpy(np.float64, na_value=np.nan), None
+        numbers = column.to_numpy()
+    elif typed:
+        numbers = column.to_numpy(np.float64, na_value=np.nan)
     else:
-        texts = column.to_numpy(object)
-        numbers, missing = form.parse(texts), missing_among(texts, na_values)
+        numbers = form.parse(column.to_numpy(object))
     if np.isfinite(numbers).all():
         let_go(numbers)
         return numbers
-    bad = np.isinf(numbers) if missing is None else ~np.isfinite(numbers) & ~missing
+    missing = np.isnan(numbers) if typed else missing_among(column.to_numpy(object), na_values)
+    bad = ~np.isfinite(numbers) & ~missing
     if bad.any():
         at = int(bad.argmax())
         like = "" if form == PLAIN else f" as in training ({form.words})"
         what = f"'{column.iloc[at]}' is not a finite number{like}"
         raise MlrunError(f"{position(column, at, path)}: {what}{advice}")
-    return numbers if missing is None else np.where(missing, np.nan, numbers)
+    return numbers if typed else np.where(missing, np.nan, numbers)
 
 
 def position(column: pd.Series, at: int, path: Path) -> str:

@@ -45,7 +45,7 @@ class NumberFormat:
 
     def _as_plain(self, text: object, pattern: re.Pattern[str]) -> str | None:
         match = pattern.fullmatch(text) if isinstance(text, str) else None
-        if match is None:
+        if match is None or (match["sign"] and match["inner"]):
             return None
         digits = re.sub(_BLANKS, "", match["number"]) if self.thousands == " " else match["number"]
         digits = digits.replace(self.thousands, "") if self.thousands else digits

@@ -15,7 +15,7 @@ from torch import Tensor
 from mlrun.data.column_kinds import Reading, reading_of
 from mlrun.data.column_values import as_numbers, codes, first_missing, levels_of, position
 from mlrun.data.dataset import CLASSIFICATION, REGRESSION, Spec
-from mlrun.data.number_format import NumberFormat, format_of, missing_among
+from mlrun.data.number_format import PLAIN, NumberFormat, format_of, missing_among
 from mlrun.errors import MlrunError
 
 log = logging.getLogger(__name__)
@@ -82,6 +82,8 @@ def with_target(
     In a column of numbers, words like `n/a` are missing targets; in one of texts they are classes.
     """
     column = table[name]
+    if column.notna().all() and np.isfinite(PLAIN.parse(column.to_numpy(object))).all():
+        return table
     reading = reading_of(column, decimal=decimal, na_values=na_values)
     words = na_values if reading.kind != "texts" else ()
     missing = missing_among(column.to_numpy(object), words)

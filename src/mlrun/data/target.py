@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mlrun.data.categories import codes, levels_of
 from mlrun.data.column_kinds import Reading, reading_of
-from mlrun.data.column_values import as_numbers, codes, first_missing, levels_of, position
+from mlrun.data.column_values import as_numbers, first_missing, position
 from mlrun.data.dataset import CLASSIFICATION, REGRESSION, Spec
 from mlrun.data.number_format import PLAIN, NumberFormat, format_of, missing_among
 from mlrun.errors import MlrunError

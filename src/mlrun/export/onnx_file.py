@@ -21,6 +21,7 @@ from torch import Tensor
 from mlrun.data.dataset import Spec
 from mlrun.data.preprocess.module import Contract
 from mlrun.errors import MlrunError
+from mlrun.export.reader import by_column
 from mlrun.export.torch_file import Answers, Facts, trace
 from mlrun.runs.predictor import Predictor
 
@@ -174,21 +175,7 @@ def _value(name: str, kind: int, *shape: int) -> ValueInfoProto:
 # --- raw rows as inputs of the file ---
 
 
-def _feeds(contract: Contract, rows: Tensor) -> dict[str, NDArray[Any]]:
+def _feeds(contract: Contract, rows: Tensor) -> Mapping[str, NDArray[Any]]:
     if contract["input"] == "images":
         return {"images": rows.numpy()}
-    columns = zip(contract["columns"], rows.numpy().T[:, :, None], strict=True)
-    return {column["name"]: _column(column, values) for column, values in columns}
-
-
-def _column(column: Mapping[str, Any], values: NDArray[np.float64]) -> NDArray[Any]:
-    """Return (n, 1) numbers unchanged, or categories as text."""
-    levels = column["categories"]
-    if levels is None:
-        return values
-    unseen = "?" * (
-        1 + max(map(len, levels), default=0)
-    )  # longer than any level, so not one of them
-    texts = [*levels, unseen]
-    words = ["" if np.isnan(code) else texts[int(code)] for code in values.ravel()]
-    return np.array(words, dtype=object).reshape(-1, 1)
+    return by_column(rows.numpy(), contract)

@@ -21,7 +21,8 @@ from torch import Tensor
 from mlrun.config.build import plain
 from mlrun.errors import MlrunError, did_you_mean
 from mlrun.export import safetensors_file, torch_file
-from mlrun.export.check import largest_difference
+from mlrun.export.check import compared_rows, largest_difference
+from mlrun.export.program import program_for
 from mlrun.export.torch_file import Answers, Facts
 from mlrun.runs.ensemble import refuse_ensemble
 from mlrun.runs.folder import open_run
@@ -29,6 +30,8 @@ from mlrun.runs.predictor import Predictor, open_predictor
 from mlrun.system.files import write_atomically
 from mlrun.training.engines.autograd import outputs_by_torch
 from mlrun.version import __version__
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "safetensors": ".safetensors"}
 
@@ -40,6 +43,7 @@ class Exported:
     path: Path
     rows: int  # number of compared rows
     difference: float  # largest difference, in the target's unit or as a probability
+    program: Path | None = None  # reads new rows for the file
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,25 @@ def export(folder: str, format: str, *, output: str | None = None) -> Exported:
     refuse_ensemble(run, "export")
     predictor, values = open_predictor(run)
     path = Path(output) if output is not None else run.path / f"model{SUFFIXES[format]}"
-    return write(path, kind, predictor, values)
+    exported = write(path, kind, predictor, values)
+    program = program_for(format, path.name) if predictor.contract["input"] == "table" else None
+    if program is None:
+        return exported
+    return replace(exported, program=_write_program(path, program))
+
+
+def _write_program(path: Path, program: str) -> Path | None:
+    """Write the program beside the file, unless someone else's is there."""
+    target = path.with_name(f"{path.name}.py")
+    first = program.splitlines()[0]
+    if target.exists() and first not in target.read_text("utf-8", errors="replace"):
+        log.warning("%s exists and is not from mlrun export: it was not replaced", target)
+        return None
+    try:
+        write_atomically(target, program.encode())
+    except OSError as error:
+        raise MlrunError(f"cannot write {target}: {error.strerror}; see --output") from None
+    return target
 
 
 def write(path: Path, kind: Format, predictor: Predictor, values: Mapping[str, Any]) -> Exported:
@@ -84,7 +106,7 @@ def write(path: Path, kind: Format, predictor: Predictor, values: Mapping[str, A
             difference = _keep_if_right(path, content, predictor, kind)
         except OSError as error:
             raise MlrunError(f"cannot write {path}: {error.strerror}; see --output") from None
-    return Exported(path, len(predictor.examples), difference)
+    return Exported(path, compared_rows(predictor), difference)
 
 
 def _keep_if_right(path: Path, content: bytes, predictor: Predictor, kind: Format) -> float:

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlrun.data.column_values import as_numbers, codes, position
+from mlrun.data.categories import codes
+from mlrun.data.column_values import as_numbers, position
 from mlrun.data.number_format import format_of
 from mlrun.data.preprocess.fit import refuse_missing
 from mlrun.data.preprocess.module import UNKNOWN, Contract

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlrun.data.column_values import as_numbers, codes, first_missing, levels_of, position
+from mlrun.data.categories import codes, levels_of
+from mlrun.data.column_values import as_numbers, first_missing, position
 from mlrun.data.number_format import MISSING_WORDS, PLAIN, NumberFormat, missing_among
 from mlrun.data.preprocess.module import MISSING, UNKNOWN, Contract
 from mlrun.data.rows import let_go

@@ -1,0 +1,61 @@
+"""A table in the spellings that people's files have, to check an exported model on."""
+
+import csv
+import io
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from mlrun.data.number_format import NumberFormat, format_of
+
+ROWS = 1024
+UNKNOWN = "no such level"
+
+
+def odd_table(contract: Mapping[str, Any], examples: Tensor) -> str:
+    """Return a CSV file with padded, odd, missing and unknown cells.
+
+    Args:
+        contract: of a table model.
+        examples: (n, columns) raw rows of the model's validation data.
+    """
+    draw = random.Random(0)
+    words = contract["na_values"]
+    pools = [
+        _cells(column, examples[:, index].tolist(), words)
+        for index, column in enumerate(contract["columns"])
+    ]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(column["name"] for column in contract["columns"])
+    writer.writerows([draw.choice(pool) for pool in pools] for _ in range(ROWS))
+    return text.getvalue()
+
+
+def _cells(
+    column: Mapping[str, Any], values: list[float], words: Mapping[str, list[str]]
+) -> list[str]:
+    levels, allowed = column["categories"], column["fill"] is not None
+    if levels is None:
+        form = format_of(column["format"])
+        plain = [_spelled(value, form) for value in values if np.isfinite(value)] or ["0"]
+        gaps = ["", *words["numbers"][:3]] if allowed else []
+        return [*plain, *(f" {text}  " for text in plain), *gaps]
+    numbers = [f"{level}.0" for level in levels if level.lstrip("-").isdigit()]
+    flags = [level.swapcase() for level in levels if level.lower() in ("true", "false")]
+    gaps = ["", "  ", *words["texts"][:3]] if allowed else []
+    return [*levels, *(f"  {level} " for level in levels), *numbers, *flags, UNKNOWN, *gaps]
+
+
+def _spelled(value: float, form: NumberFormat) -> str:
+    """Return a number in the format of its column."""
+    if form.flags:
+        return ("FALSE", "True")[int(value)]
+    text = f"{value:,}" if form.thousands and abs(value) >= 1000 else str(value)
+    marks = str.maketrans({",": form.thousands, ".": form.decimal})
+    unit = {"currency": "$", "percent": "%"}.get(form.symbols, "")
+    text = text.translate(marks) if "e" not in text else str(value).replace(".", form.decimal)
+    return f"{text}{unit}"

@@ -2,9 +2,12 @@
 
 import copy
 import errno
+import io
 import json
 import re
+import runpy
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
@@ -25,13 +28,16 @@ from mlrun.data.dataset import Spec
 from mlrun.data.preprocess.apply import raw_rows
 from mlrun.data.preprocess.fit import ColumnPlan, MissingValues, fit_table
 from mlrun.data.preprocess.module import Contract, build_preprocess
+from mlrun.data.rows import Rows
 from mlrun.data.sample import write_sample
 from mlrun.errors import MlrunError
 from mlrun.export import onnx_file, safetensors_file, torch_file
 from mlrun.export.check import largest_difference
+from mlrun.export.program import program_for
 from mlrun.export.write import SUFFIXES, Exported, facts_of, format_of, write
 from mlrun.models.layers import ACTIVATIONS, build_activation
-from mlrun.runs.predictor import Predictor
+from mlrun.runs.folder import open_run
+from mlrun.runs.predictor import Predictor, open_predictor
 from mlrun.training.engines.autograd import outputs_by_torch
 from mlrun.training.objective import build_objective
 from tests.test_cli import SMOKE
@@ -220,8 +226,18 @@ def test_the_documented_code_predicts_as_mlrun_does(mlrun, write_csv, moved_run,
     answer = mlrun("export", str(moved_run), "--format", name)
     assert (answer.code, answer.err) == (0, "")
     path = re.escape(str(moved_run / f"model{SUFFIXES[name]}"))
-    assert re.fullmatch(rf"{path}  \(12 rows compared, largest difference [\d.e-]+\)\n", answer.out)
-    shutil.move(moved_run / f"model{SUFFIXES[name]}", ".")
+    compared = rf"{path}  \(1036 rows compared, largest difference [\d.e-]+\)"
+    program = moved_run / f"model{SUFFIXES[name]}.py"
+    line = "" if name == "safetensors" else f"new rows: python {re.escape(str(program))} FILE\n"
+    assert re.fullmatch(f"{compared}\n{line}", answer.out)
+    for file in moved_run.glob(f"model{SUFFIXES[name]}*"):
+        shutil.move(file, ".")
+    if program.name in {path.name for path in Path().iterdir()}:
+        printed = subprocess.run(
+            [sys.executable, "-I", program.name, "new.csv"], capture_output=True, text=True
+        )
+        assert (printed.returncode, printed.stderr) == (0, "")
+        assert pd.read_csv(io.StringIO(printed.stdout))["kind"].tolist() == labels_of("p.csv")
     namespace: dict[str, Any] = {}
     exec(snippet(name), namespace)
     assert [*namespace["labels"]] == labels_of("p.csv")
@@ -443,3 +459,42 @@ def test_a_damaged_safetensors_file_is_refused():
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(MlrunError, match="is damaged"):
         safetensors_file.load(path)
+
+
+ODD = "z,c,flag,price,y\n" + "".join(
+    f"{'' if n % 9 == 0 else float(n % 3)},{('red', 'Blue ', '10', '7.0')[n % 4]},"
+    f'{("TRUE", "FALSE")[n % 2]},"${n * 900:,}",{n % 3 + n % 4 + n % 2 + n / 40:.2f}\n'
+    for n in range(1, 81)
+)
+NEW_ODD = (
+    'z,c,flag,price\n2.0,Blue ,true,"$1,000"\n 1 ,10.0,False,500\n,  red,FALSE,?\n9,green,TRUE,$7\n'
+)
+
+
+def test_the_program_of_an_export_reads_odd_cells_as_mlrun_does(mlrun, write_csv):
+    write_csv("odd.csv", ODD)
+    write_csv("new.csv", NEW_ODD)
+    data = ("task=csv", "data.train=odd.csv", "data.target=y", "data.categorical=[z]")
+    assert mlrun(*data, *SMOKE, "hydra.run.dir=run").code == 0
+    answer = mlrun("predict", "run", "--input", "new.csv", "--output", "p.csv", ALLOW)
+    assert answer.code == 0
+    predictor, _ = open_predictor(open_run("run"))
+    contract = predictor.contract
+    program = program_for("torch_export", "m.pt2")
+    assert program is not None
+    Path("m.pt2.py").write_text(program)
+    reader = runpy.run_path("m.pt2.py")
+    rows = reader["raw_inputs"](reader["read_texts"]("new.csv"), contract)
+    found = predictor.objective.decode(predictor.outputs(Rows(torch.tensor(rows), None, [])))
+    assert found.ravel().tolist() == pytest.approx(pd.read_csv("p.csv")["y"].tolist(), rel=1e-6)
+    levels = {column["name"]: column["categories"] for column in contract["columns"]}
+    assert levels["z"] == ["0.0", "1.0", "2.0"]
+    assert sorted(levels["c"]) == ["10", "7.0", "Blue", "red"]
+
+
+def test_a_program_of_someone_else_is_not_replaced(mlrun, moved_run):
+    Path("m.pt2.py").write_text("print('mine')\n")
+    answer = mlrun("export", str(moved_run), "--format", "torch_export", "--output", "m.pt2")
+    assert answer.code == 0
+    assert "m.pt2.py exists and is not from mlrun export" in answer.err
+    assert Path("m.pt2.py").read_text() == "print('mine')\n"

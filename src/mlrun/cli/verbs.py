@@ -79,6 +79,8 @@ def _export(arguments: list[str]) -> int:
     made = export(given.run, given.format, output=given.output)
     compared = f"{made.rows} rows compared, largest difference {made.difference:.1g}"
     print(f"{made.path}  ({compared})")
+    if made.program:
+        print(f"new rows: python {made.program} FILE")
     return 0
 
 

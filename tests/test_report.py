@@ -99,10 +99,13 @@ def test_predicted_values_read_back_exactly(workdir):
     assert [np.float32(line.split(",")[1]) for line in lines[1:]] == values.ravel().tolist()
 
 
-def test_text_that_a_spreadsheet_would_run_is_escaped_and_numbers_are_not(workdir):
-    ids = ["=HYPERLINK()", "-3"]
-    write_predictions(workdir / "p.csv", CLASSES, ids, torch.tensor([1, 2]))
-    assert (workdir / "p.csv").read_text() == "id,prediction\n'=HYPERLINK(),'=1+1\n-3,-2\n"
+@pytest.mark.parametrize("guard", [False, True])
+def test_texts_that_a_spreadsheet_would_run_are_guarded_on_request(workdir, guard):
+    ids, mark = ["=HYPERLINK()", "-3"], "'" * guard
+    predictions = torch.tensor([1, 2])
+    write_predictions(workdir / "p.csv", CLASSES, ids, predictions, guard=guard)
+    lines = (workdir / "p.csv").read_text().splitlines()
+    assert lines == ["id,prediction", f"{mark}=HYPERLINK(),{mark}=1+1", "-3,-2"]
 
 
 def shown(terminal: bool, epochs: int = 100) -> str:

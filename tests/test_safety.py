@@ -426,10 +426,16 @@ def test_what_a_stranger_wrote_moves_no_cursor(mlrun, run, write_csv):
     assert "'\\x1b[31m'" in answer.err
 
 
-def test_a_header_is_no_formula(mlrun, write_csv):
-    write_csv("my.csv", FLOWERS.replace("kind", "=SUM(A1)"))
+def test_texts_are_written_as_they_are_and_guarded_on_request(mlrun, write_csv):
+    write_csv("my.csv", FLOWERS.replace("kind", "=SUM(A1)").replace("iris", "-bQ1"))
     run = mlrun("task=csv", "data.train=my.csv", *SMOKE).run
-    assert (run / "pred.csv").read_text().splitlines()[0] == "id,'=SUM(A1)"
+    header, *rows = (run / "pred.csv").read_text().splitlines()
+    assert header == "id,=SUM(A1)"
+    assert {row.split(",")[1] for row in rows} <= {"-bQ1", "rose"}
+    assert mlrun("predict", str(run), "--guard-formulas", "--output", "p.csv").code == 0
+    header, *rows = Path("p.csv").read_text().splitlines()
+    assert header == "id,'=SUM(A1)"
+    assert {row.split(",")[1] for row in rows} <= {"'-bQ1", "rose"}
 
 
 def test_a_link_in_the_way_of_a_temporary_file_is_not_followed(mlrun, run):

@@ -54,6 +54,8 @@ def _predict(arguments: list[str]) -> int:
     parser.add_argument("--proba", action="store_true", help="add a probability column per class")
     each = "write each member's prediction (seeds=, folds=) and the disagreement"
     parser.add_argument("--members", action="store_true", help=each)
+    guard = "put an apostrophe before texts that a spreadsheet would run as a formula"
+    parser.add_argument("--guard-formulas", action="store_true", help=guard)
     _add_data(parser)
     _add_allow_unknown(parser)
     options = vars(parser.parse_args(arguments))

@@ -97,6 +97,7 @@ def predict(
     proba: bool = False,
     members: bool = False,
     allow_unknown: bool = False,
+    guard_formulas: bool = False,
 ) -> Path:
     """Write the predictions of a run and return the path of the file.
 
@@ -109,6 +110,7 @@ def predict(
         members: write each member's prediction and their disagreement instead; default output:
             `pred_members.csv` or `pred_members_<input>.csv`.
         allow_unknown: map categories unknown to training to the bucket for unknown ones.
+        guard_formulas: prefix texts that a spreadsheet would run with an apostrophe.
 
     Raises:
         MlrunError: like `evaluate`; or the task has no probabilities, or the output cannot be
@@ -124,27 +126,19 @@ def predict(
     if proba and together.probabilities is None:
         raise MlrunError(f"'{ensemble.spec.target}' is a number, so it has no probabilities")
     try:
-        _write(target, ensemble, ids, together, proba=proba, members=members)
+        if members:
+            each = dict(zip(ensemble.names, together.each, strict=True))
+            write_members(
+                target, ensemble.spec, ids, each, together.disagreement, guard=guard_formulas
+            )
+        else:
+            shares, values = together.probabilities if proba else None, together.predictions
+            write_predictions(
+                target, ensemble.spec, ids, values, probabilities=shares, guard=guard_formulas
+            )
     except OSError as error:
         raise MlrunError(f"cannot write {target}: {error.strerror}; see --output") from None
     return target
-
-
-def _write(
-    target: Path,
-    ensemble: Ensemble,
-    ids: Sequence[Any],
-    together: EnsemblePrediction,
-    *,
-    proba: bool,
-    members: bool,
-) -> None:
-    if members:
-        each = dict(zip(ensemble.names, together.each, strict=True))
-        write_members(target, ensemble.spec, ids, each, together.disagreement)
-    else:
-        shares = together.probabilities if proba else None
-        write_predictions(target, ensemble.spec, ids, together.predictions, probabilities=shares)
 
 
 def predicted(

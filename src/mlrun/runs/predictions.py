@@ -1,7 +1,7 @@
 """Write pred.csv: the id and the prediction of each row."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ def write_predictions(
     predictions: Tensor,
     *,
     probabilities: Tensor | None = None,
+    guard: bool = False,
 ) -> None:
     """Write one row per prediction, atomically.
 
@@ -31,13 +32,14 @@ def write_predictions(
         ids: the id of each row.
         predictions: (n, 1) values or (n,) class numbers.
         probabilities: (n, classes), written as columns `probability_<class>`.
+        guard: see `guarded`.
     """
-    header = [*map(_harmless, spec.header)]
-    columns = [map(_harmless, ids), _readable(spec, predictions)]
+    header = [*spec.header]
+    columns = [ids, _readable(spec, predictions)]
     if probabilities is not None:
         header += [f"probability_{label}" for label in spec.classes]
         columns += [map(str, column) for column in probabilities.numpy().astype(np.float32).T]
-    write_atomically(path, csv_rows(chain([header], zip(*columns, strict=True))).encode())
+    _write(path, header, columns, guard=guard)
 
 
 def write_members(
@@ -46,6 +48,8 @@ def write_members(
     ids: Sequence[Any],
     each: Mapping[str, Tensor],
     disagreement: Tensor,
+    *,
+    guard: bool = False,
 ) -> None:
     """Write every member's prediction for each row, and the disagreement.
 
@@ -55,11 +59,21 @@ def write_members(
         ids: the id of each row.
         each: member → (n,) values or class numbers.
         disagreement: (n,) standard deviation of values, or fraction of members with other classes.
+        guard: see `guarded`.
     """
-    header = [_harmless(spec.header[0]), *map(_harmless, each), "disagreement"]
-    columns = [map(_harmless, ids), *(_readable(spec, e) for e in each.values())]
+    columns = [ids, *(_readable(spec, e) for e in each.values())]
     columns.append(map(str, disagreement.numpy().astype(np.float32)))
-    write_atomically(path, csv_rows(chain([header], zip(*columns, strict=True))).encode())
+    names = map(guarded, each)  # names of folders, which may come from a stranger
+    _write(path, [spec.header[0], *names, "disagreement"], columns, guard=guard)
+
+
+def _write(
+    path: Path, header: Sequence[str], columns: Sequence[Iterable[Any]], *, guard: bool
+) -> None:
+    rows: Iterable[Sequence[Any]] = chain([header], zip(*columns, strict=True))
+    if guard:
+        rows = ([guarded(cell) for cell in row] for row in rows)
+    write_atomically(path, csv_rows(rows).encode())
 
 
 def predictions_table(
@@ -77,8 +91,7 @@ def predictions_table(
 
 def _readable(spec: Spec, predictions: Tensor) -> Iterator[str]:
     if spec.classes:
-        classes = [*map(_harmless, spec.classes)]
-        return (classes[number] for number in predictions.tolist())
+        return (spec.classes[number] for number in predictions.tolist())
     return map(str, _rounded(predictions.double().numpy().ravel(), spec))
 
 
@@ -92,8 +105,11 @@ def _rounded(values: NDArray[np.float64], spec: Spec) -> NDArray[np.floating[Any
     return values.round(math.ceil(6 - math.log10(spec.target_scale)))
 
 
-def _harmless(cell: Any) -> Any:
-    """Prefix text that a spreadsheet would run as a formula with an apostrophe."""
+def guarded(cell: Any) -> Any:
+    """Prefix text that a spreadsheet would run as a formula with an apostrophe.
+
+    Otherwise ids and labels are written as they are: a submission must have -bQ1, not '-bQ1.
+    """
     if isinstance(cell, str) and cell[:1] in {"=", "+", "-", "@", "\t", "\r"} and not _number(cell):
         return "'" + cell
     return cell

@@ -303,11 +303,10 @@ def test_codes_with_words_among_them_are_categories():
     assert categories(pd.DataFrame({"code": ["01", "02", "A3"] * 5}), "auto") == (["code"], [])
 
 
-def test_dates_are_left_out_and_reported(caplog):
-    caplog.set_level("INFO", logger="mlrun")
+def test_dates_are_neither_categories_nor_left_out():
     table = pd.DataFrame({"day": ["2024-01-01", "2024-01-02"], "n": [1, 2]})
-    assert categories(table, "auto") == ([], ["day"])
-    assert "left out: 'day' (dates; as categories: data.categorical=['day'])" in caplog.text
+    assert categories(table, "auto") == ([], [])
+    assert categories(table, ["day"]) == (["day"], [])
 
 
 def test_an_empty_column_is_left_out_and_reported(caplog):

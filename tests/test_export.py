@@ -413,7 +413,9 @@ def test_more_weights_than_protobuf_holds_are_refused(monkeypatch):
 )
 def test_columns_that_onnx_cannot_take_are_refused(column, message):
     predictor, config = untrained()
-    predictor = replace(predictor, contract={"input": "table", "columns": [column | {"fill": 1.0}]})
+    predictor = replace(
+        predictor, contract={"input": "table", "columns": [column | {"fill": 1.0, "date": None}]}
+    )
     with pytest.raises(MlrunError, match=message):
         written(predictor, config, "onnx")
 

@@ -1,6 +1,5 @@
 """What the cells of a column are taken for: numbers, texts or dates."""
 
-import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
@@ -8,6 +7,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from mlrun.data.dates import date_format
 from mlrun.data.number_format import PLAIN, NumberFormat, detect, missing_among
 
 Kind = Literal["numbers", "texts", "dates", "empty"]
@@ -22,11 +22,14 @@ class Reading:
     kind: Kind
     form: NumberFormat = PLAIN
     gaps: tuple[tuple[str, int], ...] = ()  # word for a missing value → number of cells
+    dates: str | None = None  # the format of dates
 
     @property
     def words(self) -> str:
         """Describe what is not plain, for people; empty if everything is."""
-        parts = [] if self.form == PLAIN else [self.form.words]
+        plain = self.form in (PLAIN, NumberFormat(","))
+        parts = [] if plain else [self.form.words]
+        parts += [] if self.dates is None else [f"their format is {self.dates}"]
         parts += [f"{word!r} is missing ({count})" for word, count in self.gaps]
         return "; ".join(parts)
 
@@ -40,7 +43,7 @@ def reading_of(column: pd.Series, *, decimal: str, na_values: Collection[str]) -
         na_values: words that mean a missing value among numbers, lower case.
     """
     if pd.api.types.is_numeric_dtype(column):  # booleans are numbers, too
-        return Reading("numbers")
+        return Reading("numbers", NumberFormat(decimal))
     if np.isfinite(PLAIN.parse(column.to_numpy(object))).all():
         return Reading("numbers")
     counts = column.value_counts(dropna=True)
@@ -59,14 +62,5 @@ def reading_of(column: pd.Series, *, decimal: str, na_values: Collection[str]) -
     codes = repeated and 1 - share >= FEW_WORDS
     if share == 1 or (share >= 0.5 and not codes):
         return Reading("numbers", form, gaps)
-    return Reading("dates" if _are_dates(texts) else "texts")
-
-
-def _are_dates(texts: "np.ndarray[tuple[int], np.dtype[np.object_]]") -> bool:
-    """Whether the texts are dates, written in one way."""
-    if not all(sum(map(str.isdigit, str(text))) >= 4 for text in texts[:20]):
-        return False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pandas may guess the day first
-        found = pd.to_datetime(pd.Series(texts, dtype=object), errors="coerce")
-    return bool(found.notna().all())
+    found = date_format(texts)
+    return Reading("texts") if found is None else Reading("dates", gaps=gaps, dates=found)

@@ -45,13 +45,21 @@ def group_column(split: Mapping[str, Any]) -> list[str]:
     return [str(column)]
 
 
+def date_columns(
+    readings: Mapping[str, Reading], columns: Sequence[str], categorical: Sequence[str]
+) -> dict[str, str]:
+    """Return the columns of dates and their formats."""
+    found = {name: readings[name].dates for name in columns if name not in categorical}
+    return {name: dates for name, dates in found.items() if dates is not None}
+
+
 def report(
     readings: Mapping[str, Reading], columns: Sequence[str], categorical: Sequence[str]
 ) -> None:
     """Report the columns whose numbers are not spelled plainly, or have words for missing ones."""
     for name in columns:
         if name not in categorical and readings[name].words:
-            log.info("'%s': numbers; %s", name, readings[name].words)
+            log.info("'%s': %s; %s", name, readings[name].kind, readings[name].words)
 
 
 def categorical_columns(
@@ -66,7 +74,7 @@ def categorical_columns(
         path: the file, for messages.
 
     Returns:
-        (categories, left out: names, free text, dates, and empty columns).
+        (categories, left out: names, free text and empty columns).
     """
     empty = [name for name, reading in readings.items() if reading.kind == "empty"]
     if empty:
@@ -79,9 +87,6 @@ def categorical_columns(
         hint = did_you_mean(absent[0], map(str, table.columns))
         raise MlrunError(f"{path}: data.categorical: '{absent[0]}' is not a feature.{hint}")
     kinds = {name: reading.kind for name, reading in readings.items() if name not in listed}
-    dates = [name for name, kind in kinds.items() if kind == "dates"]
-    for name in dates:
-        log.info("left out: '%s' (dates; as categories: data.categorical=['%s'])", name, name)
     texts = [name for name, kind in kinds.items() if kind == "texts"]
     names = [name for name in texts if _is_free_text(table[name])]
     for name in names:
@@ -89,7 +94,7 @@ def categorical_columns(
             "left out: '%s' (%d different texts in %d rows; to keep it: data.categorical=['%s'])",
             *(name, table[name].nunique(), len(table), name),
         )
-    return [*listed, *(c for c in texts if c not in names)], [*empty, *dates, *names]
+    return [*listed, *(c for c in texts if c not in names)], [*empty, *names]
 
 
 def _is_free_text(column: pd.Series) -> bool:

@@ -230,6 +230,7 @@ class Tabular:
         plan = ColumnPlan(
             categorical=categorical,
             formats={name: readings[name].form for name in columns},
+            dates=roles.date_columns(readings, columns, categorical),
             missing=self._missing(),
         )
         check_table(table[columns], plan, path=path)

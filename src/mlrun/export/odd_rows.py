@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from torch import Tensor
 
+from mlrun.data.dates import ISO
 from mlrun.data.number_format import NumberFormat, format_of
 
 ROWS = 1024
@@ -24,14 +26,13 @@ def odd_table(contract: Mapping[str, Any], examples: Tensor) -> str:
     """
     draw = random.Random(0)
     words = contract["na_values"]
-    pools = [
-        _cells(column, examples[:, index].tolist(), words)
-        for index, column in enumerate(contract["columns"])
-    ]
+    pools: dict[str, list[str]] = {}
+    for index, column in enumerate(contract["columns"]):
+        pools.setdefault(column["name"], _cells(column, examples[:, index].tolist(), words))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(column["name"] for column in contract["columns"])
-    writer.writerows([draw.choice(pool) for pool in pools] for _ in range(ROWS))
+    writer.writerow(pools)
+    writer.writerows([draw.choice(pool) for pool in pools.values()] for _ in range(ROWS))
     return text.getvalue()
 
 
@@ -39,6 +40,11 @@ def _cells(
     column: Mapping[str, Any], values: list[float], words: Mapping[str, list[str]]
 ) -> list[str]:
     levels, allowed = column["categories"], column["fill"] is not None
+    if column["date"] is not None:
+        form = column["date"]["format"]
+        days = pd.date_range("1999-01-01", periods=500, freq="37h20min")
+        dates = [str(day) if form == ISO else day.strftime(form) for day in days]
+        return [*dates, *([""] if allowed else [])]
     if levels is None:
         form = format_of(column["format"])
         plain = [_spelled(value, form) for value in values if np.isfinite(value)] or ["0"]

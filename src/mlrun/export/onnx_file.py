@@ -21,7 +21,7 @@ from torch import Tensor
 from mlrun.data.dataset import Spec
 from mlrun.data.preprocess.module import Contract
 from mlrun.errors import MlrunError
-from mlrun.export.reader import by_column
+from mlrun.export.reader import by_column, input_name
 from mlrun.export.torch_file import Answers, Facts, trace
 from mlrun.runs.predictor import Predictor
 
@@ -94,7 +94,7 @@ def _refuse_columns(contract: Contract) -> None:
 
 def _with_heads(core: ModelProto, contract: Contract, spec: Spec) -> ModelProto:
     """Add nodes for inputs (columns or images) and labels to the graph."""
-    prefix = _prefix([column["name"] for column in contract.get("columns", [])])
+    prefix = _prefix([input_name(column) for column in contract.get("columns", [])])
     core = onnx.compose.add_prefix(core, prefix)
     for node in core.graph.node:
         node.ClearField("metadata_props")  # the exporter's references to source code
@@ -129,7 +129,7 @@ def _inputs(
         return [images], [helper.make_node("Identity", ["images"], [rows])]
     inputs, nodes, numbers = [], [], []
     for index, column in enumerate(contract["columns"]):
-        name, levels = column["name"], column["categories"]
+        name, levels = input_name(column), column["categories"]
         inputs.append(_value(name, TensorProto.DOUBLE if levels is None else TensorProto.STRING, 1))
         numbers.append(name if levels is None else f"{prefix}code_{index}")
         if levels is not None:

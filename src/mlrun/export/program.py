@@ -4,7 +4,7 @@ import inspect
 import re
 from types import ModuleType
 
-from mlrun.data import categories, number_format
+from mlrun.data import categories, dates, number_format
 from mlrun.export import reader
 
 HEADER = '''"""Predict with {name}: python {name}.py new.csv > predictions.csv
@@ -78,7 +78,7 @@ def program_for(format: str, name: str) -> str | None:
     if format not in MAINS:
         return None
     main, needs = MAINS[format]
-    parts = [_source(module) for module in (number_format, categories, reader)]
+    parts = [_source(module) for module in (number_format, dates, categories, reader)]
     return HEADER.format(name=name, needs=needs) + "\n".join(parts) + main + FOOTER
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlrun.data.categories import codes
+from mlrun.data.dates import date_part
 from mlrun.data.number_format import format_of, missing_among
 
 
@@ -47,14 +48,22 @@ def by_column(
     inputs: dict[str, Any] = {}
     for column, values in zip(contract["columns"], rows.T, strict=True):
         levels = column["categories"]
-        inputs[column["name"]] = values if levels is None else _texts(values, levels)
+        inputs[input_name(column)] = values if levels is None else _texts(values, levels)
     return {name: values.reshape(-1, 1) for name, values in inputs.items()}
+
+
+def input_name(column: Mapping[str, Any]) -> str:
+    """Return the name of the input for a column of the contract: for a date, also its part."""
+    name = str(column["name"])
+    return name if column["date"] is None else f"{name}.{column['date']['part']}"
 
 
 def _values(
     table: pd.DataFrame, column: Mapping[str, Any], words: Mapping[str, Any]
 ) -> NDArray[np.float64]:
     cells = table[column["name"]]
+    if column["date"] is not None:
+        return date_part(cells.to_numpy(object), column["date"]["format"], column["date"]["part"])
     if column["categories"] is not None:
         return codes(cells, column["categories"], words["texts"])
     if pd.api.types.is_numeric_dtype(cells):

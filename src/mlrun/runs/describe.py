@@ -69,13 +69,17 @@ def _contract(contract: Mapping[str, Any], spec: Spec, data: str) -> Iterator[tu
         yield "input", f"a file that {data} can read, with {shape} numbers per row"
         return
     columns = contract["columns"]
-    numbers = [column["name"] for column in columns if column["categories"] is None]
+    plain = [column for column in columns if column["categories"] is None]
+    numbers = [column["name"] for column in plain if column["date"] is None]
+    dates = {column["name"]: column["date"]["format"] for column in plain if column["date"]}
+    for name, form in dates.items():
+        yield "dates", f"{name}: {form}"
     if numbers:
         yield "numbers", ", ".join(numbers)
     for column in columns:
         if column["categories"] is not None:
             yield "category", f"{column['name']}: {_listed(column['categories'])}"
-    optional = [column["name"] for column in columns if column["fill"] is not None]
+    optional = list(dict.fromkeys(c["name"] for c in columns if c["fill"] is not None))
     yield "optional", _listed(optional) if optional else "no missing values allowed"
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from mlrun.data.categories import codes
 from mlrun.data.column_values import as_numbers, position
-from mlrun.data.number_format import format_of
+from mlrun.data.dates import date_part
+from mlrun.data.number_format import format_of, missing_among
 from mlrun.data.preprocess.fit import refuse_missing
 from mlrun.data.preprocess.module import UNKNOWN, Contract
 from mlrun.data.rows import Columns
@@ -64,7 +65,7 @@ def raw_rows(
         MlrunError: a column is missing, or has text instead of numbers, a missing value, or a
             category that is unknown to training and not allowed.
     """
-    names = [column["name"] for column in contract["columns"]]
+    names = [*dict.fromkeys(column["name"] for column in contract["columns"])]
     absent = [name for name in names if name not in table.columns]
     if absent:
         listed = ", ".join(f"'{name}'" for name in absent[:5]) + (" …" if absent[5:] else "")
@@ -89,8 +90,10 @@ def _raw_column(
     path: Path,
     allow_unknown: bool,
 ) -> NDArray[np.float64]:
-    fill, levels = column["fill"], column["categories"]
-    if levels is None:
+    fill, levels, date = column["fill"], column["categories"], column["date"]
+    if date is not None:
+        numbers = _date_numbers(values, date, words["numbers"], path)
+    elif levels is None:
         form = format_of(column["format"])
         numbers = as_numbers(values, path, form=form, na_values=words["numbers"])
     else:
@@ -99,6 +102,21 @@ def _raw_column(
     unknown = np.array([]) if levels is None else np.flatnonzero(numbers == len(levels))
     if unknown.size:
         _tell_unknown(values, levels, unknown, path, allowed=allow_unknown)
+    return numbers
+
+
+def _date_numbers(
+    values: pd.Series, date: Mapping[str, Any], words: Sequence[str], path: Path
+) -> NDArray[np.float64]:
+    texts = values.to_numpy(object)
+    numbers = date_part(texts, date["format"], date["part"])
+    wrong = np.isnan(numbers) & ~missing_among(texts, words)
+    if wrong.any():
+        at = int(wrong.argmax())
+        raise MlrunError(
+            f"{position(values, at, path)}: '{values.iloc[at]}' is not a date as in training "
+            f"({date['format']})"
+        )
     return numbers
 
 

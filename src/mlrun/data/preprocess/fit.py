@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mlrun.data.categories import codes, levels_of
 from mlrun.data.column_values import as_numbers, first_missing, position
+from mlrun.data.dates import PARTS, date_part
 from mlrun.data.number_format import MISSING_WORDS, PLAIN, NumberFormat, missing_among
 from mlrun.data.preprocess.module import MISSING, UNKNOWN, Contract
 from mlrun.data.rows import let_go
@@ -40,6 +41,7 @@ class ColumnPlan:
 
     categorical: Sequence[str] = ()  # the columns with categories
     formats: Mapping[str, NumberFormat] = field(default_factory=dict)  # others spell plainly
+    dates: Mapping[str, str] = field(default_factory=dict)  # column of dates → their format
     missing: MissingValues = field(default_factory=MissingValues)
 
 
@@ -69,24 +71,17 @@ def fit_table(
     missing, filled = plan.missing, []
     columns: list[dict[str, Any]] = []
     features: list[dict[str, Any]] = []
-    for index, name in enumerate(table.columns):
-        column_of_rows = table[name].iloc[rows]
-        if name in plan.categorical:
-            column, own, gaps = _fit_category(column_of_rows, encode=encode, missing=missing)
-        else:
-            form = plan.formats.get(name, PLAIN)
-            values = as_numbers(
-                column_of_rows, path, form=form, na_values=missing.among_numbers
-            ).reshape(-1, 1)
-            column, own = _fit_number(values, str(name), path, scale=scale, missing=missing)
-            column["format"] = form.as_plain()
-            gaps = int(np.isnan(values).sum())
-        columns.append(column)
-        features += [feature | {"column": index, "missing": False} for feature in own]
-        if gaps and missing.fill == "auto":
-            features.append(_indicator(str(name), index))
-        if gaps:
-            filled.append(f"'{name}' ({gaps} of {len(rows)}, with {_filling(column)})")
+    for name in table.columns:
+        fitted = _fit_column(table[name].iloc[rows], plan, path=path, encode=encode, scale=scale)
+        for column, own, gaps in fitted:
+            index = len(columns)
+            columns.append(column)
+            features += [feature | {"column": index, "missing": False} for feature in own]
+            if gaps and missing.fill == "auto":
+                features.append(_indicator(str(own[0]["name"] if own else name), index))
+        if fitted[0][2]:
+            what = _filling(fitted[0][0])
+            filled.append(f"'{name}' ({fitted[0][2]} of {len(rows)}, with {what})")
         let_go(table[name].to_numpy())
     if filled:
         log.info("missing values: %s; data.missing=error refuses them", ", ".join(filled))
@@ -99,6 +94,33 @@ def fit_table(
         "na_values": words,
         "target_format": None,
     }
+
+
+def _fit_column(
+    cells: pd.Series, plan: ColumnPlan, *, path: Path, encode: str, scale: str
+) -> list[tuple[dict[str, Any], list[dict[str, Any]], int]]:
+    """Return the columns of the contract, their features, and their numbers of missing values."""
+    name, missing = str(cells.name), plan.missing
+    if name in plan.categorical:
+        return [_fit_category(cells, encode=encode, missing=missing)]
+    form = plan.formats.get(name, PLAIN)
+    parts: dict[str | None, NDArray[np.float64]] = {}
+    if name in plan.dates:
+        texts = cells.to_numpy(object)
+        parts |= {part: date_part(texts, plan.dates[name], part) for part in PARTS}
+        varying = {part: v for part, v in parts.items() if len(np.unique(v[~np.isnan(v)])) > 1}
+        parts = varying or {"year": parts["year"]}
+    else:
+        parts[None] = as_numbers(cells, path, form=form, na_values=missing.among_numbers)
+    found = []
+    for part, values in parts.items():
+        label = name if part is None else f"{name}.{part}"
+        date = None if part is None else {"format": plan.dates[name], "part": part}
+        column, own = _fit_number(values.reshape(-1, 1), label, path, scale=scale, missing=missing)
+        column |= {"name": name, "date": date}
+        column["format"] = form.as_plain() if part is None else None
+        found.append((column, own, int(np.isnan(values).sum())))
+    return found
 
 
 def _filling(column: Mapping[str, Any]) -> str:
@@ -124,7 +146,7 @@ def _fit_category(
     fill = float(len(levels)) if missing.allowed else None
     if missing.fill == "auto" and levels:
         fill = float(np.bincount(numbers[~np.isnan(numbers)].astype(np.int64)).argmax())
-    found = {"name": name, "categories": levels, "fill": fill, "format": None}
+    found = {"name": name, "categories": levels, "fill": fill, "format": None, "date": None}
     return found, _category_features(name, levels, encode), gaps
 
 
@@ -204,8 +226,9 @@ def check_table(table: pd.DataFrame, plan: ColumnPlan, *, path: Path) -> None:
     missing = plan.missing
     for name in table.columns:
         column = table[name]
-        if name in plan.categorical:
-            absent = missing_among(column.to_numpy(object), missing.among_texts)
+        if name in plan.categorical or name in plan.dates:
+            words = missing.among_texts if name in plan.categorical else missing.among_numbers
+            absent = missing_among(column.to_numpy(object), words)
             values = np.where(absent, np.nan, 0.0)
         else:
             form = plan.formats.get(name, PLAIN)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mlrun.config.signature import from_plain
+from mlrun.data.dates import FORMATS, PARTS
 from mlrun.data.number_format import NumberFormat
 from mlrun.errors import MlrunError
 
@@ -92,6 +93,19 @@ class Column:
     categories: tuple[str, ...] | None  # None: a numeric column
     fill: float | None  # replacement for a missing value; None: a missing value is an error
     format: Mapping[str, Any] | None  # how the file spells the numbers (NumberFormat)
+    date: Mapping[str, Any] | None  # format and part of a date, which is then the number
+
+
+@dataclass(frozen=True)
+class DatePart:
+    """The part of a date that is a number."""
+
+    format: str
+    part: str  # one of mlrun.data.dates.PARTS
+
+    def __post_init__(self) -> None:
+        if self.part not in PARTS or self.format not in FORMATS:
+            raise MlrunError(f"the preprocessing contract is damaged: no such date: {self}")
 
 
 @dataclass(frozen=True)
@@ -136,7 +150,10 @@ def build_preprocess(contract: Contract) -> nn.Module:
     from_plain(MissingWords, contract.get("na_values"), source=source)
     formats = [contract.get("target_format")]
     for column in contract["columns"]:
-        formats.append(from_plain(Column, column, source=source).format)
+        entry = from_plain(Column, column, source=source)
+        formats.append(entry.format)
+        if entry.date is not None:
+            from_plain(DatePart, entry.date, source=source)
     for values in formats:
         if values is not None:
             from_plain(NumberFormat, values, source=source)

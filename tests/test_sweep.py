@@ -540,7 +540,7 @@ def test_a_sweep_whose_process_is_gone_was_killed(mlrun, finished):
 
 def of_objectives(job: int, **values: float | None) -> Setting:
     entry = Entry(job, DONE, score=1.0, objectives={f"valid/{k}": v for k, v in values.items()})
-    return Setting((str(job),), "covid", "valid/mse", False, None, (entry,))
+    return Setting((str(job),), "covid", "valid/mse", False, {}, None, (entry,))
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4)), min_size=1))

@@ -3,6 +3,7 @@
 A configuration may come from a stranger, and `_target_` is code execution by design. A name is
 allowed only if it has the form `module.Class` with one of the modules below, and if it resolves to
 a subclass of the group's base class. Nothing else is imported, so looking up a name runs no code.
+A metric may also be a function.
 
 Only the command line can allow the user's own classes: `allow=[nets.*]`.
 """
@@ -16,12 +17,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from types import ModuleType
+from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any
 
 from mlrun.errors import MlrunError, did_you_mean
 
-_NAME = re.compile(r"(?P<module>[a-z_.]+)\.(?P<name>[A-Z]\w*)")
+_NAME = re.compile(r"(?P<module>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*)\.(?P<name>[A-Za-z_]\w*)")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Allowed:
 
     modules: tuple[str, ...]
     base: str
+    own_base: str = ""  # of the user's own classes, if it is another one
+    functions: bool = False  # whether a function will do
 
 
 ALLOWED = {
@@ -37,9 +41,10 @@ ALLOWED = {
     "model": Allowed(
         ("mlrun.models.linear", "mlrun.models.mlp", "mlrun.models.cnn"), "torch.nn.Module"
     ),
-    "loss": Allowed(("torch.nn",), "torch.nn.modules.loss._Loss"),
+    "loss": Allowed(("torch.nn",), "torch.nn.modules.loss._Loss", own_base="torch.nn.Module"),
     "optimizer": Allowed(("torch.optim",), "torch.optim.Optimizer"),
     "scheduler": Allowed(("torch.optim.lr_scheduler",), "torch.optim.lr_scheduler.LRScheduler"),
+    "metric": Allowed((), "builtins.object", functions=True),
 }
 
 
@@ -55,12 +60,16 @@ def check_targets(config: Mapping[str, Any]) -> None:
         if group == "loss" and isinstance(node, Mapping) and "_target_" not in node:
             # loss=auto has one per kind of task, and class weights, which are not built
             choices = [value for key, value in node.items() if key != "weight"]
+        if group == "metric":  # a mapping of names
+            choices = [*node.values()] if isinstance(node, Mapping) else []
         for choice in choices:
             resolve(group, choice)
 
 
-def resolve(group: str, node: Any) -> type:
+def resolve(group: str, node: Any) -> Any:
     """Return the class that `node` builds, if it is allowed and the only one in the node.
+
+    For a metric it may be a function.
 
     Raises:
         MlrunError: naming the refused class and the allowed modules.
@@ -83,27 +92,51 @@ def _special_keys(value: Any) -> Sequence[str]:
     return []
 
 
-def _class(group: str, target: str) -> type:
+def _class(group: str, target: str) -> Any:
     allowed = ALLOWED[group]
     match = _NAME.fullmatch(target)
     own = match is not None and _is_own(target)
     if match is None or not (own or match["module"] in allowed.modules):
+        only = f"; only classes in {' or '.join(allowed.modules)} are allowed"
         raise MlrunError(
-            f"{group}._target_={target}: refused; only classes in "
-            f"{' or '.join(allowed.modules)} are allowed{_advice(target)}"
+            f"{group}._target_={target}: refused{only if allowed.modules else ''}{_advice(target)}"
         )
     module = _imported(match["module"], own=own)
     found = getattr(module, match["name"], None)
-    base_module, _, base_name = allowed.base.rpartition(".")
-    base = getattr(importlib.import_module(base_module), base_name)
-    if not (isinstance(found, type) and issubclass(found, base)):
-        hint = did_you_mean(match["name"], dir(module))
-        raise MlrunError(f"{group}._target_={target}: there is no such class for this group.{hint}")
-    if not own and not found.__module__.startswith(match["module"].split(".")[0] + "."):
-        raise MlrunError(
-            f"{group}._target_={target}: refused; the class belongs to {found.__module__}"
-        )
+    base = _named((own and allowed.own_base) or allowed.base)
+    fits = isinstance(found, type) and issubclass(found, base)
+    if not (fits or (allowed.functions and isinstance(found, FunctionType))):
+        raise MlrunError(_no_such(group, target, module, base))
+    _check_home(group, target, found, anything=base is object or not own)
     return found
+
+
+def _named(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def _no_such(group: str, target: str, module: ModuleType, base: type) -> str:
+    """Return the message for a name that is missing, or is not what the group needs."""
+    name = target.rpartition(".")[2]
+    problem = f"{group}._target_={target}: there is no such class for this group"
+    if ALLOWED[group].functions:
+        problem = f"{group}._target_={target}: there is no such function or class"
+    elif hasattr(module, name):
+        problem += f"; it must be a subclass of {base.__module__}.{base.__name__}"
+    hint = did_you_mean(name, {*dir(module)} - {name})
+    return f"{problem}.{hint}"
+
+
+def _check_home(group: str, target: str, found: Any, *, anything: bool) -> None:
+    """Check that a class of any kind is not one that its module only imports, like Popen.
+
+    Raises:
+        MlrunError: it belongs to another package.
+    """
+    package, home = target.partition(".")[0], str(found.__module__)
+    if anything and home.partition(".")[0] != package:
+        raise MlrunError(f"{group}._target_={target}: refused; it belongs to {home}")
 
 
 # --- the user's own classes ---
@@ -142,8 +175,15 @@ def allow_words(patterns: Sequence[str]) -> list[str]:
 
 
 def _advice(target: Any) -> str:
-    """Return a hint for allowing `target`, if it could be a user's class."""
-    return f"; for your own class: allow=[{target}]" if _NAME.fullmatch(str(target)) else ""
+    """Return a hint for allowing `target`, if it could be a user's class or function."""
+    match = _NAME.fullmatch(str(target))
+    if match is None:
+        return ""
+    if match["name"][0].isupper():
+        return f"; for your own class: allow=[{target}]"
+    top = Path(match["module"].partition(".")[0])
+    here = top.is_dir() or top.with_suffix(".py").is_file()
+    return f"; for your own function: allow=[{target}]" if here else ""
 
 
 def _is_own(target: str) -> bool:

@@ -15,6 +15,18 @@ from mlrun.config.schema import Schema
 from mlrun.errors import MlrunError, did_you_mean
 
 
+# (group, option) → advice, for words of other programs
+_ADVICE = {
+    ("scheduler", "none"): " scheduler=constant keeps the learning rate.",
+    ("scheduler", "null"): " scheduler=constant keeps the learning rate.",
+    ("loss", "none"): " loss=auto follows the kind of task.",
+    ("loss", "bce"): " Did you mean 'bce_with_logits'?",
+    ("loss", "l1"): " Did you mean 'mae'?",
+    ("loss", "l2"): " Did you mean 'mse'?",
+    ("loss", "ce"): " Did you mean 'cross_entropy'?",
+}
+
+
 def explain(error: BaseException) -> str:
     """Return a one-line message for an error, without Hydra's advice to add a `+`."""
     chain = list(_causes(error))
@@ -89,7 +101,12 @@ def _malformed(error: yaml.YAMLError) -> str:
 def _no_option(error: MissingConfigException) -> str:
     group, _, option = str(error.missing_cfg_file).rpartition("/")
     known = list(error.options or options(group))
-    hint = did_you_mean(option, known)
+    hint = _ADVICE.get((group, option)) or did_you_mean(option, known)
+    if group == "metric" and not hint:
+        hint = (
+            " The built-in metrics are always computed; your own one needs a file "
+            f"conf/metric/{option or 'NAME'}.yaml, see docs/extending.md."
+        )
     return f"no option '{option}' in group '{group}'.{hint} Options: {', '.join(known)}"
 
 

@@ -11,6 +11,7 @@ GROUPS = (
     "loss",
     "optimizer",
     "scheduler",
+    "metric",
     "trainer",
     "experiment",
     "debug",

@@ -96,6 +96,7 @@ class Schema(Settings):
     loss: Any = MISSING
     optimizer: Any = MISSING
     scheduler: Any = MISSING
+    metric: Any = field(default_factory=dict)  # NAME → the user's own metric
 
 
 BUILT_GROUPS = ("data", "model", "loss", "optimizer", "scheduler")
@@ -103,6 +104,7 @@ _AT_LEAST_ONE = ("epochs", "batch_size", "patience", "eval_every", "accumulate",
 _POSITIVE = ("clip_norm", "max_minutes", "member_memory")
 _FLOAT32_MAX = (2 - 2**-23) * 2.0**127  # torch rejects larger clip values, but only during training
 _NOT_NEGATIVE = ("min_delta", "l1", "l2")
+_OWN_METRICS = "docs/extending.md"
 _CHOICES = {
     "mode": ("auto", "min", "max"),
     "engine": ("auto", "autograd", "native"),
@@ -125,9 +127,10 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
         MlrunError: a key is unknown (even if added with `+`), or a type or range is wrong.
     """
     names = {f.name for f in fields(Settings)}
-    unknown = [str(key) for key in values if key not in names and key not in BUILT_GROUPS]
+    groups = (*BUILT_GROUPS, "metric")
+    unknown = [str(key) for key in values if key not in names and key not in groups]
     if unknown:
-        hint = did_you_mean(unknown[0], names)
+        hint = did_you_mean(unknown[0], [*names, *groups])
         if unknown[0] == "allow":
             hint = " Allow your own classes on the command line: allow=[my_package.MyClass]"
         raise MlrunError(f"unknown key '{unknown[0]}'.{hint}")
@@ -145,7 +148,39 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
     except OmegaConfBaseException as error:
         raise MlrunError(_refusal(str(error.full_key), str(error.msg))) from error
     _check_ranges(settings)
-    return settings
+    return _with_mode(settings, own_metrics(values))
+
+
+def own_metrics(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return name → node of the user's own metrics.
+
+    Raises:
+        MlrunError: a node is not a class or function with its direction.
+    """
+    nodes = values.get("metric") or {}
+    if not isinstance(nodes, Mapping):
+        raise MlrunError(f"metric={nodes}: must be an option of ./conf/metric, see {_OWN_METRICS}")
+    for name, node in nodes.items():
+        if not re.fullmatch(r"[A-Za-z_]\w*", str(name)) or not isinstance(node, Mapping):
+            raise MlrunError(
+                f"metric.{name}: a file in ./conf/metric must have NAME: {{_target_: …, "
+                f"higher_is_better: …}}, see {_OWN_METRICS}"
+            )
+        if not isinstance(node.get("higher_is_better"), bool):
+            raise MlrunError(
+                f"metric.{name}.higher_is_better={node.get('higher_is_better')}: must be true or "
+                "false"
+            )
+    return dict(nodes)
+
+
+def _with_mode(settings: Settings, own: Mapping[str, Any]) -> Settings:
+    """Set trainer.mode=auto to the direction of the user's own metric, if it is monitored."""
+    node = own.get(settings.trainer.monitor.removeprefix("valid/"))
+    if node is None or settings.trainer.mode != "auto":
+        return settings
+    mode = "max" if node["higher_is_better"] else "min"
+    return replace(settings, trainer=replace(settings.trainer, mode=mode))
 
 
 @cache  # most jobs of a sweep differ only in other settings

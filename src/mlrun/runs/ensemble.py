@@ -18,6 +18,7 @@ from mlrun.errors import MlrunError
 from mlrun.runs.folder import RunFolder, open_run
 from mlrun.runs.predictor import Predictor, open_predictor
 from mlrun.training.metrics import scores
+from mlrun.training.objective import Objective
 
 MEMBERS_FOLDER = "members"
 
@@ -205,25 +206,39 @@ def scores_of(
     no common parts: `out_of_fold` scores every row by the members that did not train on it. All
     members together score the test rows.
     """
-    spec = members[0].spec
     splits: dict[tuple[bytes, ...], list[int]] = {}
     for number, dataset in enumerate(datasets):
         rows = tuple(part.tobytes() for part in dataset.split.values())
         splits.setdefault(rows, []).append(number)
 
-    def together(part: str, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def together(part: str, numbers: Sequence[int]) -> tuple[Tensor, EnsemblePrediction]:
         rows = [datasets[number].parts[part] for number in numbers]
         chosen = [members[number] for number in numbers]
         outputs = [member.outputs(some) for member, some in zip(chosen, rows, strict=True)]
         assert rows[0].targets is not None
-        return rows[0].targets, combined(chosen, outputs).predictions
+        return rows[0].targets, combined(chosen, outputs)
 
-    found = {}
+    found, objective = {}, members[0].objective
     everyone = range(len(members))
     if len(splits) > 1:
         truth, guess = zip(*(together("valid", group) for group in splits.values()), strict=True)
-        found["out_of_fold"] = scores(spec, torch.cat(truth), torch.cat(guess))
+        joined = _rejoined(guess, torch.arange(sum(map(len, truth))))
+        found["out_of_fold"] = scores_together(objective, torch.cat(truth), joined)
     for part in datasets[0].parts:
         if len(splits) == 1 or part == "test":
-            found[part] = scores(spec, *together(part, everyone))
+            found[part] = scores_together(objective, *together(part, everyone))
     return found
+
+
+def scores_together(
+    objective: Objective, targets: Tensor, found: EnsemblePrediction
+) -> dict[str, float]:
+    """Return the scores of a combined prediction, without the loss."""
+
+    def probabilities() -> Tensor:
+        assert found.probabilities is not None  # only classifications have metrics that need them
+        return found.probabilities
+
+    predictions = found.predictions
+    own = objective.own_scores(targets, predictions, probabilities)
+    return {**scores(objective.spec, targets, predictions), **own}

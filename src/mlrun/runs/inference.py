@@ -19,11 +19,11 @@ from mlrun.runs.ensemble import (
     combined_by_row,
     open_ensemble,
     scores_of,
+    scores_together,
 )
 from mlrun.runs.folder import RunFolder, open_run
 from mlrun.runs.predictions import write_members, write_predictions
 from mlrun.runs.predictor import scored_parts
-from mlrun.training.metrics import scores
 
 
 def evaluate(
@@ -69,7 +69,7 @@ def _scores(ensemble: Ensemble, rows: Sequence[Rows]) -> dict[str, float]:
         return ensemble.members[0].score(rows[0]).values
     assert rows[0].targets is not None
     together = combined(ensemble.members, ensemble.outputs(rows))
-    return scores(ensemble.spec, rows[0].targets, together.predictions)
+    return scores_together(ensemble.members[0].objective, rows[0].targets, together)
 
 
 def own_data(run: RunFolder, ensemble: Ensemble, data: str | None) -> list[Dataset]:

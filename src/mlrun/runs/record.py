@@ -20,6 +20,7 @@ from mlrun.system.seams import Place, reached
 from mlrun.system.signals import Interrupted
 from mlrun.training.loop import EpochRow, stop_reason
 from mlrun.training.metrics import NAMES
+from mlrun.training.objective import Objective
 from mlrun.training.types import Progress
 
 log = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ class Record:
         self.history: list[EpochRow] = list(resumed["history"]) if resumed else []
         self._run, self._learner, self._progress = run, job.learner, progress
         self._trainer = settings.trainer
-        self._metrics = MetricsFile(run.metrics, _columns(dataset.spec.kind), self.history)
+        self._metrics = MetricsFile(run.metrics, _columns(job.learner.objective), self.history)
         self._checkpoints = Checkpoints(
             run,
             every_seconds=settings.checkpoint.every_seconds,
@@ -156,14 +157,15 @@ class Record:
         self._run.note(epochs=progress.epoch, **best, stopped=stopped)
 
 
-def _columns(kind: str) -> list[str]:
-    scores = [f"valid/{name}" for name in ("loss", *NAMES[kind])]
+def _columns(objective: Objective) -> list[str]:
+    own = (metric.name for metric in objective.metrics)
+    scores = [f"valid/{name}" for name in ("loss", *NAMES[objective.spec.kind], *own)]
     return ["epoch", "step", "lr", "train/loss", *scores, "seconds"]
 
 
 def _hyperparameters(config: Mapping[str, Any]) -> dict[str, Any]:
-    groups = ("seed", "model", "loss", "optimizer", "scheduler", "trainer")
-    return _flat({name: config[name] for name in groups})
+    groups = ("seed", "model", "loss", "optimizer", "scheduler", "metric", "trainer")
+    return _flat({name: config[name] for name in groups if name in config})
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:

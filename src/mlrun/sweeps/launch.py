@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from mlrun.config.allowlist import allow_words, allowed_now
 from mlrun.config.compose import quoted
 from mlrun.config.hydra_patches import ConfigLoader, returned
+from mlrun.config.schema import own_metrics
 from mlrun.data.locate import DEFAULT_DATA
 from mlrun.errors import FailedFast, JobsFailed, MlrunError
 from mlrun.sweeps import dry_run_requested, halving
@@ -60,7 +61,8 @@ def sweep_grid(
         raise MlrunError("no jobs: a range or glob in the arguments is empty")
     points = Composer(loader, config).points(jobs, 0)
     check_keys(swept(points))
-    check_objectives(points[0].settings.sweep.objectives or [])
+    own = own_metrics(points[0].config.values)
+    check_objectives(points[0].settings.sweep.objectives or [], [*own])
     if points[0].settings.sweep.halving:
         halving.check_comparable(points)
         if not is_ours(launcher):

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mlrun.config.hydra_patches import ConfigLoader
 from mlrun.config.recorded import from_the_record, path_references, with_paths, with_references
+from mlrun.config.schema import own_metrics
 from mlrun.config.values import Composed
 from mlrun.errors import MlrunError, did_you_mean
 from mlrun.sweeps import dry_run_requested
@@ -98,7 +99,7 @@ def search(
     if first.settings.sweep.halving:
         raise MlrunError("sweep.halving cannot be combined with a search; use hydra/sweeper=mlrun")
     check_keys([*space.ranges])
-    check_objectives(first.settings.sweep.objectives or [])
+    check_objectives(first.settings.sweep.objectives or [], [*own_metrics(first.config.values)])
     if first.settings.sweep.objectives and plan.sampler == "cmaes":
         raise MlrunError(
             "hydra.sweeper.sampler=cmaes supports one objective only; tpe supports several"
@@ -153,7 +154,8 @@ class _Search:
         self._composer, self._first = composer, first
         trainer = first.settings.trainer
         self._objectives = first.settings.sweep.objectives or []
-        higher = [higher_is_better(name, "auto") for name in self._objectives]
+        own = own_metrics(first.config.values)
+        higher = [higher_is_better(name, "auto", own) for name in self._objectives]
         higher = higher or [higher_is_better(trainer.monitor, trainer.mode)]
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(

@@ -27,6 +27,7 @@ class Setting:
     task: str
     monitor: str
     higher: bool  # whether a higher score is better
+    own: Mapping[str, Any]  # name → node of the user's own metrics
     target: str | None  # the target column, if it was set
     jobs: tuple[Entry, ...]
 
@@ -86,9 +87,10 @@ def _swept_overrides(entry: Entry, swept: Sequence[str]) -> tuple[str, ...]:
 def _setting(overrides: tuple[str, ...], jobs: Sequence[Entry]) -> Setting:
     config: Mapping[str, Any] = jobs[0].config or {}
     trainer = config["trainer"]
-    higher = higher_is_better(trainer["monitor"], trainer["mode"])
-    target = config["data"].get("target")
-    return Setting(overrides, config["task"], trainer["monitor"], higher, target, tuple(jobs))
+    own = config.get("metric") or {}
+    monitor, target = trainer["monitor"], config["data"].get("target")
+    higher = higher_is_better(monitor, trainer["mode"], own)
+    return Setting(overrides, config["task"], monitor, higher, own, target, tuple(jobs))
 
 
 def ranked(settings: Sequence[Setting]) -> list[Setting]:
@@ -116,7 +118,9 @@ def front(settings: Sequence[Setting]) -> list[Setting]:
 def _costs(setting: Setting) -> tuple[float, ...]:
     """Return the objectives with signs such that lower is better."""
     values = setting.objectives.items()
-    return tuple(-value if higher_is_better(name, "auto") else value for name, value in values)
+    return tuple(
+        -value if higher_is_better(name, "auto", setting.own) else value for name, value in values
+    )
 
 
 def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:

@@ -94,7 +94,8 @@ def _show_kind(ranking: Sequence[Setting], folder: Path, out: RichConsole) -> No
     out.print(f"best run     {run}")
     if not (run / "members").is_dir():
         out.print(f"again        {shlex.join(['mlrun', 'rerun', str(run), *own])}")
-    out.print(f"new rows     {shlex.join(['mlrun', 'predict', str(run)])} --input FILE")
+    predict = shlex.join(["mlrun", "predict", str(run)])
+    out.print(" ".join([f"new rows     {predict} --input FILE", *map(shlex.quote, own)]))
 
 
 def _show_front(front: Sequence[Setting], out: RichConsole) -> None:

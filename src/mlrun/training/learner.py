@@ -28,13 +28,16 @@ def build_learner(
     """Build model, loss, optimizer and scheduler for the data; choose their engine."""
     spec, trainer = dataset.spec, settings.trainer
     objective = build_objective(values, spec)
-    check_scores("trainer.monitor", [trainer.monitor], spec)
+    own = [metric.name for metric in objective.metrics]
+    check_scores("trainer.monitor", [trainer.monitor], spec, own=own)
+    if dataset.valid.targets is not None:
+        objective.rehearse_metrics(dataset.valid.targets)
     if trainer.monitor == "valid/r2" and len(dataset.valid) < 2:
         raise MlrunError(
             "trainer.monitor=valid/r2: R² is not defined for 1 validation row; monitor valid/loss, "
             "or validate on more rows (data.split.ratio)"
         )
-    check_scores("sweep.objectives", settings.sweep.objectives or [], spec, SIZE)
+    check_scores("sweep.objectives", settings.sweep.objectives or [], spec, SIZE, own=own)
     model = build("model", values, in_shape=spec.in_shape, out_features=objective.out_features)
     model = objective.complete(model).to(device)
     check_batch_norm(model, len(dataset.train), trainer.batch_size)

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from torch import Tensor
@@ -154,7 +155,8 @@ def judge(objective: Objective, targets: Tensor) -> Callable[[Tensor], Scores]:
     def judged(outputs: Tensor) -> Scores:
         predictions = objective.decode(outputs)
         loss = objective.loss_of(outputs, encoded).item()
-        return Scores({"loss": loss, **metrics(predictions)}, predictions)
+        own = objective.own_scores(targets, predictions, partial(objective.probabilities, outputs))
+        return Scores({"loss": loss, **metrics(predictions), **own}, predictions)
 
     return judged
 

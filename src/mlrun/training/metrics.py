@@ -1,7 +1,7 @@
 """Metrics over all rows at once; scikit-learn's would take longer than an epoch."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -75,18 +75,33 @@ def _counts(spec: Spec, truth: Classes, guess: Classes) -> tuple[Classes, Classe
     return hits, rows, guesses
 
 
-def higher_is_better(monitor: str, mode: str) -> bool:
-    """Whether a higher score is better, by `mode` or by the metric."""
-    return mode == "max" or (mode == "auto" and monitor.removeprefix("valid/") in HIGHER_IS_BETTER)
+def higher_is_better(monitor: str, mode: str, own: Mapping[str, Any] | None = None) -> bool:
+    """Whether a higher score is better, by `mode` or by the metric.
+
+    Args:
+        monitor: the score, e.g. `valid/r2`.
+        mode: min, max or auto.
+        own: name → node of the user's own metrics.
+    """
+    name = monitor.removeprefix("valid/")
+    if mode != "auto":
+        return mode == "max"
+    if own and name in own:
+        return bool(own[name]["higher_is_better"])
+    return name in HIGHER_IS_BETTER
 
 
-def check_objectives(names: Sequence[str]) -> None:
+def check_objectives(names: Sequence[str], own: Sequence[str] = ()) -> None:
     """Check that some kind of task has these objectives.
+
+    Args:
+        names: the objectives.
+        own: the names of the user's own metrics.
 
     Raises:
         MlrunError: naming the valid objectives.
     """
-    scores = dict.fromkeys(name for names in NAMES.values() for name in names)
+    scores = dict.fromkeys([*(name for names in NAMES.values() for name in names), *own])
     known = [*(f"valid/{name}" for name in ("loss", *scores)), SIZE]
     for name in names:
         if name not in known:
@@ -96,7 +111,9 @@ def check_objectives(names: Sequence[str]) -> None:
             )
 
 
-def check_scores(key: str, names: Sequence[str], spec: Spec, *others: str) -> None:
+def check_scores(
+    key: str, names: Sequence[str], spec: Spec, *others: str, own: Iterable[str] = ()
+) -> None:
     """Check that this kind of task has these scores.
 
     Args:
@@ -104,11 +121,12 @@ def check_scores(key: str, names: Sequence[str], spec: Spec, *others: str) -> No
         names: its scores.
         spec: the spec of the task.
         others: further valid names.
+        own: the names of the user's own metrics.
 
     Raises:
         MlrunError: naming the valid scores.
     """
-    known = [*(f"valid/{name}" for name in ("loss", *NAMES[spec.kind])), *others]
+    known = [*(f"valid/{name}" for name in ("loss", *NAMES[spec.kind], *own)), *others]
     for name in names:
         if name not in known:
             hint = did_you_mean(name, known)

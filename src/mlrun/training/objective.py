@@ -1,7 +1,7 @@
 """The loss, its targets, and the conversion of outputs into predictions."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from mlrun.config.build import build_node, plain
 from mlrun.data.dataset import CLASSIFICATION, REGRESSION, Spec
 from mlrun.errors import MlrunError
 from mlrun.training.class_weights import weight_arguments, without_weight
+from mlrun.training.own_metrics import OwnMetric, build_metrics, rehearse_metric
 
 LOSSES: dict[str, tuple[type[nn.Module], ...]] = {
     REGRESSION: (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss),
@@ -22,10 +23,11 @@ SUGGESTED = {REGRESSION: "mse, mae, smooth_l1 or huber", CLASSIFICATION: "cross_
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss, with the encoding of targets and the decoding of outputs."""
+    """The loss, with the encoding of targets, the decoding of outputs, and the user's metrics."""
 
     loss: nn.Module
     spec: Spec
+    metrics: tuple[OwnMetric, ...] = ()
     _copies: dict[torch.device, nn.Module] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -95,12 +97,43 @@ class Objective:
             return torch.cat([1 - exact.sigmoid(), exact.sigmoid()], dim=1)
         return nn.functional.normalize(exact.sigmoid(), p=1.0, dim=1)
 
+    def own_scores(
+        self, targets: Tensor, predictions: Tensor, probabilities: Callable[[], Tensor]
+    ) -> dict[str, float]:
+        """Return the scores of the user's metrics.
+
+        Args:
+            targets: (n, 1) values or (n,) class numbers.
+            predictions: same shape as targets.
+            probabilities: returns (n, classes); called only if a metric needs them.
+
+        Raises:
+            MlrunError: a metric failed.
+        """
+        needed = any(metric.takes_probabilities for metric in self.metrics)
+        shares = probabilities() if needed else None
+        found = {}
+        for metric in self.metrics:  # copies, because a metric may change its arguments
+            own = None if shares is None else shares.numpy().copy()
+            truth, guess = (part.numpy().ravel().copy() for part in (targets, predictions))
+            found[metric.name] = metric(truth, guess, own)
+        return found
+
+    def rehearse_metrics(self, targets: Tensor) -> None:
+        """Try the user's metrics on the targets of the validation rows.
+
+        Raises:
+            MlrunError: a metric failed.
+        """
+        for metric in self.metrics:
+            rehearse_metric(metric, targets.numpy().ravel().copy(), len(self.spec.classes))
+
 
 def build_objective(values: Mapping[str, Any], spec: Spec) -> Objective:
-    """Build the configured loss and check that it fits the kind of task.
+    """Build the configured loss and metrics, and check that they fit the kind of task.
 
     Raises:
-        MlrunError: the loss is for the other kind of task.
+        MlrunError: the loss or a metric is for the other kind of task.
     """
     node, weight = without_weight(plain(values.get("loss")))
     if spec.kind in node:  # loss=auto has one loss per kind
@@ -111,9 +144,10 @@ def build_objective(values: Mapping[str, Any], spec: Spec) -> Objective:
             f"{type(loss).__name__} does not fit a {spec.kind} task (target '{spec.target}'); "
             f"use loss={SUGGESTED[spec.kind]}"
         )
-    if loss.reduction != "mean":
-        raise MlrunError(f"loss.reduction={loss.reduction}: must be mean, the default")
-    return Objective(loss, spec)
+    reduction = getattr(loss, "reduction", "mean")  # the user's own loss may have none
+    if reduction != "mean":
+        raise MlrunError(f"loss.reduction={reduction}: must be mean, the default")
+    return Objective(loss, spec, build_metrics(values, spec))
 
 
 def _is_own(loss: nn.Module) -> bool:

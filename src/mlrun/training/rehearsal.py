@@ -27,9 +27,10 @@ def rehearse(
     """
     rows = 2
     with _refused_as("loss"):
-        outputs = torch.zeros(rows, objective.out_features)
+        outputs = torch.zeros(rows, objective.out_features, requires_grad=True)
         targets = torch.zeros(rows, 1) if objective.spec.kind == REGRESSION else torch.arange(rows)
-        objective.loss_of(outputs, objective.encode(targets))
+        loss = objective.loss_of(outputs, objective.encode(targets))
+    _check_loss(type(objective.loss).__name__, loss)
     optimizer = _dummy(make_optimizer)
     if optimizer.param_groups[0]["lr"] <= 0:
         raise MlrunError(f"optimizer.lr={optimizer.param_groups[0]['lr']}: must be more than 0")
@@ -37,6 +38,22 @@ def rehearse(
     with _refused_as("optimizer or scheduler"):
         will_step(optimizer)
         one_step(scheduler)
+
+
+def _check_loss(name: str, loss: object) -> None:
+    """Check what the user's own loss returned.
+
+    Raises:
+        MlrunError: it is not a number with a gradient.
+    """
+    if not isinstance(loss, torch.Tensor) or loss.dim():
+        shape = f" of shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else ""
+        raise MlrunError(
+            f"loss: {name} must return one number, the mean over the rows, not "
+            f"{type(loss).__name__}{shape}"
+        )
+    if not loss.requires_grad:
+        raise MlrunError(f"loss: {name} returns a number without a gradient; use torch's functions")
 
 
 def rehearse_step(make_optimizer: Callable[..., Optimizer]) -> None:

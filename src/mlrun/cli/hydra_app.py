@@ -19,6 +19,7 @@ from mlrun.config.allowlist import allow_words, allowed_now, allowing, check_hyd
 from mlrun.config.compose import NAME, explained, prepare_hydra
 from mlrun.config.hydra_patches import known_flags, patched, typed
 from mlrun.config.options import CONF, own_conf
+from mlrun.config.suggestions import instead_of, value_after
 from mlrun.config.values import composed
 from mlrun.errors import MlrunError
 from mlrun.runs.folder import claim, claim_exactly, register_new_folder
@@ -27,6 +28,7 @@ from mlrun.system import processes
 from mlrun.system.secrets import hide_in_text
 
 MULTIRUN = ("-m", "--multirun")
+CONFIG_FLAGS = ("--config-name", "-cn", "--config-path", "-cp")
 PRINTING = ("--cfg", "-c", "--info", "-i")
 # hydra.mode itself, the whole hydra node, or a file of one of Hydra's groups
 SETS_MODE = re.compile(r"[+~]*hydra(\.mode\b|[=/@])")
@@ -111,13 +113,17 @@ def _check_flags(arguments: Sequence[str]) -> None:
     if any(word.startswith("--experimental-rerun") for word in arguments):
         raise MlrunError("--experimental-rerun would unpickle a file; use mlrun rerun RUN")
     known = known_flags()
-    for word in arguments:
-        flag = word.partition("=")[0]
-        if flag.startswith("-") and flag not in known:
-            written = flag.lstrip("-")
+    for position, word in enumerate(arguments):
+        flag, value = word.partition("=")[0], value_after(arguments, position)
+        if flag in CONFIG_FLAGS:
             raise MlrunError(
-                f"unknown option {flag}; write settings as KEY=VALUE, e.g. {written}=…"
+                f"{flag}: mlrun has one configuration; select a part of it with "
+                f"experiment={value or 'NAME'} (conf/experiment/{value or 'NAME'}.yaml)"
             )
+        if flag.startswith("-") and flag not in known:
+            known_here = instead_of(flag, value)
+            example = known_here or "KEY=VALUE, e.g. trainer.epochs=20; see mlrun --help"
+            raise MlrunError(f"unknown option {flag}; write {example}")
 
 
 def _job(config: DictConfig, arguments: Sequence[str], outcome: JobOutcome) -> float:

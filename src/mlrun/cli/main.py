@@ -40,6 +40,27 @@ mlrun {__version__}: train the model that a configuration describes.
 Overrides are GROUP=OPTION (model=linear) or KEY=VALUE (trainer.epochs=20). Put your own options
 into ./conf/GROUP/OPTION.yaml. Tab completion: eval "$(mlrun -sc install=bash)"
 """
+# Commands of other programs → what to do here.
+MEANT = {
+    **dict.fromkeys(
+        ("delete", "remove", "rm", "clean"),
+        "mlrun deletes nothing; a run is one folder: rm -r RUN",
+    ),
+    **dict.fromkeys(("list", "runs", "options"), "Did you mean 'ls'?"),
+    **dict.fromkeys(("run", "fit", "start"), "To train, write only overrides: mlrun task=covid"),
+    **dict.fromkeys(("test", "eval", "score", "validate"), "Did you mean 'evaluate'?"),
+    **dict.fromkeys(("inference", "infer", "submit"), "Did you mean 'predict'?"),
+    **dict.fromkeys(("continue", "restart"), "Did you mean 'resume'?"),
+    **dict.fromkeys(("info", "describe", "cat", "history"), "Did you mean 'show'?"),
+    **dict.fromkeys(
+        ("compare", "diff"),
+        "diff RUN/config.yaml OTHER/config.yaml shows how the settings of two runs differ",
+    ),
+    **dict.fromkeys(
+        ("sweep", "tune", "search", "multirun"),
+        "A sweep is mlrun -m KEY=VALUE,VALUE; a search is mlrun -m hparams=NAME",
+    ),
+}
 
 
 def entry_point() -> None:
@@ -135,8 +156,21 @@ def _dispatch(arguments: list[str]) -> int:
     if first == "train":
         return _train(arguments[1:])
     if first and "=" not in first and first[0] not in "-+~":
-        hint = did_you_mean(first, VERBS)
         raise MlrunError(
-            f"unknown command '{first}'; use {', '.join(VERBS)}, or overrides KEY=VALUE.{hint}"
+            f"unknown command '{first}'; use {', '.join(VERBS)}, or overrides KEY=VALUE."
+            f"{_hint(arguments)}"
         )
     return _train(arguments)
+
+
+def _hint(arguments: Sequence[str]) -> str:
+    """Return what to write instead of an unknown command."""
+    first = arguments[0]
+    if first in MEANT:
+        return f" {MEANT[first]}"
+    from mlrun.config.suggestions import instead_of, value_after
+
+    if hint := did_you_mean(first, VERBS):
+        return hint
+    written = instead_of(first, value_after(arguments, 0))
+    return f" Did you mean {written}?" if written else ""

@@ -14,11 +14,16 @@ from mlrun.config.options import GROUPS, options, own_conf
 from mlrun.config.schema import Schema
 from mlrun.errors import MlrunError, did_you_mean
 
-
+# Hydra's words for +GROUP=OPTION
+_ADDED = re.compile(
+    r"Multiple values for (?P<group>\w+)\. To override .*: (?P<option>[^']+)'"
+    r"|(?P<other>\w+) appears more than once in"
+)
 # (group, option) → advice, for words of other programs
 _ADVICE = {
     ("scheduler", "none"): " scheduler=constant keeps the learning rate.",
     ("scheduler", "null"): " scheduler=constant keeps the learning rate.",
+    ("experiment", "none"): " To select none, leave it out, or write experiment=null.",
     ("loss", "none"): " loss=auto follows the kind of task.",
     ("loss", "bce"): " Did you mean 'bce_with_logits'?",
     ("loss", "l1"): " Did you mean 'mae'?",
@@ -44,6 +49,9 @@ def explain(error: BaseException) -> str:
             return _malformed(cause)
         if isinstance(cause, UnicodeDecodeError):
             return f"a file in {own_conf()} is not UTF-8 text: {cause.reason}"
+        if again := _ADDED.match(str(cause)):
+            group, option = again["group"] or again["other"], again["option"] or "OPTION"
+            return f"+{group}=…: '{group}' is always there; leave out the +: {group}={option}"
     text = str(error)
     unpackaged = "a file in conf/task/ must start with the line: # @package _global_"
     if any("Cannot convert 'DictConfig' to string" in str(cause) for cause in chain):
@@ -107,7 +115,8 @@ def _no_option(error: MissingConfigException) -> str:
             " The built-in metrics are always computed; your own one needs a file "
             f"conf/metric/{option or 'NAME'}.yaml, see docs/extending.md."
         )
-    return f"no option '{option}' in group '{group}'.{hint} Options: {', '.join(known)}"
+    what = f"no option '{option}' in" if option else f"{group}= names no option of"
+    return f"{what} group '{group}'.{hint} Options: {', '.join(known)}"
 
 
 def _no_key(error: OmegaConfBaseException) -> str:

@@ -15,20 +15,22 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_d
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override
 from omegaconf._utils import OmegaConfDumper
 
 ConfigLoader = ConfigLoaderImpl
+_APPLY = ConfigLoaderImpl._apply_overrides_to_config
 
 
 @contextmanager
 def patched(check: Callable[[Any], None], *, may_set_mode: bool) -> Iterator[None]:
-    """Patch Hydra in three places for this block, and restore everything afterwards.
+    """Patch Hydra in four places for this block, and restore everything afterwards.
 
     - Hydra builds loggers, callbacks and plugins right after composing; `check` inspects the plain
       `hydra` node before that.
     - Hydra composes everything again to read hydra.mode, which only users set.
     - OmegaConf reads YAML with yaml.SafeLoader; the C version is faster.
+    - Hydra cannot set a list where a mapping is, or the other way round; see `apply_overrides`.
 
     Args:
         check: called with the composed, unresolved `hydra` node; raises to reject it.
@@ -42,12 +44,13 @@ def patched(check: Callable[[Any], None], *, may_set_mode: bool) -> Iterator[Non
             return config
 
     changes: list[tuple[Any, str, Any]] = [
+        (ConfigLoaderImpl, "_apply_overrides_to_config", staticmethod(apply_overrides)),
         (hydra_internals, "ConfigLoaderImpl", Checked),
         (yaml, "SafeLoader", getattr(yaml, "CSafeLoader", yaml.SafeLoader)),
     ]
     if not may_set_mode:
         changes.append((hydra_internals.Hydra, "get_mode", lambda *_, **__: None))
-    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
+    before = [(owner, name, vars(owner)[name]) for owner, name, _ in changes]
     for owner, name, value in changes:
         setattr(owner, name, value)
     try:
@@ -73,8 +76,27 @@ def known_flags() -> list[str]:
 
 
 def apply_overrides(overrides: Sequence[Override], config: DictConfig) -> None:
-    """Set values in a configuration with Hydra's own checks and errors."""
-    ConfigLoaderImpl._apply_overrides_to_config(list(overrides), config)
+    """Set values in a configuration with Hydra's own checks and errors.
+
+    A list replaces a mapping, and a mapping a list; Hydra alone would try to merge them.
+    """
+    for override in overrides:
+        _make_room(override, config)
+        _APPLY([override], config)
+
+
+def _make_room(override: Override, config: DictConfig) -> None:
+    """Empty a value that cannot be merged with the override's."""
+    value = override.value()
+    if override.is_delete() or not isinstance(value, dict | list):
+        return
+    path, _, key = override.key_or_group.rpartition(".")
+    parent = OmegaConf.select(config, path) if path else config
+    before = parent._get_node(key) if isinstance(parent, DictConfig) and key in parent else None
+    other = ListConfig if isinstance(value, dict) else DictConfig
+    if isinstance(before, other) and OmegaConf.get_type(before) in (dict, list):
+        with flag_override(parent, ["readonly", "struct"], False):
+            parent[key] = None
 
 
 def overrides_dirname(overrides: Sequence[Override], settings: Mapping[str, Any]) -> str:

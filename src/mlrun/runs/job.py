@@ -34,6 +34,7 @@ class Job:
     predictor: Predictor
     threads: int
     seconds: float  # duration of `prepare`
+    not_native: str = ""  # why the native engine was not used
 
     def features(self) -> tuple[Features, Features]:
         """Return training and validation rows for the training loop."""
@@ -61,7 +62,7 @@ def prepare(config: Composed, settings: Settings, dataset: Dataset | None = None
     seed_everything(settings.seed, device, deterministic=trainer.deterministic)
     if dataset is None:
         dataset = build("data", config.values).load()
-    learner, engine = build_learner(config.values, settings, dataset, device)
+    learner, engine, reason = build_learner(config.values, settings, dataset, device)
     check_savable(learner)
     predictor = Predictor(
         learner.model,
@@ -75,7 +76,9 @@ def prepare(config: Composed, settings: Settings, dataset: Dataset | None = None
     threads = set_threads(learner.model, dataset.spec, trainer.batch_size)
     seconds = time.perf_counter() - started
     plain_config = for_the_record(config)
-    return Job(plain_config, settings, dataset, learner, engine, predictor, threads, seconds)
+    return Job(
+        plain_config, settings, dataset, learner, engine, predictor, threads, seconds, reason
+    )
 
 
 def sibling(job: Job, config: Composed, seed: int) -> Job:
@@ -89,7 +92,7 @@ def sibling(job: Job, config: Composed, seed: int) -> Job:
     started = time.perf_counter()
     settings = replace(job.settings, seed=seed)
     seed_everything(seed, job.predictor.device, deterministic=settings.trainer.deterministic)
-    learner, engine = build_learner(config.values, settings, job.dataset, job.predictor.device)
+    learner, engine, _ = build_learner(config.values, settings, job.dataset, job.predictor.device)
     return replace(
         job,
         plain_config=job.plain_config | {"seed": seed},

@@ -8,7 +8,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -47,8 +46,11 @@ def train_members(
     *,
     command: Sequence[str],
     overrides: Sequence[str],
+    watch: Callable[[float], None] = lambda _: None,
 ) -> float:
     """Train every member and write a run folder; return the mean of their best scores.
+
+    `watch` is called with the share of the epochs that are done.
 
     Raises:
         MlrunError: a user error (no folder was created), or a write error.
@@ -68,7 +70,7 @@ def train_members(
                 member = RunFolder(claim_exactly(run.path / MEMBERS_FOLDER, name))
                 _begin(run, member, job, command)
                 runs.append(PreparedRun(member, job, Progress(), None))
-            outcome.status = train_side_by_side(run, runs, console)
+            outcome.status = train_side_by_side(run, runs, console, watch)
         return fmean([one.progress.best_score for one in runs])
 
 
@@ -87,14 +89,25 @@ def _prepare(config: Composed, settings: Settings) -> dict[str, Job]:
     return jobs
 
 
-def train_side_by_side(run: RunFolder, runs: Sequence[PreparedRun], console: Console) -> str:
+def train_side_by_side(
+    run: RunFolder,
+    runs: Sequence[PreparedRun],
+    console: Console,
+    watch: Callable[[float], None] = lambda _: None,
+) -> str:
     """Train the members, then score and predict as an ensemble; return the status of the run."""
     begun = time.perf_counter()
     log.info("%d members: %s", len(runs), ", ".join(one.run.path.name for one in runs))
     for group in in_groups(runs):
         trainer = group[0].job.settings.trainer
         console.begin_progress(trainer.epochs, trainer.monitor)
-        train_together(group, show=partial(_show, console), ended=_whole_or_diverged)
+
+        def show(results: Sequence[tuple[PreparedRun, EpochRow]]) -> None:
+            _show(console, results)
+            epochs = sum(one.job.settings.trainer.epochs for one in runs)
+            watch(sum(one.progress.epoch for one in runs) / epochs)
+
+        train_together(group, show=show, ended=_whole_or_diverged)
         console.end_progress()
     whole = [one for one in runs if one.run.record["status"] != "diverged"]
     if not whole:
@@ -128,7 +141,13 @@ def _begin(run: RunFolder, member: RunFolder, job: Job, command: Sequence[str]) 
     write_first_record(member, job, config=job.plain_config, command=command, provenance=provenance)
 
 
-def resume_members(run: RunFolder, overrides: Sequence[str], *, data: str | None) -> None:
+def resume_members(
+    run: RunFolder,
+    overrides: Sequence[str],
+    *,
+    data: str | None,
+    watch: Callable[[float], None] = lambda _: None,
+) -> None:
     """Continue the unfinished members; the arguments are those of `resume`.
 
     Raises:
@@ -152,7 +171,7 @@ def resume_members(run: RunFolder, overrides: Sequence[str], *, data: str | None
                 run.update(status="running", config=for_the_record(config))
                 for prepared, stopped in found:
                     _begin_again(run, prepared, stopped)
-                outcome.status = train_side_by_side(run, runs, console)
+                outcome.status = train_side_by_side(run, runs, console, watch)
 
 
 def _stopped(

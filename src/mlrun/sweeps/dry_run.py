@@ -36,10 +36,12 @@ def print_plan(points: Sequence[Point]) -> None:
     failures: dict[str, list[int]] = {}
     groups, seconds, sample = 0, 0.0, False
     rates: dict[str, float] = {}
+    reasons: dict[str, None] = {}
     with logged_to(Path(os.devnull)):
         for group in in_groups(_prepared(points, failures), alike=alike):
             groups += 1
             sample = sample or group[0].job.dataset.sample
+            reasons |= dict.fromkeys(one.job.not_native for one in group if one.job.not_native)
             kind = f"{group[0].job.engine.name} {group[0].job.plain_config['model']['_target_']}"
             if kind not in rates:
                 rates[kind] = _seconds(group) / (EPOCHS * sum(map(_work, group)))
@@ -47,6 +49,8 @@ def print_plan(points: Sequence[Point]) -> None:
             seconds += rates[kind] * epochs * sum(map(_work, group))
     out.print(f"groups, trained one after another: {groups}")
     out.print(f"about {duration(seconds)} here, if no job stops early")
+    for reason in reasons:
+        out.print(f"the native engine is not used: {one_line(reason)}")
     if sample:
         out.print("on SAMPLE DATA: found no data files")
     for reason, jobs in failures.items():

@@ -1,6 +1,5 @@
 """Prepare the jobs of a sweep, new and stopped; read and fit shared data only once."""
 
-import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ from mlrun.runs.folder import RunFolder
 from mlrun.runs.group import PreparedRun
 from mlrun.runs.job import Job, prepare, sibling
 from mlrun.runs.stopped import read_stopped, rebuild, tidy_up
+from mlrun.sweeps.first_look import FirstLook, data_key
 from mlrun.sweeps.points import Point
 from mlrun.system.provenance import provenance_of
 from mlrun.system.seams import Place, reached
@@ -20,9 +20,14 @@ KEPT = 16  # number of datasets, and of jobs that may get siblings with other se
 
 
 class JobCache:
-    """Builds jobs from points, and from the folders of stopped jobs."""
+    """Builds jobs from points, and from the folders of stopped jobs.
 
-    def __init__(self) -> None:
+    Args:
+        look: a dataset that was read before the sweep started.
+    """
+
+    def __init__(self, look: FirstLook | None = None) -> None:
+        self._look = look
         self._read: dict[str, Dataset] = {}  # datasets of stopped jobs
         self._datasets: OrderedDict[str, Dataset] = OrderedDict()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
@@ -58,7 +63,10 @@ class JobCache:
         return _kept(self._provenance, dataset, lambda: provenance_of(dataset.files))
 
     def _prepare(self, point: Point) -> Job:
-        data = json.dumps(point.config.values["data"])
+        data = data_key(point)
+        if self._look is not None and self._look.key == data:
+            self._datasets[data], look, self._look = self._look.dataset, self._look, None
+            look.log()
         job = prepare(point.config, point.settings, self._datasets.get(data))
         _kept(self._datasets, data, lambda: job.dataset)
         return job

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,8 @@ class Jobs:
             return self._cache.stopped(run)
         job = self._cache.job(point)
         self._check_data(point, job)
+        if job.not_native:
+            self.progress.once(f"the native engine was not used: {job.not_native}")
         announce(Console(quiet=True), job)
         write_for_people(run, point.config, point.overrides)
         provenance = self._cache.provenance(job.dataset)
@@ -177,9 +180,10 @@ class Jobs:
         run = RunFolder(self.sweep.path / point.folder)
         self._note(run, RUNNING)
         try:
+            watch = partial(self.progress.members, point.number)
             with redirect_stdout(io.StringIO()):
                 if (run.path / "run.json").is_file():
-                    resume_members(open_run(run.path), (), data=None)
+                    resume_members(open_run(run.path), (), data=None, watch=watch)
                 else:
                     train_members(
                         point.config,
@@ -187,6 +191,7 @@ class Jobs:
                         _maker(run.path),
                         command=self.command,
                         overrides=point.overrides,
+                        watch=watch,
                     )
         except Interrupted:
             raise

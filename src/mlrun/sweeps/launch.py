@@ -19,12 +19,16 @@ from mlrun.config.hydra_patches import ConfigLoader, returned
 from mlrun.config.schema import own_metrics
 from mlrun.data.locate import DEFAULT_DATA
 from mlrun.errors import FailedFast, JobsFailed, MlrunError
+from mlrun.report.console import plain_console
 from mlrun.sweeps import dry_run_requested, halving
 from mlrun.sweeps.dry_run import print_plan
+from mlrun.sweeps.first_look import FirstLook, look_at_data
 from mlrun.sweeps.folder import SweepFolder, at_work, begin_sweep, claim_sweep, open_sweep, queue
 from mlrun.sweeps.grid import combinations, swept
+from mlrun.sweeps.job_cache import JobCache
 from mlrun.sweeps.jobs import Jobs
 from mlrun.sweeps.journal import DONE, FAILED, Entry
+from mlrun.sweeps.left_out import fitted
 from mlrun.sweeps.points import Composer, Point
 from mlrun.sweeps.progress import SweepProgress
 from mlrun.sweeps.summary import write_summary
@@ -59,7 +63,9 @@ def sweep_grid(
     jobs = combinations(overrides)
     if not jobs:
         raise MlrunError("no jobs: a range or glob in the arguments is empty")
-    points = Composer(loader, config).points(jobs, 0)
+    composer = Composer(loader, config)
+    jobs, left_out = fitted(composer, jobs)
+    points = composer.points(jobs, 0)
     check_keys(swept(points))
     own = own_metrics(points[0].config.values)
     check_objectives(points[0].settings.sweep.objectives or [], [*own])
@@ -67,13 +73,19 @@ def sweep_grid(
         halving.check_comparable(points)
         if not is_ours(launcher):
             raise MlrunError("sweep.halving needs hydra/launcher=mlrun")
+    quiet = points[0].settings.quiet
+    for one in left_out:
+        plain_console(quiet=quiet).print(str(one))
     if dry_run_requested.get():
         print_plan(points)
         return
+    look = look_at_data(points, config.hydra.runtime.choices["hydra/launcher"])
     opened = new_sweep(config, points, points, keys=swept(points))
-    with concluded(opened, quiet=points[0].settings.quiet), at_work(opened):
+    if look is not None:
+        look.show(quiet=quiet)
+    with concluded(opened, quiet=quiet), at_work(opened):
         if launcher is None or is_ours(launcher):
-            train_points(opened, points)
+            train_points(opened, points, look)
         else:
             launch_elsewhere(opened, launcher, points)
 
@@ -114,30 +126,37 @@ def launch(
 ) -> Sequence[JobReturn]:
     """Run a batch of jobs for a sweeper other than mlrun's."""
     points = Composer(loader, config).points(jobs, first)
+    look = None
     if first == 0:
+        look = look_at_data(points)
         opened = new_sweep(config, points, points, keys=swept(points))
     else:
         opened = open_sweep(Path(config.hydra.sweep.dir))
         queue(opened.journal, points)
     with concluded(opened, quiet=points[0].settings.quiet, failing=False), at_work(opened):
-        train_points(opened, points)
+        train_points(opened, points, look)
     entries = opened.journal.read()
     return [_returned(point, entries[point.number]) for point in points]
 
 
-def train_points(opened: SweepFolder, points: Sequence[Point]) -> None:
-    """Train the points in this process."""
+def train_points(
+    opened: SweepFolder, points: Sequence[Point], look: FirstLook | None = None
+) -> None:
+    """Train the points in this process; `look` has data that was already read."""
     with SweepProgress(len(points), quiet=points[0].settings.quiet) as progress:
-        jobs = jobs_of(opened, points[0], progress)
+        jobs = jobs_of(opened, points[0], progress, look)
         if points[0].settings.sweep.halving:
             halving.train_by_rungs(opened, jobs, points)
         else:
             jobs.train(points)
 
 
-def jobs_of(opened: SweepFolder, first: Point, progress: SweepProgress) -> Jobs | WorkerPool:
-    """Return the object that runs jobs like this one."""
-    jobs = Jobs(opened, command_line(), progress, first.settings.sweep.fail_fast)
+def jobs_of(
+    opened: SweepFolder, first: Point, progress: SweepProgress, look: FirstLook | None = None
+) -> Jobs | WorkerPool:
+    """Return the object that runs jobs like this one; `look` has data that was already read."""
+    fail_fast = first.settings.sweep.fail_fast
+    jobs = Jobs(opened, command_line(), progress, fail_fast, JobCache(look))
     per_device = opened.record.get("per_device")
     return WorkerPool(jobs, per_device) if per_device else jobs
 

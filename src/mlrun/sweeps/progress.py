@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from mlrun.errors import one_line
 from mlrun.report.console import LINES, REFRESH_SECONDS, duration, plain_console
 from mlrun.sweeps.journal import DONE, FAILED, RUNNING, STOPPED, WAITING
 from mlrun.sweeps.points import Point
@@ -26,7 +27,9 @@ class SweepProgress:
         self._status: dict[int, str] = {}
         self._jobs = jobs
         self._points: dict[int, Point] = {}  # started jobs
-        self._seen: dict[int, int] = {}  # epochs of each started job
+        self._seen: dict[int, float] = {}  # epochs of each started job
+        self._training: dict[int, None] = {}  # the jobs of the last epoch
+        self._printed: set[str] = set()
         self._best: tuple[float, Point] | None = None
         self._started = self._shown = time.monotonic()
         self._lines = 0
@@ -55,12 +58,28 @@ class SweepProgress:
         """Count an epoch for these jobs."""
         for number in numbers:
             self._seen[number] += 1
+        self._moved(numbers)
+
+    def members(self, number: int, share: float) -> None:
+        """Note which share of the epochs of an ensemble's members is done."""
+        self._seen[number] = share * self._points[number].settings.trainer.epochs
+        self._moved([number])
+
+    def once(self, text: str) -> None:
+        """Print a line, unless it was printed before."""
+        if text not in self._printed:
+            self._printed.add(text)
+            self.out.print(one_line(text))
+
+    def _moved(self, numbers: Sequence[int]) -> None:
+        self._training = dict.fromkeys(numbers)
         if self.out.is_terminal and time.monotonic() - self._shown > REFRESH_SECONDS:
             self._refresh()
 
     def job(self, point: Point, status: str, facts: Mapping[str, Any]) -> None:
         """Record the start or the end of a job."""
         self._status[point.number] = status
+        self._training.pop(point.number, None)
         self._points[point.number] = point
         if status == RUNNING:
             self._seen.setdefault(point.number, 0)
@@ -90,6 +109,14 @@ class SweepProgress:
     def _ended(self) -> int:
         return sum(map(self._count, (DONE, FAILED, STOPPED)))
 
+    def _epochs(self) -> str:
+        """Return the epoch of the jobs in training; of several, of the one with most to do."""
+        epochs = {n: self._points[n].settings.trainer.epochs for n in self._training}
+        if not epochs:
+            return ""
+        last = max(epochs, key=lambda number: epochs[number] - self._seen[number])
+        return f" (epoch {self._seen[last]:.0f}/{epochs[last]})"
+
     def _refresh(self) -> None:
         self._shown = time.monotonic()
         self._live.update(self._task, completed=self._share, description=self._line())
@@ -107,7 +134,7 @@ class SweepProgress:
         if stopped := self._count(STOPPED):
             parts.append(f"{stopped} stopped")
         if running := self._count(RUNNING):
-            parts.append(f"{running} running")
+            parts.append(f"{running} running{self._epochs()}")
         if self._best is not None:
             score, point = self._best
             parts.append(f"best {point.settings.trainer.monitor} {score:.4g} (job {point.number})")

@@ -21,6 +21,7 @@ from mlrun.config.schema import own_metrics
 from mlrun.config.values import Composed
 from mlrun.errors import MlrunError, did_you_mean
 from mlrun.sweeps import dry_run_requested
+from mlrun.sweeps.first_look import FirstLook, look_at_data
 from mlrun.sweeps.folder import SweepFolder, at_work, queue
 from mlrun.sweeps.jobs import Jobs
 from mlrun.sweeps.journal import DONE, FAILED, Entry
@@ -108,12 +109,21 @@ def search(
         raise MlrunError("--dry-run does not support a search, whose jobs are not known in advance")
     for chosen in group_choices(space, composer):
         composer.compose([*space.fixed, *chosen])
+    name = config.hydra.runtime.choices["hydra/launcher"]
+    look = None if _varies_data(space) else look_at_data([first], name)
     record = vars(plan) | {"words": [written_out(override) for override in overrides]}
     frozen = [_frozen(choices, base) for choices, base in composer.bases.items()]
     opened = new_sweep(config, [first], [], keys=[*space.ranges], search=record, frozen=frozen)
     elsewhere = None if is_ours(launcher) else launcher
+    if look is not None:
+        look.show(quiet=first.settings.quiet)
     with concluded(opened, quiet=first.settings.quiet), at_work(opened):
-        _Search(opened, space, plan, composer, first).go_on(elsewhere)
+        _Search(opened, space, plan, composer, first).go_on(elsewhere, look)
+
+
+def _varies_data(space: Space) -> bool:
+    """Whether trials may differ in their data."""
+    return any(key.partition(".")[0] in ("data", "task", "experiment") for key in space.ranges)
 
 
 def resume_search(opened: SweepFolder, folder: str) -> None:
@@ -165,13 +175,13 @@ class _Search:
             load_if_exists=True,
         )
 
-    def go_on(self, launcher: Launcher | None) -> None:
+    def go_on(self, launcher: Launcher | None, look: FirstLook | None = None) -> None:
         """Run up to the planned number of trials; finish started ones first."""
         most = self._plan.trials
         if self._plan.sampler == "grid":
             most = min(most, math.prod(len(values_of(r)) for r in self._space.ranges.values()))
         with SweepProgress(most, quiet=self._first.settings.quiet) as progress:
-            jobs = jobs_of(self._sweep, self._first, progress)
+            jobs = jobs_of(self._sweep, self._first, progress, look)
             begun = [t for t in self._study.trials if t.state == TrialState.RUNNING]
             self._train_trials({trial.number: trial.params for trial in begun}, jobs, None)
             while (number := len(self._study.trials)) < most:

@@ -24,8 +24,11 @@ log = logging.getLogger(__name__)
 
 def build_learner(
     values: Mapping[str, Any], settings: Settings, dataset: Dataset, device: torch.device
-) -> tuple[Learner, Engine]:
-    """Build model, loss, optimizer and scheduler for the data; choose their engine."""
+) -> tuple[Learner, Engine, str]:
+    """Build model, loss, optimizer and scheduler for the data; choose their engine.
+
+    The text is the reason why it is not the native engine, if the user did not decide that.
+    """
     spec, trainer = dataset.spec, settings.trainer
     objective = build_objective(values, spec)
     own = [metric.name for metric in objective.metrics]
@@ -54,9 +57,11 @@ def build_learner(
     engine, reason = choose_engine(learner, trainer)
     if engine.name == "autograd":
         rehearse_step(optimizer)
-    if reason and trainer.engine == "auto" and device.type == "cpu":
+    if trainer.engine != "auto" or device.type != "cpu":
+        reason = ""
+    if reason:
         log.info("the native engine was not used: %s", reason)
-    return learner, engine
+    return learner, engine, reason
 
 
 def _plateau_mode(mode: str, trainer: Trainer) -> str:

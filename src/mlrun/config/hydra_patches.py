@@ -6,15 +6,19 @@ tests/test_hydra_patches.py has a canary for each of these names.
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any
 
 import hydra._internal.hydra as hydra_internals
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra._internal.utils import get_args_parser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.core.utils import JobReturn
+from hydra.errors import OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override
 from omegaconf._utils import OmegaConfDumper
 
@@ -39,7 +43,8 @@ def patched(check: Callable[[Any], None], *, may_set_mode: bool) -> Iterator[Non
 
     class Checked(ConfigLoaderImpl):
         def load_configuration(self, *arguments: Any, **named: Any) -> DictConfig:
-            config = super().load_configuration(*arguments, **named)
+            with _swept_groups_of(self, *arguments[1:], **named):
+                config = super().load_configuration(*arguments, **named)
             check(OmegaConf.to_container(config.hydra))
             return config
 
@@ -81,8 +86,45 @@ def apply_overrides(overrides: Sequence[Override], config: DictConfig) -> None:
     A list replaces a mapping, and a mapping a list; Hydra alone would try to merge them.
     """
     for override in overrides:
+        if _is_of_some_job(override, config):
+            continue
         _make_room(override, config)
         _APPLY([override], config)
+
+
+_swept_groups: ContextVar[frozenset[str]] = ContextVar(
+    "groups with several options", default=frozenset()
+)
+
+
+@contextmanager
+def _swept_groups_of(
+    loader: ConfigLoaderImpl, overrides: Sequence[str], run_mode: RunMode, **_: Any
+) -> Iterator[None]:
+    """Note the groups of which a sweep has several options.
+
+    Its configuration has one of them, not necessarily an option with the keys of a job.
+    """
+    parsed = []
+    if run_mode == RunMode.MULTIRUN:
+        with suppress(OverrideParseException):  # raised again when Hydra composes
+            parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+    several = frozenset(one.key_or_group for one in parsed if one.is_sweep_override())
+    token = _swept_groups.set(several)
+    try:
+        yield
+    finally:
+        _swept_groups.reset(token)
+
+
+def _is_of_some_job(override: Override, config: DictConfig) -> bool:
+    """Whether the override sets a key that only some options of a swept group have."""
+    group, _, key = override.key_or_group.partition(".")
+    if group not in _swept_groups.get() or override.type != OverrideType.CHANGE or not key:
+        return False
+    parent, _, last = override.key_or_group.rpartition(".")
+    node = OmegaConf.select(config, parent)
+    return not (isinstance(node, DictConfig) and last in node)
 
 
 def _make_room(override: Override, config: DictConfig) -> None:

@@ -1,5 +1,7 @@
 """Plots of a run, with matplotlib's Figure: importing pyplot would take a second."""
 
+import math
+import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,48 +17,62 @@ from torch import Tensor
 from mlrun.data.dataset import REGRESSION, Spec
 
 TRAIN, VALID, BEST = "#4c72b0", "#dd8452", "#555555"
-MOST_NAMED = 10  # members with their own colour and name in a plot
 MOST_DRAWN = 20_000  # points; more would hide each other
 MOST_LABELLED = 20  # classes with names and counts in the confusion matrix
+LONGEST_NAME = 24  # letters of a name on an axis
+LOSS = "valid/loss"
+Histories = Mapping[str, Sequence[Mapping[str, Any]]]  # member → rows of metrics.csv
 
 
 def draw_curve(
-    folder: Path, history: Sequence[dict[str, Any]], best_epoch: int, *, title: str
+    folder: Path,
+    history: Sequence[Mapping[str, Any]],
+    best_epoch: int,
+    *,
+    title: str,
+    monitor: str = LOSS,
+    spec: Spec | None = None,
 ) -> None:
-    """Write plots/learning_curve.png: training and validation loss by epoch, best epoch marked."""
-    figure = Figure(figsize=(7, 4))
-    axes = figure.add_subplot()
-    _curve(axes, history, "train/loss", color=TRAIN, label="train")
-    _curve(axes, history, "valid/loss", color=VALID, label="valid")
-    axes.axvline(best_epoch, color=BEST, linestyle=":", label=f"best epoch {best_epoch}")
-    if _spans_a_decade(history):
-        axes.set_yscale("log")
-    axes.set(xlabel="epoch", ylabel="loss", title=_literal(title))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.subplots_adjust(left=0.14, right=0.97, bottom=0.13, top=0.91)
+    """Write plots/learning_curve.png: losses and the monitored score by epoch, best epoch marked.
+
+    Args:
+        folder: the folder plots/.
+        history: the rows of metrics.csv.
+        best_epoch: the epoch to mark.
+        title: the title.
+        monitor: the monitored score; it has its own panel, unless it is the loss.
+        spec: names and scale of the target, for the units.
+    """
+    figure, panels = _panels(history, monitor, spec, title)
+    for name, axes in panels.items():
+        if name == LOSS:
+            _curve(axes, history, "train/loss", color=TRAIN, label="train")
+        _curve(axes, history, name, color=VALID, label="valid")
+        axes.axvline(best_epoch, color=BEST, linestyle=":", label=f"best epoch {best_epoch}")
+        axes.legend()
     _save(figure, folder / "learning_curve.png")
 
 
 def draw_curves(
-    folder: Path, histories: Mapping[str, Sequence[Mapping[str, Any]]], *, title: str
+    folder: Path,
+    histories: Histories,
+    *,
+    title: str,
+    monitor: str = LOSS,
+    spec: Spec | None = None,
 ) -> None:
-    """Write plots/learning_curve.png: every member's validation loss by epoch."""
-    figure = Figure(figsize=(7, 4))
-    axes = figure.add_subplot()
-    few = len(histories) <= MOST_NAMED
-    for name, history in histories.items():
-        style = {"label": name} if few else {"color": VALID, "alpha": 0.4}
-        _curve(axes, history, "valid/loss", **style)
-    if _spans_a_decade([row for history in histories.values() for row in history]):
-        axes.set_yscale("log")
-    axes.set(xlabel="epoch", ylabel="loss", title=_literal(title))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
-    if few:
+    """Write plots/learning_curve.png: mean and range of the members' scores by epoch.
+
+    The arguments are those of `draw_curve`. After the first member has stopped, the mean is over
+    the others and dotted.
+    """
+    rows = [row for history in histories.values() for row in history]
+    figure, panels = _panels(rows, monitor, spec, title)
+    for name, axes in panels.items():
+        if name == LOSS:
+            _mean_and_range(axes, histories, "train/loss", color=TRAIN, label="train")
+        _mean_and_range(axes, histories, name, color=VALID, label="valid")
         axes.legend()
-    figure.subplots_adjust(left=0.14, right=0.97, bottom=0.13, top=0.91)
     _save(figure, folder / "learning_curve.png")
 
 
@@ -78,35 +94,102 @@ def draw_predictions(
         _confusion_matrix(folder, spec, truth.numpy(), predictions.numpy(), rows)
 
 
+# --- curves ---
+
+
+def _panels(
+    rows: Sequence[Mapping[str, Any]], monitor: str, spec: Spec | None, title: str
+) -> tuple[Figure, dict[str, Axes]]:
+    """Return a figure with a panel for the loss and, if it is another score, the monitored one."""
+    names = list(dict.fromkeys([LOSS, monitor]))
+    figure = Figure(figsize=(7 if len(names) == 1 else 11, 4), layout="constrained")
+    figure.suptitle(_wrapped(title, 60 * len(names)))
+    panels = dict(zip(names, np.atleast_1d(figure.subplots(1, len(names))), strict=True))
+    for name, axes in panels.items():
+        drawn = ("train/loss", LOSS) if name == LOSS else (name,)
+        if _spans_a_decade([row[one] for row in rows for one in drawn if one in row]):
+            axes.set_yscale("log")
+        axes.set(xlabel="epoch", ylabel=_with_unit(name, spec))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+    return figure, panels
+
+
+def _with_unit(score: str, spec: Spec | None) -> str:
+    """Return the score with its unit: that of the target, its square, or none."""
+    name = score.removeprefix("valid/")
+    if spec is None or spec.kind != REGRESSION or not spec.target:
+        return name
+    target = _shortened(spec.target)
+    standard = (spec.target_center, spec.target_scale) != (0.0, 1.0)
+    units = {"mse": f"({target})²", "rmse": target, "mae": target}
+    if name == "loss":
+        units["loss"] = f"of the standardised {target}" if standard else f"of {target}"
+        return _literal(f"loss {units['loss']}")
+    return _literal(f"{name}, in {units[name]}" if name in units else name)
+
+
 def _curve(axes: Axes, history: Sequence[Mapping[str, Any]], name: str, **style: Any) -> None:
     points = [(row["epoch"], row[name]) for row in history if name in row]
     marker = "o" if len(points) < 3 else None
-    axes.plot(*zip(*points, strict=True), marker=marker, linewidth=1.5, **style)
+    axes.plot([x for x, _ in points], [y for _, y in points], marker=marker, lw=1.5, **style)
 
 
-def _spans_a_decade(history: Sequence[Mapping[str, Any]]) -> bool:
-    losses = [row[name] for row in history for name in ("train/loss", "valid/loss") if name in row]
-    return bool(min(losses) > 0 and max(losses) > 10 * min(losses))
+def _mean_and_range(axes: Axes, histories: Histories, name: str, *, color: str, label: str) -> None:
+    by_epoch: dict[int, list[float]] = {}
+    for history in histories.values():
+        for row in history:
+            if name in row and math.isfinite(row[name]):
+                by_epoch.setdefault(row["epoch"], []).append(row[name])
+    if not by_epoch:
+        return
+    epochs = sorted(by_epoch)
+    low, mean, high = (
+        np.array([of(by_epoch[epoch]) for epoch in epochs]) for of in (min, np.mean, max)
+    )
+    most = max(map(len, by_epoch.values()))
+    whole = np.array([len(by_epoch[epoch]) == most for epoch in epochs])
+    few = "o" if len(epochs) < 3 else None
+    words = f"{label}: mean of {most}"
+    axes.plot(epochs, np.where(whole, mean, np.nan), color=color, lw=1.5, marker=few, label=words)
+    if not whole.all():
+        start = max(int(whole.nonzero()[0].max()), 0)
+        axes.plot(epochs[start:], mean[start:], color=color, lw=1.0, linestyle=":")
+    axes.fill_between(epochs, low, high, color=color, alpha=0.2, lw=0, label=f"{label}: range")
+
+
+def _spans_a_decade(values: Sequence[float]) -> bool:
+    finite = [value for value in values if math.isfinite(value)]
+    return bool(finite) and min(finite) > 0 and max(finite) > 10 * min(finite)
+
+
+# --- predictions ---
 
 
 def _prediction_vs_truth(
     folder: Path, spec: Spec, truth: NDArray[Any], predictions: NDArray[Any], rows: str
 ) -> None:
-    figure = Figure(figsize=(5, 5))
+    figure = Figure(figsize=(5.5, 5), layout="constrained")
     axes = figure.add_subplot()
     shown = slice(None, None, -(-len(truth) // MOST_DRAWN))
     if len(truth[shown]) < len(truth):
         rows = f"{len(truth[shown]):,} of {len(truth):,} {rows}"
     truth, predictions = truth[shown], predictions[shown]
-    low = float(min(truth.min(), predictions.min()))
-    high = float(max(truth.max(), predictions.max()))
+    both = np.concatenate([truth, predictions])
+    finite = both[np.isfinite(both)]
+    low, high = (float(of(finite)) if len(finite) else 0.0 for of in (np.min, np.max))
     axes.plot([low, high], [low, high], color=BEST, linestyle=":", label="perfect")
     axes.scatter(truth, predictions, s=9, alpha=0.5, color=TRAIN, linewidths=0)
-    axes.set(xlabel="truth", ylabel="prediction", title=_literal(f"{spec.target}, {rows} rows"))
+    target = _shortened(spec.target) or "value"
+    axes.set(
+        xlabel=_literal(f"true {target}"),
+        ylabel=_literal(f"predicted {target}"),
+        title=_wrapped(f"{spec.target}, {rows} rows", 50),
+    )
     axes.set_aspect("equal", adjustable="datalim")
+    axes.xaxis.set_major_locator(MaxNLocator(5))  # numbers of six digits beside each other
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.subplots_adjust(left=0.14, right=0.96, bottom=0.11, top=0.92)
     _save(figure, folder / "prediction_vs_truth.png")
 
 
@@ -117,33 +200,50 @@ def _confusion_matrix(
 
     count = len(spec.classes)
     matrix = confusion_matrix(truth, predictions, labels=range(count))
-    side = max(4.0, 1.5 + 0.45 * min(count, MOST_LABELLED))
+    names = [_shortened(name) for name in spec.classes]
+    longest = max(map(len, names)) if count <= MOST_LABELLED else 0
+    side = max(4.0, 1.5 + 0.45 * min(count, MOST_LABELLED)) + 0.08 * longest
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.add_subplot()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set(
-        xlabel="prediction",
-        ylabel="truth",
-        title=_literal(f"{spec.target}, {rows} rows\n(shade: share of the true class)"),
-    )
+    target = _literal(_shortened(spec.target)) or "class"
+    title = _wrapped(f"{spec.target}, {rows} rows\n(shade: share of the true class)", int(9 * side))
+    axes.set(xlabel=f"predicted {target}", ylabel=f"true {target}")
+    figure.suptitle(title, fontsize="medium")
     if count <= MOST_LABELLED:
-        _label(axes, spec.classes, matrix, shares)
+        _label(axes, names, matrix, shares)
     _save(figure, folder / "confusion_matrix.png")
 
 
-def _label(axes: Axes, classes: Sequence[str], matrix: NDArray[Any], shares: NDArray[Any]) -> None:
-    names = [name if len(name) <= 12 else name[:11] + "…" for name in classes]
+def _label(axes: Axes, names: Sequence[str], matrix: NDArray[Any], shares: NDArray[Any]) -> None:
     long = max(map(len, names)) > 3
     names = [*map(_literal, names)]
     axes.set_xticks(
-        range(len(names)), names, rotation=45 if long else 0, ha="right" if long else "center"
+        range(len(names)),
+        names,
+        rotation=45 if long else 0,
+        ha="right" if long else "center",
+        rotation_mode="anchor" if long else "default",
     )
     axes.set_yticks(range(len(names)), names)
     for (row, column), number in np.ndenumerate(matrix):
         if number:
             color = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(number), ha="center", va="center", color=color, fontsize=8)
+
+
+# --- words ---
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Break the lines of a title that would be wider than the picture."""
+    lines = [part for line in text.split("\n") for part in textwrap.wrap(line, max(width, 20))]
+    return _literal("\n".join(lines))
 
 
 def _literal(text: str) -> str:
@@ -155,4 +255,5 @@ def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a missing glyph is drawn as a box
+        warnings.filterwarnings("ignore", "constrained_layout not applied")  # of a tiny picture
         figure.savefig(path, dpi=120, metadata={"Software": None})

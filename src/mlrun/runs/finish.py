@@ -46,13 +46,14 @@ def conclude(
     from mlrun.report.plots import draw_curve, draw_predictions  # jobs of sweeps draw no plots
 
     results = score(run, job)
-    title = f"{run.path.name}: loss"
-    draw_curve(run.plots, history, progress.best_epoch, title=title)
+    monitor, spec = job.settings.trainer.monitor, job.dataset.spec
+    best = progress.best_epoch
+    draw_curve(run.plots, history, best, title=run.path.name, monitor=monitor, spec=spec)
     part, words = ("test", "test") if "test" in results else ("valid", "validation")
     rows = job.dataset.parts[part]
     assert rows.targets is not None
     guess = results[part].predictions
-    draw_predictions(run.plots, job.dataset.spec, rows.targets, guess, rows=words)
+    draw_predictions(run.plots, spec, rows.targets, guess, rows=words)
     return results
 
 

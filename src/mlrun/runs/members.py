@@ -218,7 +218,8 @@ def _conclude(run: RunFolder, runs: Sequence[PreparedRun]) -> list[tuple[str, st
     ids, combined = combined_by_row(members, rows, outputs)
     write_predictions(run.predictions, spec, ids, combined.predictions)
     histories = {one.run.path.name: one.history for one in runs}
-    draw_curves(run.plots, histories, title=f"{run.path.name}: validation loss")
+    monitor = runs[0].job.settings.trainer.monitor
+    draw_curves(run.plots, histories, title=run.path.name, monitor=monitor, spec=spec)
     own = allow_words(allowed_now())
     reasons = Counter(STOP_REASONS[one.run.entry("stopped", str)] for one in runs)
     lines = [("stopped", ", ".join(f"{count} × {reason}" for reason, count in reasons.items()))]

@@ -53,7 +53,7 @@ def build_learner(
     scheduler = build("scheduler", values, **runtime)
     rehearse(objective, optimizer, scheduler)
     moved = optimizer(model.parameters())
-    learner = Learner(model, objective, moved, scheduler(moved))
+    learner = Learner(model, objective, moved, scheduler(moved), _remedies(values, trainer))
     engine, reason = choose_engine(learner, trainer)
     if engine.name == "autograd":
         rehearse_step(optimizer)
@@ -62,6 +62,17 @@ def build_learner(
     if reason:
         log.info("the native engine was not used: %s", reason)
     return learner, engine, reason
+
+
+def _remedies(values: Mapping[str, Any], trainer: Trainer) -> tuple[str, ...]:
+    """Return settings against a divergence that this run does not use."""
+    data = values["data"]
+    known = {
+        "trainer.clip_norm=1": trainer.clip_norm is None or trainer.clip_norm > 1,
+        "data.scale=standard": data.get("scale") == "none",
+        "data.scale_target=true": data.get("scale_target") is False,
+    }
+    return tuple(setting for setting, unused in known.items() if unused)
 
 
 def _plateau_mode(mode: str, trainer: Trainer) -> str:

@@ -104,7 +104,7 @@ def _end_epoch(
             predicted = outputs(learner.model, member.valid.inputs)
         row |= {f"valid/{name}": value for name, value in judge(predicted).values.items()}
         if not math.isfinite(row["valid/loss"]):
-            return diverged("the validation loss", row["valid/loss"], progress)
+            return diverged("the validation loss", row["valid/loss"], progress, learner)
         if math.isnan(row[trainer.monitor]):
             raise MlrunError(_not_defined(trainer, progress.epoch))
         reached(Place.EPOCH_SCORED)

@@ -31,6 +31,7 @@ class Learner:
     objective: Objective
     optimizer: Optimizer
     scheduler: LRScheduler
+    remedies: tuple[str, ...] = ()  # settings that are not in use and may prevent a divergence
 
 
 @dataclass
@@ -66,11 +67,12 @@ class Member:
     until: int | None = None  # pause after this epoch
 
 
-def diverged(what: str, value: float, progress: Progress) -> Diverged:
+def diverged(what: str, value: float, progress: Progress, learner: Learner) -> Diverged:
     """Return the error for a number that is not finite, with advice."""
+    *others, last = ("a smaller optimizer.lr", *learner.remedies)
+    advice = f"{', '.join(others)} or {last}" if others else last
     return Diverged(
-        f"{what} is {value} in epoch {progress.epoch}, after step {progress.step}; try a smaller "
-        "optimizer.lr, trainer.clip_norm=1, or data.scale=standard"
+        f"{what} is {value} in epoch {progress.epoch}, after step {progress.step}; try {advice}"
     )
 
 

@@ -80,7 +80,7 @@ class Autograd:
             losses_and_norms.append(compute(batches, trainer, first=first))
             first += sum(map(len, batches))
             if device.type in ANSWERS_AT_ONCE:
-                _refuse_infinite(losses_and_norms[-1], batches, progress)
+                _refuse_infinite(losses_and_norms[-1], batches, progress, learner)
             reached(Place.STEP_BEGINS)
             learner.optimizer.step()
             progress.step += 1
@@ -90,7 +90,7 @@ class Autograd:
         if device.type not in ANSWERS_AT_ONCE:
             progress.step -= len(losses_and_norms)
             for found, batches in zip(sums, groups, strict=True):
-                _refuse_infinite(found, batches, progress)
+                _refuse_infinite(found, batches, progress, learner)
                 progress.step += 1
         return sums[:, 0].double().sum().item() / first
 
@@ -193,12 +193,14 @@ def gradients(
     return torch.stack((total, _clip(learner, trainer)))
 
 
-def _refuse_infinite(found: Tensor, batches: Sequence[Tensor], progress: Progress) -> None:
+def _refuse_infinite(
+    found: Tensor, batches: Sequence[Tensor], progress: Progress, learner: Learner
+) -> None:
     loss, norm = found.tolist()
     if not math.isfinite(loss):
-        raise diverged("the training loss", loss / sum(map(len, batches)), progress)
+        raise diverged("the training loss", loss / sum(map(len, batches)), progress, learner)
     if not math.isfinite(norm):
-        raise diverged("the norm of the gradients", norm, progress)
+        raise diverged("the norm of the gradients", norm, progress, learner)
 
 
 def _clip(learner: Learner, trainer: Trainer) -> Tensor:

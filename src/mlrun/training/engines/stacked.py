@@ -212,7 +212,7 @@ class Stack:
             loss_is_fine = bool(losses[number].isfinite())
             what = "the norm of the gradients" if loss_is_fine else "the training loss"
             value = float(norms[number]) if loss_is_fine else loss
-            found[member] = diverged(what, value, member.progress)
+            found[member] = diverged(what, value, member.progress, member.learner)
         return found
 
     def put_back(self) -> None:

@@ -144,7 +144,7 @@ class Lookahead:
         for counter in self._counters:
             counter.fill_(progress.step)
         if epoch.error:
-            return diverged(*epoch.error, progress)
+            return diverged(*epoch.error, progress, self.member.learner)
         return Epoch(epoch.loss / epoch.rows, epoch.outputs)
 
     def _next_epoch(self, state: NetworkState) -> "_PlannedEpoch":

@@ -1,5 +1,8 @@
 """What a configuration may build, and that nothing else is even looked up."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -76,6 +79,18 @@ def test_hydra_keys_inside_a_node_are_refused_at_any_depth(hidden):
 def test_a_node_without_a_class_is_refused(node):
     with pytest.raises(MlrunError, match="nothing to build"):
         resolve("model", node)
+
+
+def test_a_module_with_digits_is_the_users_own(write_csv, monkeypatch):
+    write_csv("hw1.py", "from torch import nn\n\n\nclass Wide2(nn.Module):\n    pass\n")
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    with pytest.raises(MlrunError, match=re.escape("for your own class: allow=[hw1.Wide2]")):
+        resolve("model", {"_target_": "hw1.Wide2"})
+    with allowing(["hw1.Wide2"]):
+        assert resolve("model", {"_target_": "hw1.Wide2"}).__name__ == "Wide2"
+        assert resolve("loss", {"_target_": "hw1.Wide2"}).__name__ == "Wide2"
+        with pytest.raises(MlrunError, match=r"subclass of torch\.optim"):
+            resolve("optimizer", {"_target_": "hw1.Wide2"})
 
 
 def test_a_pattern_that_is_allowed_twice_is_named_once():

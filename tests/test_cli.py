@@ -284,6 +284,40 @@ def test_batch_norm_survives_a_last_batch_of_one_row(mlrun, write_csv):
     assert mlrun("task=csv", "data.train=my.csv", *norm).code == 0
 
 
+@pytest.mark.parametrize(
+    ("task", "word", "features"),
+    [
+        ("covid", "data.features=[tested_positive.3,tested_positive.2]", 2),
+        ("covid", "++data.features=[tested_positive.3]", 1),
+        ("covid", "data.features={top: 3}", 3),
+        ("covid", "data.features={top: 3, by: correlation}", 3),
+    ],
+)
+def test_a_list_replaces_a_mapping_and_a_mapping_is_merged(mlrun, task, word, features):
+    run = mlrun(f"task={task}", word, *SMOKE).run
+    assert json.loads((run / "run.json").read_text())["spec"]["in_shape"] == [features]
+
+
+@pytest.mark.parametrize(
+    ("words", "advised"),
+    [
+        ((), ["trainer.clip_norm=1"]),
+        (("data.scale=none",), ["trainer.clip_norm=1", "data.scale=standard"]),
+        (("trainer.clip_norm=1", "data.scale_target=false"), ["data.scale_target=true"]),
+        (("trainer.clip_norm=0.5", "trainer.engine=autograd"), []),
+        (("trainer.clip_norm=9", "seeds=2"), ["trainer.clip_norm=1"]),
+    ],
+)
+def test_a_run_that_diverged_advises_only_what_is_not_set(mlrun, words, advised):
+    rate = ("optimizer=sgd", "optimizer.lr=1e9", "scheduler=constant", "optimizer.weight_decay=1e9")
+    answer = mlrun("task=covid", *rate, *words, "quiet=true", "trainer.epochs=20")
+    assert (answer.code, answer.err.count("\n") >= 1) == (1, True)
+    advice = answer.err.rpartition("; try ")[2].strip()
+    assert advice.startswith("a smaller optimizer.lr")
+    settings = ("trainer.clip_norm=1", "data.scale=standard", "data.scale_target=true")
+    assert [one for one in settings if one in advice] == advised
+
+
 # --- mistakes ---
 
 
@@ -299,7 +333,7 @@ def late(*values: Any) -> pytest.ParameterSet:
         late("modle=mlp", "unknown key 'modle'. Did you mean 'model'?"),
         ("epochs=5", "unknown key 'epochs'. Did you mean 'trainer.epochs'?"),
         late("lr=5", "unknown key 'lr'. Did you mean 'optimizer.lr'?"),
-        ("--model mlp", "unknown option --model; write settings as KEY=VALUE, e.g. model=…"),
+        ("--model mlp", "unknown option --model; write model=mlp"),
         ("trainer.monitor=mse", "Did you mean 'valid/mse'?"),
         ("model=mpl", "no option 'mpl' in group 'model'. Did you mean 'mlp'?"),
         ("optimizer.lrr=1", "unknown key 'optimizer.lrr'. Did you mean 'lr'?"),

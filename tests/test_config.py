@@ -41,7 +41,7 @@ def together(*groups: str) -> list[tuple[str, ...]]:
 
 # Composing takes longer than anything else here, so independent groups are composed together.
 COMPOSITIONS = [
-    *together("task", "model", "loss", "optimizer", "scheduler", "trainer", "debug"),
+    *together("task", "model", "loss", "optimizer", "scheduler", "metric", "trainer", "debug"),
     *together("data", "hparams"),
     *together("experiment"),
 ]

@@ -96,6 +96,23 @@ def test_overrides_are_applied_as_hydra_does():
     assert config == {"a": 1, "b": {"c": 3}}, changed("hydra-core", "_apply_overrides_to_config")
 
 
+@pytest.mark.parametrize(
+    ("word", "wanted"),
+    [
+        ("b=[1,2]", {"b": [1, 2], "d": [3]}),
+        ("d={e:4}", {"b": {"c": 2}, "d": {"e": 4}}),
+        ("b=7", {"b": 7, "d": [3]}),
+        ("b={c:5}", {"b": {"c": 5}, "d": [3]}),
+    ],
+)
+def test_a_list_replaces_a_mapping_and_the_other_way_round(word, wanted):
+    config = OmegaConf.create({"b": {"c": 2}, "d": [3]})
+    OmegaConf.set_struct(config, True)
+    hydra_patches.apply_overrides(OverridesParser.create().parse_overrides([word]), config)
+    assert config == wanted, changed("omegaconf", "how nodes are set")
+    assert OmegaConf.is_struct(config)
+
+
 def test_the_folder_name_of_overrides_is_hydras():
     parsed = OverridesParser.create().parse_overrides(["b=2", "a=1"])
     settings = {"kv_sep": ":", "item_sep": "+", "exclude_keys": ["b"]}

@@ -1,5 +1,6 @@
 """Losses, the targets they take and the predictions that come out."""
 
+import json
 import math
 
 import pytest
@@ -120,3 +121,36 @@ def test_the_penalty_spares_biases_and_norms():
     model = nn.Sequential(linear, nn.BatchNorm1d(2))
     assert penalty(model, l1=1.0, l2=0.0).item() == 8.0
     assert penalty(model, l1=0.0, l2=0.5).item() == 8.0
+
+
+OWN_LOSSES = """
+from torch import nn
+
+
+class Squares(nn.Module):
+    def forward(self, outputs, targets):
+        return (outputs - targets).square().mean()
+
+
+class Each(nn.Module):
+    def forward(self, outputs, targets):
+        return (outputs - targets).square()
+
+
+class Numb(nn.Module):
+    def forward(self, outputs, targets):
+        return (outputs - targets).square().mean().detach()
+"""
+
+
+def test_an_own_loss_is_any_module(mlrun, write_csv):
+    write_csv("hw2.py", OWN_LOSSES)
+    for name in ("Squares", "Each", "Numb"):
+        write_csv(f"conf/loss/{name.lower()}.yaml", f"# own\n_target_: hw2.{name}\n")
+    small = ("task=covid", "trainer.epochs=2", "quiet=true", "allow=[hw2.*]")
+    run, lone = (mlrun(loss, *small).run for loss in ("loss=squares", "loss=mse"))
+    own, builtin = (json.loads((one / "run.json").read_text())["metrics"] for one in (run, lone))
+    assert own["valid"]["loss"] == pytest.approx(builtin["valid"]["loss"], rel=1e-3)
+    assert mlrun("evaluate", str(run), "allow=[hw2.Squares]").code == 0
+    assert "must return one number, the mean over the rows" in mlrun("loss=each", *small).err
+    assert "returns a number without a gradient" in mlrun("loss=numb", *small).err

@@ -3,15 +3,20 @@
 import io
 import json
 import logging
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from rich.console import Console as RichConsole
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
@@ -20,7 +25,7 @@ from mlrun.data.dataset import Spec
 from mlrun.errors import MlrunError
 from mlrun.report import plots
 from mlrun.report.console import Console
-from mlrun.report.plots import draw_curve, draw_predictions
+from mlrun.report.plots import draw_curve, draw_curves, draw_predictions
 from mlrun.report.tensorboard import EventFile, checksums
 from mlrun.runs.predictions import write_predictions
 
@@ -82,6 +87,115 @@ def test_of_very_many_predictions_some_are_drawn_and_the_title_reports_it(workdi
     values = torch.arange(25.0).unsqueeze(1)
     draw_predictions(workdir, REGRESSION, values, values, rows="test")
     assert titles == ["y, 9 of 25 test rows"]
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are saved from now on."""
+    figures: list[Figure] = []
+    save = Figure.savefig
+
+    def note(figure: Figure, *arguments: Any, **named: Any) -> None:
+        save(figure, *arguments, **named)
+        figures.append(figure)
+
+    monkeypatch.setattr(Figure, "savefig", note)
+    return figures
+
+
+def not_drawn(axes: Axes) -> Iterator[Text]:
+    """The labels of ticks beyond the ends of an axis."""
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = sorted(axis.get_view_interval())
+        for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
+            if not low <= tick.get_loc() <= high:
+                yield from (tick.label1, tick.label2)
+
+
+def texts_outside(figure: Figure) -> list[str]:
+    """The texts of a picture that its edge cuts."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    (width, height), renderer = canvas.get_width_height(), canvas.get_renderer()
+    found = []
+    beyond = {label for axes in figure.axes for label in not_drawn(axes)}
+    for text in figure.findobj(Text):
+        if text.get_visible() and text.get_text() and text not in beyond:
+            box = text.get_window_extent(renderer)
+            if box.width and (box.x0 < 0 or box.y0 < 0 or box.x1 > width or box.y1 > height):
+                found.append(text.get_text())
+    return found
+
+
+LONG = "the price at which the house was sold in the year after it was built, in dollars"
+
+
+def test_no_label_is_cut_off(workdir, monkeypatch):
+    figures = drawn(monkeypatch)
+    prices = torch.linspace(150_000, 999_999, 30).unsqueeze(1)
+    for target in ("price", LONG):
+        spec = Spec("regression", (2,), 1, target=target, target_center=5e5, target_scale=1e5)
+        draw_predictions(workdir, spec, prices, prices * 1.1, rows="validation")
+        rows = [ROW | {"epoch": n, "valid/mse": 1e10 / n, "valid/mae": 1e5} for n in range(1, 9)]
+        for monitor in ("valid/loss", "valid/mse", "valid/mae"):
+            draw_curve(workdir, rows, 3, title=LONG, monitor=monitor, spec=spec)
+            draw_curves(workdir, {"a": rows, "b": rows}, title="x", monitor=monitor, spec=spec)
+    for count in (2, 4, 12, 20, 30):
+        names = tuple(f"class {n} with a long name of many words {n}" for n in range(count))
+        spec = Spec("classification", (2,), count, classes=names, target=LONG)
+        numbers = torch.arange(60) % count
+        draw_predictions(workdir, spec, numbers, numbers.flip(0), rows="test")
+    assert [texts_outside(figure) for figure in figures] == [[]] * len(figures)
+
+
+def test_prices_are_written_out_on_the_axes(workdir, monkeypatch):
+    figures = drawn(monkeypatch)
+    prices = torch.linspace(150_000, 999_999, 30).unsqueeze(1)
+    draw_predictions(workdir, REGRESSION, prices, prices, rows="test")
+    [axes] = figures[0].axes
+    assert "400,000" in [label.get_text() for label in axes.get_xticklabels()]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("truth: y", "prediction: y")
+
+
+def test_the_monitored_score_stands_beside_the_loss_with_its_unit(workdir, monkeypatch):
+    figures = drawn(monkeypatch)
+    spec = Spec("regression", (2,), 1, target="cost", target_scale=2.0)
+    rows = [ROW | {"epoch": n, "valid/mse": 1.0 / n} for n in (1, 2, 3)]
+    draw_curve(workdir, rows, 3, title="x", monitor="valid/mse", spec=spec)
+    draw_curve(workdir, rows, 3, title="x", monitor="valid/loss", spec=spec)
+    labels = [[axes.get_ylabel() for axes in figure.axes] for figure in figures]
+    assert labels == [
+        ["loss of the standardised cost", "mse, in (cost)²"],
+        ["loss of the standardised cost"],
+    ]
+
+
+def test_members_are_a_mean_and_a_range(workdir, monkeypatch):
+    figures = drawn(monkeypatch)
+    histories = {
+        f"seed_{n}": [ROW | {"epoch": e, "valid/loss": float(n + e)} for e in (1, 2, 3)]
+        for n in range(25)
+    }
+    histories["seed_2"].append(ROW | {"epoch": 4})
+    draw_curves(workdir, histories, title="x")
+    [axes] = figures[0].axes
+    by_label = {line.get_label(): line for line in axes.lines}
+    mean = np.asarray(by_label["valid: mean of 25"].get_ydata())
+    assert mean[:3].tolist() == [13.0, 14.0, 15.0]
+    assert np.isnan(mean[3])  # only one member is left
+    assert len(axes.lines) == 4  # train and valid, each with its dotted rest
+    assert len(axes.collections) == 2
+
+
+def test_scores_that_are_nan_leave_gaps(workdir):
+    nan = float("nan")
+    rows = [ROW | {"epoch": n, "valid/r2": nan} for n in (1, 2, 3)]
+    rows[1]["valid/loss"] = nan
+    draw_curve(workdir, rows, 1, title="x", monitor="valid/r2", spec=REGRESSION)
+    draw_curves(workdir, {"a": rows, "b": rows}, title="x", monitor="valid/r2", spec=REGRESSION)
+    values = torch.tensor([[1.0], [nan], [2.0]])
+    draw_predictions(workdir, REGRESSION, values, values, rows="test")
+    assert png(workdir / "learning_curve.png")
+    assert png(workdir / "prediction_vs_truth.png")
 
 
 def test_plots_are_the_same_bytes_each_time(workdir):

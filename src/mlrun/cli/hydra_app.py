@@ -58,7 +58,10 @@ def run_hydra(arguments: Sequence[str]) -> int:
             return _job(config, [*words, *allow_words(allow)], outcome)
 
     command = hydra.main(version_base="1.3", config_path=str(CONF), config_name=NAME)(job)
-    code = _run(command, words)
+    try:
+        code = _run(command, words)
+    finally:
+        dry_run_requested.set(False)
     if outcome.error is not None:
         raise outcome.error
     return code

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -19,7 +19,8 @@ from mlrun.data.dataset import REGRESSION, Spec
 TRAIN, VALID, BEST = "#4c72b0", "#dd8452", "#555555"
 MOST_DRAWN = 20_000  # points; more would hide each other
 MOST_LABELLED = 20  # classes with names and counts in the confusion matrix
-LONGEST_NAME = 24  # letters of a name on an axis
+LONGEST_NAME = 60  # letters of a name
+CLASS_WIDTH, AXIS_WIDTH = 20, 40  # letters of a line beside an axis
 LOSS = "valid/loss"
 Histories = Mapping[str, Sequence[Mapping[str, Any]]]  # member → rows of metrics.csv
 
@@ -107,8 +108,11 @@ def _panels(
     panels = dict(zip(names, np.atleast_1d(figure.subplots(1, len(names))), strict=True))
     for name, axes in panels.items():
         drawn = ("train/loss", LOSS) if name == LOSS else (name,)
-        if _spans_a_decade([row[one] for row in rows for one in drawn if one in row]):
+        values = [row[one] for row in rows for one in drawn if one in row]
+        if _spans_a_decade(values):
             axes.set_yscale("log")
+        elif max(values, default=0.0) >= 10_000:
+            axes.yaxis.set_major_formatter(FuncFormatter(_number))
         axes.set(xlabel="epoch", ylabel=_with_unit(name, spec))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
@@ -121,12 +125,14 @@ def _with_unit(score: str, spec: Spec | None) -> str:
     if spec is None or spec.kind != REGRESSION or not spec.target:
         return name
     target = _shortened(spec.target)
-    standard = (spec.target_center, spec.target_scale) != (0.0, 1.0)
-    units = {"mse": f"({target})²", "rmse": target, "mae": target}
-    if name == "loss":
-        units["loss"] = f"of the standardised {target}" if standard else f"of {target}"
-        return _literal(f"loss {units['loss']}")
-    return _literal(f"{name}, in {units[name]}" if name in units else name)
+    standardised = (spec.target_center, spec.target_scale) != (0.0, 1.0)
+    words = {
+        "loss": f"loss of the standardised {target}" if standardised else f"loss of {target}",
+        "mse": f"mse, in ({target})²",
+        "rmse": f"rmse, in {target}",
+        "mae": f"mae, in {target}",
+    }
+    return _wrapped(words.get(name, name), AXIS_WIDTH)
 
 
 def _curve(axes: Axes, history: Sequence[Mapping[str, Any]], name: str, **style: Any) -> None:
@@ -142,6 +148,7 @@ def _mean_and_range(axes: Axes, histories: Histories, name: str, *, color: str, 
             if name in row and math.isfinite(row[name]):
                 by_epoch.setdefault(row["epoch"], []).append(row[name])
     if not by_epoch:
+        axes.plot([], [], color=color, label=f"{label}: not defined")
         return
     epochs = sorted(by_epoch)
     low, mean, high = (
@@ -154,7 +161,9 @@ def _mean_and_range(axes: Axes, histories: Histories, name: str, *, color: str, 
     axes.plot(epochs, np.where(whole, mean, np.nan), color=color, lw=1.5, marker=few, label=words)
     if not whole.all():
         start = max(int(whole.nonzero()[0].max()), 0)
-        axes.plot(epochs[start:], mean[start:], color=color, lw=1.0, linestyle=":")
+        axes.plot(
+            epochs[start:], mean[start:], color=color, lw=1.0, linestyle=":", label="of fewer"
+        )
     axes.fill_between(epochs, low, high, color=color, alpha=0.2, lw=0, label=f"{label}: range")
 
 
@@ -182,12 +191,14 @@ def _prediction_vs_truth(
     axes.scatter(truth, predictions, s=9, alpha=0.5, color=TRAIN, linewidths=0)
     target = _shortened(spec.target) or "value"
     axes.set(
-        xlabel=_literal(f"true {target}"),
-        ylabel=_literal(f"predicted {target}"),
+        xlabel=_wrapped(f"truth: {target}", AXIS_WIDTH),
+        ylabel=_wrapped(f"prediction: {target}", AXIS_WIDTH),
         title=_wrapped(f"{spec.target}, {rows} rows", 50),
     )
     axes.set_aspect("equal", adjustable="datalim")
-    axes.xaxis.set_major_locator(MaxNLocator(5))  # numbers of six digits beside each other
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5))  # numbers of seven digits beside each other
+        axis.set_major_formatter(FuncFormatter(_number))
     axes.grid(alpha=0.3)
     axes.legend()
     _save(figure, folder / "prediction_vs_truth.png")
@@ -200,16 +211,20 @@ def _confusion_matrix(
 
     count = len(spec.classes)
     matrix = confusion_matrix(truth, predictions, labels=range(count))
-    names = [_shortened(name) for name in spec.classes]
-    longest = max(map(len, names)) if count <= MOST_LABELLED else 0
-    side = max(4.0, 1.5 + 0.45 * min(count, MOST_LABELLED)) + 0.08 * longest
+    names = [_wrapped(_shortened(name), CLASS_WIDTH) for name in spec.classes]
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    of_names = 0.08 * longest if count <= MOST_LABELLED else 0.0
+    side = max(4.0, 1.5 + 0.45 * min(count, MOST_LABELLED)) + of_names
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.add_subplot()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    target = _literal(_shortened(spec.target)) or "class"
-    title = _wrapped(f"{spec.target}, {rows} rows\n(shade: share of the true class)", int(9 * side))
-    axes.set(xlabel=f"predicted {target}", ylabel=f"true {target}")
+    target, width = _shortened(spec.target) or "class", int(9 * side)
+    title = _wrapped(f"{spec.target}, {rows} rows\n(shade: share of the true class)", width)
+    axes.set(
+        xlabel=_wrapped(f"prediction: {target}", width - 10),
+        ylabel=_wrapped(f"truth: {target}", width - 10),
+    )
     figure.suptitle(title, fontsize="medium")
     if count <= MOST_LABELLED:
         _label(axes, names, matrix, shares)
@@ -218,7 +233,6 @@ def _confusion_matrix(
 
 def _label(axes: Axes, names: Sequence[str], matrix: NDArray[Any], shares: NDArray[Any]) -> None:
     long = max(map(len, names)) > 3
-    names = [*map(_literal, names)]
     axes.set_xticks(
         range(len(names)),
         names,
@@ -241,9 +255,14 @@ def _shortened(name: str) -> str:
 
 
 def _wrapped(text: str, width: int) -> str:
-    """Break the lines of a title that would be wider than the picture."""
-    lines = [part for line in text.split("\n") for part in textwrap.wrap(line, max(width, 20))]
+    """Break lines that would be wider than their place."""
+    lines = [part for line in text.split("\n") for part in textwrap.wrap(line, max(width, 10))]
     return _literal("\n".join(lines))
+
+
+def _number(value: float, _: int | None) -> str:
+    """Return 250,000 rather than 2.5 with a factor of 1e5 at the end of the axis."""
+    return f"{value:,.10g}"
 
 
 def _literal(text: str) -> str:

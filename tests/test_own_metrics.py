@@ -99,6 +99,15 @@ def test_a_function_is_scored_every_epoch_recorded_and_the_same_in_evaluate(mlru
     assert record_of(run)["config"]["metric"] == {"bias": node}
 
 
+def test_the_hints_name_the_permission_once(mlrun):
+    words = ("metric=bias", "trainer.epochs=1", ALLOW)
+    lines = mlrun(*words, ALLOW).out.splitlines()
+    hints = [line for line in lines if line.startswith(("score again", "new rows"))]
+    assert [hint.partition(" allow=")[2] for hint in hints] == ["[metrics1.*]"] * 2
+    out = mlrun("-m", *words, "seed=0,1").out
+    assert [line.count("metrics1") for line in out.splitlines() if "allow=" in line] == [1, 1]
+
+
 def test_its_value_is_that_of_the_predictions_that_are_written(mlrun):
     run = mlrun("metric=within", "metric.within.limit=0.7", "data.test=null", *SMALL).run
     truth = pd.read_csv("data/sample/covid/covid.train.csv")

@@ -53,7 +53,8 @@ def _likeness(word: str, choice: str) -> float:
     if letters < min(3, len(given), len(tail)) or not given:
         return 0.0
     ratio = difflib.SequenceMatcher(None, given.lower(), tail.lower()).ratio()
-    begins = len(given) >= 3 and tail.lower().startswith(given.lower())
+    short, long = sorted((given.lower(), tail.lower()), key=len)
+    begins = len(short) >= 3 and long.startswith(short)
     return max(ratio, SIMILAR) if begins else ratio
 
 

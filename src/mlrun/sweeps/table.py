@@ -146,13 +146,15 @@ def _show_failures(failed: Sequence[Entry], folder: Path, out: RichConsole) -> N
         out.print(f"error: {jobs} failed: {one_line(reason)}")
         out.print(f"       {folder / entries[0].folder / 'run.log'}")
     if failed:
-        out.print(f"repeat       {shlex.join(['mlrun', 'resume', str(folder)])} --failed")
+        own = map(shlex.quote, allow_words(allowed_now()))
+        repeat = shlex.join(["mlrun", "resume", str(folder)])
+        out.print(" ".join([f"repeat       {repeat} --failed", *own]))
 
 
 def show_what_is_left(sweep: SweepFolder) -> None:
     """Print that a failure stopped the sweep, and how to continue."""
     statuses = [entry.status for entry in sweep.journal.read().values()]
     left = sum(status not in (DONE, FAILED, STOPPED) for status in statuses)
-    command = shlex.join(["mlrun", "resume", str(sweep.path)])
+    command = shlex.join(["mlrun", "resume", str(sweep.path), *allow_words(allowed_now())])
     out = plain_console(stderr=True)
     out.print(f"stopped by sweep.fail_fast; jobs left: {left}; to continue: {command}")

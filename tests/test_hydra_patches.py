@@ -15,6 +15,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.basecontainer import BaseContainer
 
 from mlrun.config import hydra_patches
 from mlrun.errors import MlrunError
@@ -47,6 +48,8 @@ def test_everything_is_as_before_after_the_block():
         vars(hydra_internals)["ConfigLoaderImpl"],
         hydra_internals.Hydra.get_mode,
         yaml.SafeLoader,
+        BaseContainer.merge_with,
+        vars(ConfigLoaderImpl)["_apply_overrides_to_config"],
     )
     with suppress(ZeroDivisionError), hydra_patches.patched(lambda _: None, may_set_mode=False):
         assert vars(hydra_internals)["ConfigLoaderImpl"] is not before[0]
@@ -56,6 +59,8 @@ def test_everything_is_as_before_after_the_block():
         vars(hydra_internals)["ConfigLoaderImpl"],
         hydra_internals.Hydra.get_mode,
         yaml.SafeLoader,
+        BaseContainer.merge_with,
+        vars(ConfigLoaderImpl)["_apply_overrides_to_config"],
     )
     assert after == before
 
@@ -111,6 +116,14 @@ def test_a_list_replaces_a_mapping_and_the_other_way_round(word, wanted):
     hydra_patches.apply_overrides(OverridesParser.create().parse_overrides([word]), config)
     assert config == wanted, changed("omegaconf", "how nodes are set")
     assert OmegaConf.is_struct(config)
+
+
+def test_a_file_may_replace_a_mapping_by_a_list(mlrun, write_csv):
+    text = "# @package _global_\ndefaults:\n  - override /task: covid\n"
+    write_csv("conf/experiment/some.yaml", f"{text}data: {{features: [tested_positive.3]}}\n")
+    answer = mlrun("experiment=some", "debug=smoke", "quiet=true")
+    assert answer.code == 0, changed("omegaconf", "BaseContainer.merge_with")
+    assert "features:\n  - tested_positive.3\n" in mlrun("--cfg", "job", "experiment=some").out
 
 
 def test_the_folder_name_of_overrides_is_hydras():

@@ -197,3 +197,24 @@ def test_members_are_stacked_where_it_works_and_pays(members, reason):
     message = why_not(members())
     assert reason in message
     assert bool(message) == bool(reason)
+
+
+OWN = """
+from torch import nn
+
+
+class Branch(nn.Module):
+    def forward(self, outputs, targets):
+        errors = (outputs - targets).square()
+        return errors.mean() if errors.max().item() >= 0 else errors.sum()
+"""
+
+
+@pytest.mark.parametrize("loss", ["branch", "mse"])
+def test_an_own_loss_that_cannot_be_vectorised_is_trained_member_by_member(mlrun, write_csv, loss):
+    write_csv("losses3.py", OWN)
+    write_csv("conf/loss/branch.yaml", "# own\n_target_: losses3.Branch\n")
+    words = ("seeds=4", "trainer.epochs=2", "trainer.engine=autograd", "allow=[losses3.*]")
+    answer = mlrun("task=covid", f"loss={loss}", *words)
+    assert answer.code == 0
+    assert ("Branch cannot be vectorised" in answer.out) is (loss == "branch")

@@ -21,20 +21,23 @@ from hydra.errors import OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override
 from omegaconf._utils import OmegaConfDumper
+from omegaconf.basecontainer import BaseContainer
 
 ConfigLoader = ConfigLoaderImpl
 _APPLY = ConfigLoaderImpl._apply_overrides_to_config
+_MERGE = BaseContainer.merge_with
 
 
 @contextmanager
 def patched(check: Callable[[Any], None], *, may_set_mode: bool) -> Iterator[None]:
-    """Patch Hydra in four places for this block, and restore everything afterwards.
+    """Patch Hydra in five places for this block, and restore everything afterwards.
 
     - Hydra builds loggers, callbacks and plugins right after composing; `check` inspects the plain
       `hydra` node before that.
     - Hydra composes everything again to read hydra.mode, which only users set.
     - OmegaConf reads YAML with yaml.SafeLoader; the C version is faster.
-    - Hydra cannot set a list where a mapping is, or the other way round; see `apply_overrides`.
+    - Hydra cannot set a list where a mapping is, or the other way round; see `apply_overrides`
+      (for words) and `_merged` (for files).
 
     Args:
         check: called with the composed, unresolved `hydra` node; raises to reject it.
@@ -50,6 +53,7 @@ def patched(check: Callable[[Any], None], *, may_set_mode: bool) -> Iterator[Non
 
     changes: list[tuple[Any, str, Any]] = [
         (ConfigLoaderImpl, "_apply_overrides_to_config", staticmethod(apply_overrides)),
+        (BaseContainer, "merge_with", _merged),
         (hydra_internals, "ConfigLoaderImpl", Checked),
         (yaml, "SafeLoader", getattr(yaml, "CSafeLoader", yaml.SafeLoader)),
     ]
@@ -130,12 +134,39 @@ def _is_of_some_job(override: Override, config: DictConfig) -> bool:
 def _make_room(override: Override, config: DictConfig) -> None:
     """Empty a value that cannot be merged with the override's."""
     value = override.value()
-    if override.is_delete() or not isinstance(value, dict | list):
-        return
     path, _, key = override.key_or_group.rpartition(".")
     parent = OmegaConf.select(config, path) if path else config
-    before = parent._get_node(key) if isinstance(parent, DictConfig) and key in parent else None
-    other = ListConfig if isinstance(value, dict) else DictConfig
+    if isinstance(value, dict | list) and isinstance(parent, DictConfig) and key in parent:
+        _empty_if_other(parent, key, dict if isinstance(value, dict) else list)
+
+
+def _merged(target: Any, *others: Any) -> None:
+    """Merge like OmegaConf, but a list replaces a mapping, and a mapping a list."""
+    for other in others:
+        _make_room_for(other, target)
+    _MERGE(target, *others)
+
+
+def _make_room_for(source: Any, target: Any) -> None:
+    if not (_is_mapping(source) and _is_mapping(target)):
+        return
+    for key in source:
+        node = source._get_node(key)
+        if isinstance(node, DictConfig | ListConfig) and key in target:
+            _empty_if_other(target, str(key), dict if isinstance(node, DictConfig) else list)
+            _make_room_for(node, target._get_node(key))
+
+
+def _is_mapping(node: Any) -> bool:
+    """Whether this is a DictConfig with keys."""
+    empty = not isinstance(node, DictConfig) or node._is_none() or node._is_missing()
+    return not (empty or node._is_interpolation())
+
+
+def _empty_if_other(parent: DictConfig, key: str, kind: type) -> None:
+    """Set a plain list to null if a mapping comes, and the other way round."""
+    before = parent._get_node(key)
+    other = ListConfig if kind is dict else DictConfig
     if isinstance(before, other) and OmegaConf.get_type(before) in (dict, list):
         with flag_override(parent, ["readonly", "struct"], False):
             parent[key] = None

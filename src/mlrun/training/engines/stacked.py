@@ -31,6 +31,7 @@ RATES = ("params", "lr", "initial_lr", "max_lr", "min_lr")
 # Measured on two cores: the steps of an MLP take half the time from 4 members on, a third from 64
 # on. Convolutions gain nothing, because one member already fills a core.
 FEWEST = 4
+KNOWN = ("torch", "mlrun")  # packages whose modules can be vectorised
 
 
 def why_not(members: Sequence[Member]) -> str:
@@ -53,6 +54,23 @@ def why_not(members: Sequence[Member]) -> str:
         return f"{type(first.learner.optimizer).__name__} is not known to work elementwise"
     if any(_terms(member) != _terms(first) for member in members):
         return "their optimizers differ in more than the learning rate"
+    return _fails_together(members[:2])
+
+
+def _fails_together(members: Sequence[Member]) -> str:
+    """Return why torch cannot vectorise the user's own model or loss, found by trying."""
+    learner = members[0].learner
+    parts = {type(module) for module in (*learner.model.modules(), learner.objective.loss)}
+    own = [part.__name__ for part in parts if part.__module__.split(".")[0] not in KNOWN]
+    if not own:
+        return ""
+    rows = min(2, len(members[0].train.inputs))
+    order = torch.arange(rows, device=members[0].train.inputs.device)
+    try:
+        Stack(members)._losses(dict.fromkeys(members, order), [rows], 0)
+    except Exception as error:  # a bug of the class appears again when it is trained alone
+        reason = str(error).partition("\n")[0].partition(". ")[0]
+        return f"{' and '.join(sorted(own))} cannot be vectorised ({reason})"
     return ""
 
 

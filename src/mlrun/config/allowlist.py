@@ -122,6 +122,8 @@ def _no_such(group: str, target: str, module: ModuleType, base: type) -> str:
     problem = f"{group}._target_={target}: there is no such class for this group"
     if ALLOWED[group].functions:
         problem = f"{group}._target_={target}: there is no such function or class"
+    elif hasattr(module, name) and not isinstance(getattr(module, name), type):
+        return f"{group}._target_={target}: refused; it is not a class"
     elif hasattr(module, name):
         problem += f"; it must be a subclass of {base.__module__}.{base.__name__}"
     hint = did_you_mean(name, {*dir(module)} - {name})

@@ -1,0 +1,181 @@
+"""Where the table stands among the first rows of a file: preamble, header, units, data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mlrun.data.cell_kinds import DATE, NUMBER, column_kind, kind_of
+from mlrun.data.cells import AUTO, NONE, FileSettings, Finding, counted, shortened
+from mlrun.data.delimiter import Delimiter, Record, usual_width
+from mlrun.data.header_row import header_is_certain, is_data, is_units
+
+MOST_PREAMBLE = 50  # rows above the header
+LOOKED_AT = 200  # rows below it
+MADE_UP = "c"  # c1, c2 …: names of columns in a file without a header
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The place and the shape of the table."""
+
+    names: tuple[str, ...]  # as in the header; possibly empty or repeated
+    width: int  # fields per row; those beyond the names are empty
+    lines: int  # above the first row of data
+    kinds: tuple[str, ...]  # of the columns, in the first rows
+    findings: tuple[Finding, ...] = ()
+    commented: bool = False  # the header is a comment
+
+
+def find_layout(
+    found: Delimiter, settings: FileSettings, *, commented: Record | None = None, skipped: int = 0
+) -> Layout:
+    """Return where the table stands.
+
+    Args:
+        found: the separator, and the rows of the first part of the file; at least one.
+        settings: `header`, `units` and `skip_rows` may decide.
+        commented: a comment line just above the rows that may be the header.
+        skipped: the number of lines above the rows.
+    """
+    width = usual_width([record.fields for record in found.records])
+    at, findings = _start(found, settings, width)
+    records = found.records[at:] or found.records[-1:]
+    header, noted = _header(records, settings, commented, found.decimal, width)
+    body = records[1:] if header is not None and header is not commented else records
+    units = _units(body, settings, found.decimal) if header is not None else ()
+    names, width, fitted = _fitted(header, body[len(units) :], found, width)
+    above = [record for record in (header, *units) if record is not None]
+    lines = max([skipped, *(record.last for record in (*found.records[:at], *above))])
+    kinds = tuple(_kinds(body[len(units) :], found.decimal, len(names)))
+    findings += [*noted, *_units_finding(units), *fitted]
+    is_comment = header is not None and header is commented
+    return Layout(tuple(names), width, lines, kinds, tuple(findings), is_comment)
+
+
+# --- the lines above the header -------------------------------------------------------------
+
+
+def _start(found: Delimiter, settings: FileSettings, width: int) -> tuple[int, list[Finding]]:
+    """Return the index of the header, or of the first row if there is none."""
+    records = found.records
+    if isinstance(settings.header, int) or settings.skip_rows != AUTO or width < 2:
+        return 0, []
+    at = next((i for i, r in enumerate(records[:MOST_PREAMBLE]) if _is_full(r, width)), 0)
+    if at == 0 or not _heads(records[at:], found.decimal):
+        return 0, []
+    first = shortened(next(field for field in records[0].fields if field.strip()))
+    value = f"{counted(at, 'line')} above the header skipped ('{first}')"
+    return at, [Finding("preamble", value, "data.skip_rows=0")]
+
+
+def _is_full(record: Record, width: int) -> bool:
+    filled = sum(1 for field in record.fields if field.strip())
+    return filled > max(1, width // 2)
+
+
+def _heads(records: Sequence[Record], decimal: str) -> bool:
+    """Whether the first of the rows is a header: it has no numbers, and rows follow."""
+    kinds = {kind_of(field, decimal) for field in records[0].fields}
+    same = [r for r in records[1:] if len(r.fields) == len(records[0].fields)]
+    return bool(same) and not kinds & {NUMBER, DATE}
+
+
+# --- the header and the units ---------------------------------------------------------------
+
+
+def _header(
+    records: Sequence[Record],
+    settings: FileSettings,
+    commented: Record | None,
+    decimal: str,
+    width: int,
+) -> tuple[Record | None, list[Finding]]:
+    """Return the header, or None if the first row is data."""
+    first, rows = records[0], [record.fields for record in records[1 : 1 + LOOKED_AT]]
+    if isinstance(settings.header, int):
+        return first, []
+    maybe = commented is not None and len(commented.fields) == width > 1
+    if maybe and settings.header == AUTO and not header_is_certain(first.fields, rows, decimal):
+        return commented, [_commented_finding(commented)]
+    if settings.header == NONE:
+        return None, []
+    if is_data(first.fields, rows, decimal):
+        value = f"none: line {first.last} is data, the columns are {MADE_UP}1, {MADE_UP}2 …"
+        return None, [Finding("header", value, f"data.header={first.last}")]
+    return first, _numbers_as_names(first, decimal)
+
+
+def _commented_finding(record: Record) -> Finding:
+    return Finding("header", f"the comment in line {record.last}", "data.header=none")
+
+
+def _numbers_as_names(header: Record, decimal: str) -> list[Finding]:
+    names = [field for field in header.fields if kind_of(field, decimal) in (NUMBER, DATE)]
+    if not names:
+        return []
+    value = f"line {header.last}, with numbers as names ({shortened(', '.join(names))})"
+    return [Finding("header", value, "data.header=none")]
+
+
+def _units(body: Sequence[Record], settings: FileSettings, decimal: str) -> tuple[Record, ...]:
+    if not body or settings.units == NONE:
+        return ()
+    rows = [record.fields for record in body[1 : 1 + LOOKED_AT]]
+    found = settings.units == "row" or is_units(body[0].fields, rows, decimal)
+    return (body[0],) if found else ()
+
+
+def _units_finding(units: Sequence[Record]) -> list[Finding]:
+    return [
+        Finding(
+            "units",
+            f"line {record.last} is not data ({shortened(', '.join(record.fields))})",
+            "data.units=none",
+        )
+        for record in units
+    ]
+
+
+# --- the columns ----------------------------------------------------------------------------
+
+
+def _fitted(
+    header: Record | None, body: Sequence[Record], found: Delimiter, width: int
+) -> tuple[list[str], int, list[Finding]]:
+    """Return the names of the columns and the number of fields per row."""
+    rows = [r.fields for r in body[:LOOKED_AT] if len(r.fields) == width]
+    used = max((_last_filled(row) for row in rows), default=0)
+    if header is None:
+        names = [f"{MADE_UP}{i + 1}" for i in range(used or width)]
+        return names, width, _empty_columns(width - len(names))
+    names = [field.strip() for field in header.fields]
+    if len(names) == width - 1 == used - 1 and _are_row_names(rows, found):
+        return ["", *names], width, [Finding("row names", "the first column has no name")]
+    named = max(_last_filled(names), used if used <= len(names) else 0) or len(names)
+    regular = width >= named and (width <= len(names) or len(rows) > 1) and used <= named
+    if not regular:
+        return names, len(names), []
+    return names[:named], width, _empty_columns(max(width, len(names)) - named)
+
+
+def _last_filled(row: Sequence[str]) -> int:
+    return max((i + 1 for i, field in enumerate(row) if field.strip()), default=0)
+
+
+def _empty_columns(number: int) -> list[Finding]:
+    if number < 1:
+        return []
+    value = f"{counted(number, 'column')} without a name or a value at the end left out"
+    return [Finding("empty columns", value)]
+
+
+def _are_row_names(rows: Sequence[Sequence[str]], found: Delimiter) -> bool:
+    """R writes the names of rows in front of them, but no name above."""
+    firsts = [row[0].strip() for row in rows]
+    numbers = any(kind_of(first, found.decimal) == NUMBER for first in firsts)
+    certain = found.separator in (" ", "\t") or not numbers
+    return len(rows) >= 3 and certain and len(set(firsts)) == len(firsts)
+
+
+def _kinds(body: Sequence[Record], decimal: str, number: int) -> list[str]:
+    rows = [record.fields for record in body[:LOOKED_AT] if len(record.fields) >= number]
+    return [column_kind((row[i] for row in rows), decimal) for i in range(number)]

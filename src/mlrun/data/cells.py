@@ -2,7 +2,6 @@
 
 import codecs
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -115,10 +114,9 @@ class Cells:
 class Progress:
     """What is known only after all rows are read."""
 
-    path: Path
     rows: int = 0  # so far, with the empty ones
-    kept: int = 0
     empty_rows: int = 0
+    comments: int = 0
     footer: list[str] = field(default_factory=list)
 
     def findings(self) -> tuple[Finding, ...]:
@@ -126,6 +124,9 @@ class Progress:
         found = []
         if self.empty_rows:
             found.append(Finding("empty rows", f"{counted(self.empty_rows, 'row')} skipped"))
+        if self.comments:
+            value = f"{counted(self.comments, 'line')} between the rows skipped"
+            found.append(Finding("comments", value, "data.comment=none"))
         if self.footer:
             text = shortened(self.footer[0])
             value = f"{counted(len(self.footer), 'row')} below the table not read ('{text}')"

@@ -29,6 +29,7 @@ class Dialect:
     names: tuple[str, ...]  # of the columns as in the header; possibly empty or repeated
     width: int  # usual number of fields per row; those beyond the names are empty
     lines: int  # above the first row of data
+    has_header: bool
     kinds: tuple[str, ...]  # what the first cells of each column are: number, date, text, missing
     comments: tuple[str, ...] = ()  # starts of lines that are no rows if they have one field
     comments_always: bool = False  # whatever the number of their fields
@@ -95,6 +96,7 @@ def _dialect(
         names=layout.names,
         width=layout.width,
         lines=layout.lines,
+        has_header=layout.has_header,
         kinds=layout.kinds,
         comments=tuple(prefix for prefix in comments if prefix != found.separator),
         comments_always=chosen,

@@ -20,6 +20,7 @@ class Layout:
     names: tuple[str, ...]  # as in the header; possibly empty or repeated
     width: int  # fields per row; those beyond the names are empty
     lines: int  # above the first row of data
+    has_header: bool
     kinds: tuple[str, ...]  # of the columns, in the first rows
     findings: tuple[Finding, ...] = ()
     commented: bool = False  # the header is a comment
@@ -48,7 +49,9 @@ def find_layout(
     kinds = tuple(_kinds(body[len(units) :], found.decimal, len(names)))
     findings += [*noted, *_units_finding(units), *fitted]
     is_comment = header is not None and header is commented
-    return Layout(tuple(names), width, lines, kinds, tuple(findings), is_comment)
+    return Layout(
+        tuple(names), width, lines, header is not None, kinds, tuple(findings), is_comment
+    )
 
 
 # --- the lines above the header -------------------------------------------------------------
@@ -93,8 +96,8 @@ def _header(
     first, rows = records[0], [record.fields for record in records[1 : 1 + LOOKED_AT]]
     if isinstance(settings.header, int):
         return first, []
-    maybe = commented is not None and len(commented.fields) == width > 1
-    if maybe and settings.header == AUTO and not header_is_certain(first.fields, rows, decimal):
+    auto = settings.header == AUTO and not header_is_certain(first.fields, rows, decimal)
+    if auto and commented is not None and len(commented.fields) == width > 1:
         return commented, [_commented_finding(commented)]
     if settings.header == NONE:
         return None, []

@@ -70,7 +70,7 @@ def _options(dialect: Dialect, block: int) -> dict[str, Any]:
         "parse_options": arrow_csv.ParseOptions(
             delimiter=dialect.separator,
             newlines_in_values=True,
-            invalid_row_handler=lambda row: "error" if row.text.strip() else "skip",
+            invalid_row_handler=lambda row: "error" if row.text.strip(" ") else "skip",
         ),
         "convert_options": arrow_csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),
@@ -110,7 +110,7 @@ def _rows(file: TextFile, progress: Progress) -> Iterator[Sequence[str]]:
     held: list[tuple[int, list[str], bool]] = []  # rows that do not fit; notes below the table?
     after_gap = False
     for line, fields in _without_last(_records(file), file.settings.footer):
-        if not any(field.strip() for field in fields[:1]) and len(fields) < 2 <= file.dialect.width:
+        if _is_blank(fields, file.dialect):
             after_gap = True
         elif _is_comment(fields, file.dialect):
             progress.comments += 1
@@ -160,6 +160,11 @@ def _without_last(
     for record in filled:
         held.append(record)
         yield held.popleft()
+
+
+def _is_blank(fields: Sequence[str], dialect: Dialect) -> bool:
+    """Whether a line has no field; in a table of one column, one of blanks is an empty row."""
+    return not fields or (len(fields) == 1 < dialect.width and not fields[0].strip())
 
 
 def _is_comment(fields: Sequence[str], dialect: Dialect) -> bool:

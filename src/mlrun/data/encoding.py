@@ -56,7 +56,7 @@ def _two_bytes_each(sample: bytes) -> str | None:
     if many < len(sample) / 20 or few > many / 20 or not is_valid(sample, name):
         return None
     text = codecs.getincrementaldecoder(name)().decode(sample, final=False)
-    return None if "\0" in text else name
+    return name if re.search(r"[\r\n]", text) and "\0" not in text else None
 
 
 def guess(sample: bytes) -> str | None:

@@ -12,24 +12,26 @@ UNIT = re.compile(
     r"|years?|km/h|m/s|kg|t|USD|EUR|€|\$|usd|eur|in|ft|lb|oz|mph|ppm|[a-z]{1,3}/[a-z]{1,4}\d?",
 )
 LONGEST_UNIT = 15
+YEAR = re.compile(r"(?:19|20)\d\d")
 
 
 def is_data(first: Sequence[str], rows: Rows, decimal: str) -> bool:
     """Whether the first row of a file is data and no header.
 
     A text above numbers is a name. A number above numbers is data, unless the numbers count
-    evenly, like 0, 1, 2 or 2019, 2020. A row of texts is data if most of them occur below.
+    evenly, like 0, 1, 2, or are years above other numbers. A row of texts is data if most of
+    them occur below.
     """
     columns = _columns(rows, len(first))
     kinds = [column_kind(column, decimal) for column in columns]
     above = [kind_of(field, decimal) for field in first]
     if not any(columns) or _names_above_numbers(first, above, columns, kinds):
         return False
-    pairs = [(kind, over) for kind, over in zip(kinds, above, strict=True)]
-    if any(over == kind and kind in (NUMBER, DATE) for kind, over in pairs):
-        return not _count_evenly(
-            [f for f, over in zip(first, above, strict=True) if over == NUMBER]
-        )
+    each = [*zip(first, above, kinds, columns, strict=True)]
+    if any(over == kind and kind in (NUMBER, DATE) for _, over, kind, _ in each):
+        numbers = [field.strip() for field, over, *_ in each if over == NUMBER]
+        below = [cell for _, over, _, column in each if over == NUMBER for cell in column]
+        return not (_count_evenly(numbers) or _are_years(numbers, below))
     return _occur_below(first, columns)
 
 
@@ -72,8 +74,13 @@ def _names_above_numbers(
     )
 
 
+def _are_years(fields: Sequence[str], below: Sequence[str]) -> bool:
+    years = all(YEAR.fullmatch(field) for field in fields)
+    return years and bool(fields) and not any(YEAR.fullmatch(cell) for cell in below)
+
+
 def _count_evenly(fields: Sequence[str]) -> bool:
-    if len(fields) < 3 or not all(re.fullmatch(r"\d+(\.\d+)?", field.strip()) for field in fields):
+    if len(fields) < 3 or not all(re.fullmatch(r"\d+(\.\d+)?", field) for field in fields):
         return False
     numbers = [float(field) for field in fields]
     steps = {round(b - a, 6) for a, b in pairwise(numbers)}

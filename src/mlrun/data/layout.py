@@ -180,5 +180,10 @@ def _are_row_names(rows: Sequence[Sequence[str]], found: Delimiter) -> bool:
 
 
 def _kinds(body: Sequence[Record], decimal: str, number: int) -> list[str]:
-    rows = [record.fields for record in body[:LOOKED_AT] if len(record.fields) >= number]
+    notes = number > 1  # rows with nothing but their first cell are no example
+    rows = [
+        r.fields
+        for r in body[:LOOKED_AT]
+        if len(r.fields) >= number and not (notes and _last_filled(r.fields) < 2)
+    ]
     return [column_kind((row[i] for row in rows), decimal) for i in range(number)]

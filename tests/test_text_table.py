@@ -313,7 +313,7 @@ def expected(text: str, separator: str) -> tuple[list[list[str | None]], list[in
     return kept, numbers
 
 
-@shares(fast=150, soak=20_000, parts=2)
+@shares(fast=150, soak=6_000, parts=2)
 def test_both_readers_agree_with_the_csv_module(share):
     pinned: dict[str, Any] = {"header": 1, "comment": "none", "footer": "none", "units": "none"}
 
@@ -337,7 +337,7 @@ def test_both_readers_agree_with_the_csv_module(share):
     share.of(TABLES, check)
 
 
-@shares(fast=150, soak=20_000, parts=2)
+@shares(fast=150, soak=6_000, parts=2)
 def test_any_bytes_are_read_or_refused(share):
     def check(content: bytes) -> None:
         PATH.write_bytes(content)

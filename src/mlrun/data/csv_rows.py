@@ -82,16 +82,22 @@ def _options(dialect: Dialect, block: int) -> dict[str, Any]:
 
 
 class _Utf8(io.RawIOBase):
-    """A text as the bytes of its UTF-8."""
+    """A text as the bytes of its UTF-8.
+
+    No block ends between CR and LF: pyarrow drops an LF at the start of a block, also in quotes.
+    """
 
     def __init__(self, text: io.TextIOWrapper) -> None:
-        self._text = text
+        self._text, self._rest = text, b""
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
-        return self._text.read(size).encode()
+        content = self._rest + self._text.read(max(0, size - len(self._rest))).encode()
+        end = size - (len(content) > 1 and content[:size].endswith(b"\r"))
+        self._rest = content[end:]
+        return content[:end]
 
 
 # --- by Python ------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ def _start(found: Delimiter, settings: FileSettings, width: int) -> tuple[int, l
     at = next((i for i, r in enumerate(records[:MOST_PREAMBLE]) if _is_full(r, width)), 0)
     if at == 0 or not _heads(records[at:], found.decimal):
         return 0, []
-    first = shortened(next(field for field in records[0].fields if field.strip()))
+    first = shortened(next((f for f in records[0].fields if f.strip()), ""))
     value = f"{counted(at, 'line')} above the header skipped ('{first}')"
     return at, [Finding("preamble", value, "data.skip_rows=0")]
 

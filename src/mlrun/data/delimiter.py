@@ -1,6 +1,7 @@
 """The separator of the fields and the one of decimals, chosen by the header and the rows."""
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ BRACKETS = ("()", "[]", "{}")
 LOOKED_AT = 60  # rows whose cells are judged
 LIKELY = {" ": 0.9}  # blanks separate words, too
 UNCLOSED = 0.5
+NUMBERS_JOINED = re.compile(r"\d +[-+]?\d")
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def _score(rows: Sequence[list[str]], separator: str, decimal: str) -> float:
     same = [row for row in rows if len(row) == width]
     regular = len(same) / len(rows)
     body = same[1:][:LOOKED_AT] or same
-    if width < 2 or (separator == " " and not _are_columns(rows, body, decimal, regular)):
+    if width < 2 or (separator == " " and not _are_columns(rows, body, decimal)):
         return 0.0
     others = [sign for sign in CANDIDATES if sign not in (separator, " ")]
     cells = [cell for row in body for cell in row]
@@ -103,20 +105,19 @@ def _score(rows: Sequence[list[str]], separator: str, decimal: str) -> float:
     return score * UNCLOSED if any(_is_unclosed(name) for name in rows[0]) else score
 
 
-def _are_columns(
-    rows: Sequence[list[str]], body: Sequence[list[str]], decimal: str, regular: float
-) -> bool:
+def _are_columns(rows: Sequence[list[str]], body: Sequence[list[str]], decimal: str) -> bool:
     """Whether blanks separate columns and not words: half of the columns are numbers."""
     kinds = [column_kind(column, decimal) for column in zip(*body, strict=True)]
     header = len(rows[0]) + 1 >= len(kinds) or len(rows[0]) == 1
-    return header and regular >= 0.8 and kinds.count(NUMBER) * 2 >= len(kinds)
+    regular = sum(1 for row in rows[1:] if len(row) == len(kinds)) >= 0.8 * (len(rows) - 1)
+    return header and regular and kinds.count(NUMBER) * 2 >= len(kinds)
 
 
 def _cleanness(cell: str, decimal: str, others: Sequence[str]) -> float:
     if kind_of(cell, decimal) != TEXT:
         return 1.0
     joined = any(sign in cell and f"{sign} " not in cell for sign in others)
-    return 0.0 if joined else 0.9
+    return 0.0 if joined or NUMBERS_JOINED.search(cell) else 0.9
 
 
 def _is_unclosed(name: str) -> bool:

@@ -61,7 +61,8 @@ def _two_bytes_each(sample: bytes) -> str | None:
 
 def guess(sample: bytes) -> str | None:
     """Return the encoding of text with bytes above 127 that is not UTF-8; None if unsure."""
-    lines = b"\n".join(re.findall(rb"[^\r\n]*[\x80-\xff][^\r\n]*", sample))[:ENOUGH]
+    odd = dict.fromkeys(re.findall(rb"[^\r\n]*[\x80-\xff][^\r\n]*", sample))
+    lines = b"\n".join(odd)[:ENOUGH]
     lengths = [len(run) for run in re.findall(rb"[\x80-\xff]+", lines)]
     if not lengths or b"\0" in sample:
         return None

@@ -1,7 +1,6 @@
 """Parquet files read as the CSV files that hold the same."""
 
 import datetime
-import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -90,12 +89,6 @@ def test_two_columns_of_a_name_are_refused_or_numbered(workdir):
     with pytest.raises(MlrunError, match="columns 1 and 2 all have the name 'x'"):
         read_table(Path("t.parquet"))
     assert [*read_table(Path("t.parquet"), duplicates="number")] == ["x", "x.1"]
-
-
-def test_without_pyarrow_the_extra_is_named(workdir, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MlrunError, match=r"pip install 'mlrun-cli\[parquet\]'"):
-        read_table(Path("t.parquet"))
 
 
 def test_a_run_on_parquet_predicts_what_the_run_on_csv_does(mlrun, write_csv):

@@ -2,7 +2,6 @@
 
 import datetime
 import warnings
-import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -60,7 +59,9 @@ def _read(source: Source, settings: FileSettings) -> tuple[pd.DataFrame, list[Fi
                 return book.parse(sheet, header=None, dtype=object, na_filter=False), found
     except ImportError:
         raise MlrunError(f"{source.path}: Excel needs pip install 'mlrun-cli[excel]'") from None
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, SyntaxError) as error:
+    except MlrunError:
+        raise
+    except Exception as error:  # openpyxl raises any of them for a damaged file
         raise MlrunError(
             f"{source.path} cannot be read as Excel: {shortened(error, 100)}"
         ) from None

@@ -1,4 +1,4 @@
-"""Read Parquet files as tables like those of CSV files: numbers, flags, texts; needs pyarrow."""
+"""Read Parquet files as tables like those of CSV files: numbers, flags, texts."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,14 +19,12 @@ def read(path: Path, look: Callable[["ParquetFile"], T]) -> T:
     """Open the file, call `look` with it and return its result.
 
     Raises:
-        MlrunError: pyarrow is not installed, the file does not exist or is not a Parquet file, or
-            a column has nested or binary values.
+        MlrunError: the file does not exist or is not a Parquet file, or a column has nested or
+            binary values.
     """
-    try:
-        from pyarrow import ArrowException, types
-        from pyarrow.parquet import ParquetFile
-    except ImportError:
-        raise MlrunError(f"{path}: Parquet needs pip install 'mlrun-cli[parquet]'") from None
+    from pyarrow import ArrowException, types
+    from pyarrow.parquet import ParquetFile
+
     try:
         with ParquetFile(path) as file:
             for field in file.schema_arrow:

@@ -55,11 +55,11 @@ def find_source(path: Path) -> Source:
     return _checked(Source(path, name, lambda: _plain(path)))
 
 
-def in_memory(source: Source, limit: int = IN_MEMORY) -> Source:
+def in_memory(source: Source) -> Source:
     """Return a source that is unpacked once, if the content is small."""
     with source.open() as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
+        content = file.read(IN_MEMORY + 1)
+    if len(content) > IN_MEMORY:
         return source
     return Source(source.path, source.name, lambda: io.BytesIO(content), source.findings)
 
@@ -208,7 +208,7 @@ def _in_archive(path: Path) -> Source:
 
 def _is_hidden(name: str) -> bool:
     parts = PurePosixPath(name).parts
-    return any(part.startswith((".", "__MACOSX")) for part in parts)
+    return any(part.startswith((".", "__MACOSX")) and part != ".." for part in parts)
 
 
 def _open_member(path: Path, name: str) -> BinaryIO:

@@ -175,6 +175,11 @@ def test_the_line_of_the_header_can_be_chosen():
     assert of("1,2\n3,4\n", header=1).names == ("1", "2")
 
 
+def test_numbers_by_blanks_and_a_text_by_a_tab_are_columns():
+    row = '18.0   8   307.0   1\t"a b"\n15.0   9   350.0   1\t"c"\n'
+    assert of(row * 3).names == ("c1", "c2", "c3", "c4", "c5")
+
+
 def test_names_of_rows_without_a_name_above_are_a_column():
     dialect = of('"mpg" "cyl"\n"Mazda RX4" 21 6\n"Datsun" 22.8 4\n"Fiat" 32.4 4\n')
     assert dialect.names == ("", "mpg", "cyl")
@@ -220,6 +225,11 @@ def test_a_title_above_the_header_is_skipped(title):
     assert "above the header skipped" in said(dialect)["preamble"]
 
 
+def test_titles_above_years_are_skipped():
+    text = "Source,World Bank,\n\ncountry,code,1960,1961\nA,x,5,6\nB,y,7,8\nC,z,9,10\n"
+    assert of(text).names == ("country", "code", "1960", "1961")
+
+
 def test_a_header_with_too_few_names_is_no_title():
     assert of("a,b\n1,2,3\n4,5,6\n7,8,9\n").names == ("a", "b")
 
@@ -239,6 +249,10 @@ def test_a_row_of_units_is_no_data(units):
 @pytest.mark.parametrize("first", ["1,unknown", "?,?", "-,n/a", "unknown,0.5", ","], ids=str)
 def test_a_row_with_odd_cells_is_data(first):
     assert of(f"x,y\n{first}\n0,0.5\n1,2.5\n2,5.0\n").lines == 1
+
+
+def test_a_rule_below_the_header_is_no_data():
+    assert of("| a | b |\n|---|:--|\n| x | y |\n| u | v |\n").lines == 2
 
 
 def test_the_row_of_units_can_be_chosen_or_denied():

@@ -178,6 +178,15 @@ def test_comment_lines_between_rows_are_skipped():
     assert found(cells) == {"comments": "1 line between the rows skipped"}
 
 
+def test_the_table_of_a_database_shell_is_read():
+    text = " id | name \n----+------\n  1 | Ann  \n  2 | Bob  \n(2 rows)\n"
+    assert rows(read(text)) == [["1", "Ann"], ["2", "Bob"]]
+
+
+def test_texts_with_commas_in_one_column_are_refused():
+    assert "line 2: 2 fields, but the header has 1" in error_of("text\nHello, world\nfine\na, b\n")
+
+
 def test_a_cell_that_starts_like_a_comment_is_a_cell():
     assert rows(read("tag,y\n#a,2\n#b,4\n")) == [["#a", "2"], ["#b", "4"]]
 

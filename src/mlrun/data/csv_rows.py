@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
@@ -11,13 +12,14 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from mlrun.data.cells import NONE, Progress
-from mlrun.data.delimiter import without_last_blank
+from mlrun.data.delimiter import with_blanks, without_last_blank
 from mlrun.data.dialect import Dialect
 from mlrun.data.text_file import TextFile
 from mlrun.data.text_pieces import MOST_FOOTER, is_note
 from mlrun.errors import MlrunError
 
 END = "\0"  # a line below the last one; inside quotes it becomes a part of a cell
+RULE = re.compile(r"[-+=]{3,}")  # a line below the header
 CELLS_AT_ONCE = 500_000
 
 
@@ -136,7 +138,7 @@ def _records(file: TextFile) -> Iterator[tuple[int, list[str]]]:
     """Yield each record with the number of its last line; [] for a blank line."""
     dialect, first = file.dialect, file.dialect.lines + 1
     with file.open() as text:
-        lines = chain(text, [END])
+        lines = chain(with_blanks(text, dialect.separator), [END])
         reader = csv.reader(lines, delimiter=dialect.separator, skipinitialspace=True)
         try:
             for fields in reader:
@@ -174,9 +176,8 @@ def _is_blank(fields: Sequence[str], dialect: Dialect) -> bool:
 
 
 def _is_comment(fields: Sequence[str], dialect: Dialect) -> bool:
-    if not fields or not fields[0].lstrip().startswith(dialect.comments):
-        return False
-    return dialect.comments_always or _fitted(fields, dialect) is None
+    marked = fields[0].lstrip().startswith(dialect.comments) or RULE.fullmatch(fields[0].strip())
+    return bool(marked) and (dialect.comments_always or _fitted(fields, dialect) is None)
 
 
 def _fitted(fields: Sequence[str], dialect: Dialect) -> Sequence[str] | None:

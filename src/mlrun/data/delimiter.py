@@ -3,7 +3,7 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from mlrun.data.cell_kinds import NUMBER, TEXT, column_kind, decimal_of, kind_of
@@ -59,13 +59,20 @@ def _judged(lines: Sequence[str], separator: str, decimal: str, start: int) -> D
     else:
         sign = "," if decimal == "comma" else "."
     found = Delimiter(separator, sign, records)
-    return replace(found, score=_score(rows, separator, sign)) if rows else found
+    if not rows or (separator == " " and _has_tabs(lines)):
+        return found
+    return replace(found, score=_score(rows, separator, sign))
+
+
+def _has_tabs(lines: Sequence[str]) -> bool:
+    """Whether tabs, and not blanks, could separate the fields."""
+    return 2 * sum(line.count("\t") for line in lines) > sum(line.count(" ") for line in lines)
 
 
 def split(lines: Sequence[str], separator: str, start: int) -> list[Record]:
     """Return the rows that are not blank; [] if a quoted field is too long."""
     records, first = [], start + 1
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+    reader = csv.reader(with_blanks(lines, separator), delimiter=separator, skipinitialspace=True)
     try:
         for fields in reader:
             last = start + reader.line_num
@@ -77,6 +84,11 @@ def split(lines: Sequence[str], separator: str, start: int) -> list[Record]:
     except csv.Error:
         return []
     return records
+
+
+def with_blanks(lines: Iterable[str], separator: str) -> Iterable[str]:
+    """Return the lines with tabs as blanks if runs of blanks separate the fields."""
+    return (line.replace("\t", " ") for line in lines) if separator == " " else lines
 
 
 def without_last_blank(fields: list[str]) -> list[str]:

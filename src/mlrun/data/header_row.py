@@ -58,6 +58,12 @@ def is_units(first: Sequence[str], rows: Rows, decimal: str) -> bool:
     return len(texts) > 1 or bool(UNIT.fullmatch(texts[0]))
 
 
+def is_rule(fields: Sequence[str]) -> bool:
+    """Whether a row below the header has nothing but lines of dashes."""
+    filled = [field.strip() for field in fields if field.strip()]
+    return bool(filled) and all(re.fullmatch(r":?-{2,}:?|={2,}", field) for field in filled)
+
+
 def _columns(rows: Rows, width: int) -> list[list[str]]:
     same = [row for row in rows if len(row) == width]
     return [[row[i].strip() for row in same] for i in range(width)]

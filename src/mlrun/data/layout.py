@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mlrun.data.cell_kinds import DATE, NUMBER, column_kind, kind_of
 from mlrun.data.cells import AUTO, NONE, FileSettings, Finding, counted, shortened
 from mlrun.data.delimiter import Delimiter, Record, usual_width
-from mlrun.data.header_row import header_is_certain, is_data, is_units
+from mlrun.data.header_row import header_is_certain, is_data, is_rule, is_units
 
 MOST_PREAMBLE = 50  # rows above the header
 LOOKED_AT = 200  # rows below it
@@ -76,10 +76,14 @@ def _is_full(record: Record, width: int) -> bool:
 
 
 def _heads(records: Sequence[Record], decimal: str) -> bool:
-    """Whether the first of the rows is a header: it has no numbers, and rows follow."""
-    kinds = {kind_of(field, decimal) for field in records[0].fields}
-    same = [r for r in records[1:] if len(r.fields) == len(records[0].fields)]
-    return bool(same) and not kinds & {NUMBER, DATE}
+    """Whether the first of the rows is a header: it is no data, and nearly all rows fit."""
+    width = len(records[0].fields)
+    rows = [record.fields for record in records[1 : 1 + LOOKED_AT]]
+    while rows and sum(1 for field in rows[-1] if field.strip()) < 2:  # a note below the table
+        rows.pop()
+    same = [row for row in rows if len(row) == width]
+    fits = len(same) > 0 and len(same) >= 0.9 * len(rows)
+    return fits and not is_data(records[0].fields, same, decimal)
 
 
 # --- the header and the units ---------------------------------------------------------------
@@ -98,7 +102,7 @@ def _header(
         return first, []
     auto = settings.header == AUTO and not header_is_certain(first.fields, rows, decimal)
     if auto and commented is not None and len(commented.fields) == width > 1:
-        return commented, [_commented_finding(commented)]
+        return commented, _commented_finding(commented)
     if settings.header == NONE:
         return None, []
     if is_data(first.fields, rows, decimal):
@@ -107,8 +111,10 @@ def _header(
     return first, _numbers_as_names(first, decimal)
 
 
-def _commented_finding(record: Record) -> Finding:
-    return Finding("header", f"the comment in line {record.last}", "data.header=none")
+def _commented_finding(record: Record) -> list[Finding]:
+    if record.fields[0].startswith(("#", "%", "/", ";")):  # the first name has it, too
+        return []
+    return [Finding("header", f"the comment in line {record.last}", "data.header=none")]
 
 
 def _numbers_as_names(header: Record, decimal: str) -> list[Finding]:
@@ -123,7 +129,8 @@ def _units(body: Sequence[Record], settings: FileSettings, decimal: str) -> tupl
     if not body or settings.units == NONE:
         return ()
     rows = [record.fields for record in body[1 : 1 + LOOKED_AT]]
-    found = settings.units == "row" or is_units(body[0].fields, rows, decimal)
+    first = body[0].fields
+    found = settings.units == "row" or is_rule(first) or is_units(first, rows, decimal)
     return (body[0],) if found else ()
 
 

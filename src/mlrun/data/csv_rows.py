@@ -68,7 +68,9 @@ def _fast(file: TextFile, block: int) -> Iterator[list[Any]]:
 def _options(dialect: Dialect, block: int) -> dict[str, Any]:
     names = [str(i) for i in range(dialect.width)]
     return {
-        "read_options": arrow_csv.ReadOptions(column_names=names, block_size=block),
+        "read_options": arrow_csv.ReadOptions(
+            column_names=names, block_size=block, use_threads=False
+        ),
         "parse_options": arrow_csv.ParseOptions(
             delimiter=dialect.separator,
             newlines_in_values=True,

@@ -14,7 +14,7 @@ from mlrun.data.text_file import open_text
 from mlrun.data.text_pieces import Opened, Piece, joined, tidy
 from mlrun.errors import MlrunError
 
-BLOCK = 8 * 2**20  # bytes of the file at once
+BLOCK = 2 * 2**20  # bytes of the file at once
 
 
 def read_cells(path: Path, settings: FileSettings | None = None) -> Cells:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlrun.data.csv_file import read_table
+from mlrun.data.table_file import read_table
 from mlrun.system import provenance
 
 ROWS, COLUMNS = 1_000_000, 118

@@ -83,7 +83,7 @@ def test_every_option_is_described_by_its_first_comment(group, option):
 
 @pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda file: file.stem)
 def test_every_configuration_file_is_short(file):
-    assert len(file.read_text(encoding="utf-8").splitlines()) <= 31
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= 42
 
 
 TASKS, OPTIMIZERS = (

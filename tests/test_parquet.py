@@ -12,9 +12,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from mlrun.data import csv_file
+from mlrun.data import table_file
+from mlrun.data.cells import FileSettings
 from mlrun.data.column_values import as_numbers, as_text
-from mlrun.data.csv_file import read_table
+from mlrun.data.table_file import read_table
 from mlrun.errors import MlrunError
 from tests.test_resume import TINY
 
@@ -37,15 +38,15 @@ def write(path: Path, columns: dict[str, list[Any]]) -> Path:
 @pytest.fixture(params=["small", "large"])
 def size(request, monkeypatch, tmp_path):
     """The same file read whole, and in pieces through the cache."""
-    monkeypatch.setattr(csv_file, "BIG", 0 if request.param == "large" else 2**60)
-    monkeypatch.setattr(csv_file, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(table_file, "BIG", 0 if request.param == "large" else 2**60)
+    monkeypatch.setattr(table_file, "ROWS_AT_ONCE", 3)
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda _: tmp_path / "cache")
 
 
 def test_a_file_holds_what_its_csv_holds(size, workdir):
-    found = read_table(write(workdir / "t.parquet", PLAIN))
+    found = read_table(write(workdir / "t.parquet", PLAIN)).table
     pa.table(PLAIN).to_pandas().astype({"id": "Int64"}).to_csv("t.csv", index=False)
-    wanted = read_table(workdir / "t.csv")
+    wanted = read_table(workdir / "t.csv").table
     assert [*found] == [*wanted]
     for name in ("id", "kind", "sold", "new"):
         assert as_text(found[name]).tolist() == as_text(wanted[name]).tolist()
@@ -57,7 +58,7 @@ def test_a_file_holds_what_its_csv_holds(size, workdir):
 def test_categories_are_texts_and_an_index_is_a_column(size, workdir):
     frame = pd.DataFrame({"kind": pd.Categorical(["a", "b", "a"])}, index=[3, 4, 5])
     frame.to_parquet(workdir / "t.parquet")
-    found = read_table(workdir / "t.parquet")
+    found = read_table(workdir / "t.parquet").table
     assert found["kind"].tolist() == ["a", "b", "a"]
     assert found.index.tolist() == [0, 1, 2]
 
@@ -88,7 +89,7 @@ def test_two_columns_of_a_name_are_refused_or_numbered(workdir):
     parquet.write_table(twice, "t.parquet")
     with pytest.raises(MlrunError, match="columns 1 and 2 all have the name 'x'"):
         read_table(Path("t.parquet"))
-    assert [*read_table(Path("t.parquet"), duplicates="number")] == ["x", "x.1"]
+    assert [*read_table(Path("t.parquet"), FileSettings(duplicates="number")).table] == ["x", "x.1"]
 
 
 def test_a_run_on_parquet_predicts_what_the_run_on_csv_does(mlrun, write_csv):

@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from mlrun.data.cells import FileSettings
 from mlrun.data.column_kinds import reading_of
 from mlrun.data.column_values import as_numbers, as_text, first_missing
-from mlrun.data.csv_file import SEPARATORS, read_table
 from mlrun.data.number_format import MISSING_WORDS
+from mlrun.data.table_file import read_table
 from mlrun.errors import MlrunError
 
 PATH = Path("t.csv")
@@ -24,7 +25,7 @@ quick = settings(max_examples=150, deadline=None)
 def read(content: str | bytes, *, duplicates: str = "error") -> pd.DataFrame:
     """Write the content to a file and read it."""
     PATH.write_bytes(content.encode() if isinstance(content, str) else content)
-    return read_table(PATH, duplicates=duplicates)
+    return read_table(PATH, FileSettings(duplicates=duplicates)).table
 
 
 def lists(table: pd.DataFrame) -> dict[str, list[object]]:
@@ -34,7 +35,7 @@ def lists(table: pd.DataFrame) -> dict[str, list[object]]:
 # --- what is understood ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("separator", SEPARATORS)
+@pytest.mark.parametrize("separator", ",;\t|")
 def test_the_separator_is_the_one_the_header_uses(separator):
     text = "a,b,c\n1,2,3\n".replace(",", separator)
     assert lists(read(text)) == {"a": [1], "b": [2], "c": [3]}
@@ -96,7 +97,7 @@ def test_an_id_is_kept_as_the_text_it_is(name):
 
 def test_a_column_that_was_named_is_kept_as_text():
     PATH.write_text("key,a\n007,1\n")
-    assert lists(read_table(PATH, texts=["key"])) == {"key": ["007"], "a": [1]}
+    assert lists(read_table(PATH, texts=["key"]).table) == {"key": ["007"], "a": [1]}
 
 
 # --- what is refused ------------------------------------------------------------------------
@@ -157,7 +158,7 @@ def test_text_that_is_not_utf8_is_refused_with_its_line():
 
 def test_zero_bytes_are_refused():
     with pytest.raises(MlrunError, match="zero bytes"):
-        read(b"a,b\n1,\0\n")
+        read(b"a,b\n1,2\n3,4\n5,6\n7,\0\n")
 
 
 # --- columns of one name --------------------------------------------------------------------
@@ -204,7 +205,7 @@ def test_any_bytes_give_a_table_or_a_refusal(content, duplicates):
         path = Path(folder) / "any.csv"
         path.write_bytes(content)
         try:
-            table = read_table(path, duplicates=duplicates)
+            table = read_table(path, FileSettings(duplicates=duplicates)).table
         except MlrunError:
             return
     assert len(table) > 0
@@ -216,19 +217,21 @@ values = st.floats(-1e300, 1e300, allow_subnormal=False) | st.just(float("nan"))
 
 @given(
     arrays(np.float64, st.tuples(st.integers(1, 6), st.integers(2, 5)), elements=values),
-    st.sampled_from(SEPARATORS),
+    st.sampled_from(",;\t|"),
     st.sampled_from(["\n", "\r\n"]),
     st.sampled_from(["utf-8", "utf-8-sig"]),
 )
 @quick
 def test_numbers_that_pandas_wrote_come_back(numbers, separator, line_end, encoding):
     written = pd.DataFrame(numbers, columns=[f"c{i}" for i in range(numbers.shape[1])])
+    assume(written.notna().any(axis=None))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "numbers.csv"
         written.to_csv(path, sep=separator, index=False, lineterminator=line_end, encoding=encoding)
-        table = read_table(path)
+        table = read_table(path).table
     assert list(table) == list(written)
-    np.testing.assert_allclose(table.to_numpy(float), numbers, rtol=1e-14)
+    filled = written.dropna(how="all")  # a wholly empty row is none
+    np.testing.assert_array_equal(table.to_numpy(float), filled.to_numpy())
 
 
 # --- a column as numbers, as text -----------------------------------------------------------
@@ -248,7 +251,7 @@ def test_the_row_that_is_named_is_the_files_row():
 
 @pytest.mark.parametrize("value", ["inf", "-inf", "1e999"])
 def test_an_infinite_number_is_refused(value):
-    with pytest.raises(MlrunError, match=r"row 2, column 'a': '-?inf' is not a finite number"):
+    with pytest.raises(MlrunError, match=rf"row 2, column 'a': '{value}' is not a finite number"):
         as_numbers(read(f"a\n1\n{value}\n")["a"], PATH)
 
 

@@ -13,7 +13,7 @@ from contestant import heat
 from in_torch import network, optimizer_of
 from torch.utils.tensorboard import SummaryWriter
 
-from mlrun.data.csv_file import read_table
+from mlrun.data.table_file import read_table
 from mlrun.report.tensorboard import EventFile
 from mlrun.runs.checkpoint import save_state
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlrun.errors import MlrunError
+from mlrun.errors import MlrunError, did_you_mean
 
 AUTO, NONE = "auto", "none"
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|", "blanks": " "}
@@ -21,6 +21,11 @@ class Finding:
     what: str  # separator, header, encoding …
     value: str
     override: str = ""  # the setting that decides otherwise; empty: there is none
+
+    @property
+    def text(self) -> str:
+        """The decision in words."""
+        return f"{self.what} {self.value}" + (f" ({self.override})" if self.override else "")
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class FileSettings:
 
 def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        _refuse(name, value, " or ".join(choices))
+        _refuse(name, value, f"{' or '.join(choices)}.{did_you_mean(str(value), choices)}")
 
 
 def _number_or(name: str, value: object, words: tuple[str, ...], *, at_least: int) -> None:

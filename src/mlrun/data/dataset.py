@@ -1,7 +1,7 @@
 """The interface between data and the rest of the program: Spec and Dataset."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ class Dataset:
     files: dict[str, Path]  # role → file
     split: dict[str, NDArray[np.int64]]  # train, valid → row numbers
     sample: bool  # bundled sample data, not real data
+    findings: Mapping[str, list[str]] = field(default_factory=dict)  # role → what was decided
 
     @property
     def parts(self) -> dict[str, Rows]:
@@ -91,6 +92,7 @@ def divided(
     scored: Rows | None,
     files: Mapping[str, Path],
     sample: bool,
+    findings: Mapping[str, Sequence[str]] | None = None,
 ) -> Dataset:
     """Return the dataset of these rows, divided into training and validation rows.
 
@@ -103,6 +105,7 @@ def divided(
         scored: those of them that have targets.
         files: role → file.
         sample: whether the files are sample data.
+        findings: role → what was decided about the file, in words.
 
     Raises:
         MlrunError: the contract is damaged.
@@ -122,4 +125,5 @@ def divided(
         files=dict(files),
         split=dict(split),
         sample=sample,
+        findings={role: list(words) for role, words in (findings or {}).items() if words},
     )

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from mlrun.data.remote_file import is_remote, local_copy
 from mlrun.errors import MlrunError, did_you_mean
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,10 @@ def find(folder: Path, names: str | Sequence[str | None] | None, *, key: str) ->
         MlrunError: a required file is missing.
     """
     wanted = [names] if isinstance(names, str) else [None] if names is None else list(names)
-    candidates = [folder / name for name in wanted if name is not None]
+    for name in wanted:
+        if name is not None and is_remote(name):
+            return local_copy(name)
+    candidates = [folder / Path(name).expanduser() for name in wanted if name is not None]
     for path in candidates:
         if path.is_file():
             return path

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,17 +25,9 @@ from mlrun.system.provenance import sha256
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2  # of the cache; entries of another format are ignored
+FORMAT = 3  # of the cache; entries of another format are ignored
 ROWS_AT_ONCE = 50_000
 MOST_TABLES = 8  # in the cache; the least recently used ones are deleted
-# How pandas reads cells: only an empty one is missing.
-CELLS: dict[str, Any] = {
-    "index_col": False,
-    "skipinitialspace": True,
-    "low_memory": False,
-    "keep_default_na": False,
-    "na_values": [""],
-}
 LARGEST_WHOLE = 2.0**53  # beyond it float64 cannot represent every integer
 
 
@@ -48,6 +40,7 @@ class Layout:
     texts: Sequence[str]  # columns to keep as text
     # Yields the rows in order; arguments: the columns, and which of them are text.
     pieces: Callable[[Sequence[str], Sequence[str]], Iterator[pd.DataFrame]]
+    facts: Mapping[str, Any]  # plain values about the file, stored with the table
 
 
 @dataclass
@@ -58,14 +51,10 @@ class CachedColumn:
     codes: dict[str, int]  # text → index
 
 
-class NotPlain(Exception):
-    """The file must be read as a whole."""
-
-
 def read_big(
     path: Path, layout: Callable[[], Layout], *, settings: Sequence[Any]
-) -> pd.DataFrame | None:
-    """Return the table with numbers memory-mapped from the cache; None if there is no cache.
+) -> tuple[pd.DataFrame, Mapping[str, Any]] | None:
+    """Return the table with memory-mapped numbers, and its facts; None if there is no cache.
 
     Args:
         path: the file.
@@ -73,8 +62,7 @@ def read_big(
         settings: everything that changes how the file is read.
 
     Raises:
-        pandas.errors.ParserError: the file is not valid CSV.
-        NotPlain: raised by `layout`, like any other of its exceptions.
+        MlrunError: raised by `layout`.
     """
     tables = cache_folder("tables")
     if tables is None:
@@ -113,7 +101,7 @@ def _write(layout: Layout, folder: Path) -> None:
     try:
         columns = _fill(layout, unfinished)
         kinds = {name: {"kind": _kind(c), "texts": [*c.codes]} for name, c in columns.items()}
-        described = {"rows": layout.rows, "columns": kinds}
+        described = {"rows": layout.rows, "columns": kinds, "facts": dict(layout.facts)}
         (unfinished / "columns.json").write_text(json.dumps(described), encoding="utf-8")
         for file in unfinished.iterdir():
             with file.open("rb") as opened:
@@ -154,60 +142,23 @@ def _numbered(pieces: Iterable[pd.DataFrame]) -> Iterator[tuple[int, pd.DataFram
         start += len(piece)
 
 
-def csv_pieces(
-    path: Path,
-    header: Sequence[str],
-    names: Sequence[str],
-    texts: Sequence[str],
-    *,
-    separator: str,
-    decimal: str,
-) -> Iterator[pd.DataFrame]:
-    """Yield some columns of a CSV file in chunks; `header` has the names of all columns."""
-    with path.open(encoding="utf-8-sig") as file:
-        skip_header(file)
-        yield from pd.read_csv(
-            file,
-            sep=separator,
-            names=list(header),
-            usecols=list(names),
-            header=None,
-            decimal=decimal,
-            dtype=dict.fromkeys(texts, str),
-            **CELLS,
-            chunksize=ROWS_AT_ONCE,
-        )
-
-
-def skip_header(file: TextIO) -> None:
-    """Read up to the end of the header line."""
-    while not file.readline().strip("\n "):
-        pass
-
-
 def _as_floats(piece: pd.Series, column: CachedColumn) -> NDArray[np.float64]:
     """Convert to numbers: texts to their index in the column's list."""
-    if has_flags(piece):
+    if piece.isna().all():  # such a chunk does not determine the kind
+        return np.full(len(piece), np.nan)
+    if pd.api.types.is_bool_dtype(piece.dtype):
         column.kinds.update({"flag", "text"})  # read again as text
         return np.zeros(len(piece))
     if pd.api.types.is_numeric_dtype(piece.dtype):
         numbers = piece.to_numpy(dtype=np.float64, na_value=np.nan)
         whole = pd.api.types.is_integer_dtype(piece.dtype)
         exact = not whole or bool((np.abs(numbers) <= LARGEST_WHOLE).all())
-        if not piece.isna().all():  # a chunk without values does not determine the kind
-            column.kinds.update({"number"} if exact else {"number", "too large"})
+        column.kinds.update({"number"} if exact else {"number", "too large"})
         return numbers
     column.kinds.add("text")
     codes, levels = pd.factorize(piece)
     numbers = np.array([column.codes.setdefault(str(t), len(column.codes)) for t in levels])
     return np.where(codes < 0, np.nan, np.append(numbers, 0)[codes].astype(np.float64))
-
-
-def has_flags(column: pd.Series) -> bool:
-    """Whether pandas took texts like TRUE for booleans, whose spelling is lost."""
-    if pd.api.types.is_bool_dtype(column.dtype):
-        return True
-    return column.dtype == object and any(isinstance(value, bool) for value in column)
 
 
 def _kind(column: CachedColumn) -> str:
@@ -217,13 +168,13 @@ def _kind(column: CachedColumn) -> str:
 # --- from the cache to a table --------------------------------------------------------------
 
 
-def _open(folder: Path) -> pd.DataFrame:
+def _open(folder: Path) -> tuple[pd.DataFrame, Mapping[str, Any]]:
     described: Mapping[str, Any] = json.loads((folder / "columns.json").read_text("utf-8"))
     kinds = described["columns"]
     shape = (len(kinds), described["rows"])
     values = np.memmap(folder / "values.bin", dtype=np.float64, mode="r", shape=shape)
     columns = {name: _column(values[row], kinds[name]) for row, name in enumerate(kinds)}
-    return pd.DataFrame(columns, copy=False)
+    return pd.DataFrame(columns, copy=False), described["facts"]
 
 
 def _column(values: NDArray[np.float64], described: Mapping[str, Any]) -> NDArray[Any]:

@@ -1,8 +1,9 @@
 """Tables: one class for covid, phone_price and any CSV of a user, configured in YAML."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,8 +12,8 @@ import torch
 from pandas.api.types import is_numeric_dtype
 
 from mlrun.data import column_roles as roles
+from mlrun.data.cells import FileSettings
 from mlrun.data.column_kinds import reading_of
-from mlrun.data.csv_file import read_table
 from mlrun.data.dataset import CLASSIFICATION, REGRESSION, Dataset, Spec, divided
 from mlrun.data.feature_selection import select_top
 from mlrun.data.identifiers import NUMBERED, identifiers, row_ids
@@ -25,6 +26,7 @@ from mlrun.data.rows import Rows
 from mlrun.data.sample import folder_or_sample
 from mlrun.data.split import RowNumbers, split_or_recorded
 from mlrun.data.split_settings import Split
+from mlrun.data.table_file import TableFile, read_table
 from mlrun.data.target import Target, target_column, target_of, with_target
 from mlrun.errors import MlrunError, did_you_mean
 
@@ -32,11 +34,11 @@ CHOICES = {
     "kind": ("auto", REGRESSION, CLASSIFICATION),
     "scale": ("standard", "minmax", "none"),
     "encode": ("onehot", "ordinal"),
-    "decimal": ("point", "comma"),
-    "duplicates": ("error", "number"),
 }
 MISSING = ("auto", "error", "mean", "median")
 SELECT_BY = ("f_test", "mutual_info", "correlation")
+log = logging.getLogger(__name__)
+
 Tables = Mapping[str, pd.DataFrame]  # role of the file → its table
 
 
@@ -63,7 +65,15 @@ class Tabular:
     encode: str
     missing: str | float
     na_values: str | Sequence[str]
+    encoding: str
+    separator: str
     decimal: str
+    header: str | int
+    comment: str
+    skip_rows: str | int
+    units: str
+    footer: str | int
+    sheet: str | int
     duplicates: str
     memory_budget: float
     sample: str | None
@@ -71,6 +81,7 @@ class Tabular:
     needs: ClassVar = ("train",)  # roles of the required files
 
     def __post_init__(self) -> None:
+        self._file_settings()
         for name, choices in CHOICES.items():
             _one_of(f"data.{name}", getattr(self, name), choices)
         if isinstance(self.missing, str):
@@ -110,18 +121,21 @@ class Tabular:
         method = Split.of(self.split)
         if files is None:
             files, sample = self._find()
-        tables = {role: self._table(files[role]) for role in ("train", "test") if role in files}
-        name = self._target_name(tables, files["train"])
+        read = {role: self._read(files[role]) for role in ("train", "test") if role in files}
+        tables, path = {role: one.table for role, one in read.items()}, files["train"]
+        name = self._target_name(tables, path)
         own_ids = identifiers(tables["train"], tables.get("test"), setting=self.id, target=name)
-        table = with_target(tables["train"], name, files["train"], **self._spelling)
-        target = Target.of(table[name], self.kind, files["train"], **self._spelling)
-        parts = self._split(method, split, table, target, files["train"])
+        spelling = self._spelling(read["train"].decimal)
+        table = with_target(tables["train"], name, path, **spelling)
+        target = Target.of(table[name], self.kind, path, **spelling)
+        parts = self._split(method, split, table, target, path)
         if contract is None:
-            contract = self._fit(table, parts["train"], target, own_ids, files["train"])
+            columns = self._columns(table, target.name, own_ids, path)
+            contract = self._fit(table, parts["train"], target, columns, path, spelling)
         spec = self._spec(own_ids, contract, target, parts["train"])
         others, scored = self._test_rows(tables.get("test"), contract, spec, files.get("test"))
         return divided(
-            self.read(table, contract, spec, files["train"]),
+            self.read(table, contract, spec, path),
             parts,
             spec=spec,
             contract=contract,
@@ -129,6 +143,7 @@ class Tabular:
             scored=scored,
             files=files,
             sample=sample,
+            findings={role: [one.text for one in file.findings] for role, file in read.items()},
         )
 
     def read_file(
@@ -140,7 +155,7 @@ class Tabular:
             MlrunError: the file does not fit the model; without `allow_unknown`, also if a
                 category is unknown to training.
         """
-        table = self._table(path, target=spec.target, texts=_categories(contract))
+        table = self._read(path, target=spec.target, texts=_categories(contract)).table
         warn_about_surplus(table, contract, path)
         rows = self.read(table, contract, spec, path, allow_unknown=allow_unknown)
         warn_about_missing(rows.source, contract, path)
@@ -172,25 +187,29 @@ class Tabular:
         }
         return {role: path for role, path in found.items() if path is not None}, sample
 
-    @property
-    def _spelling(self) -> dict[str, Any]:
-        """How the files spell numbers and missing values."""
+    def _spelling(self, decimal: str) -> dict[str, Any]:
+        """How a file with this decimal separator spells numbers and missing values."""
         words = MISSING_WORDS if self.na_values == "auto" else _lower(self.na_values)
-        return {"decimal": "," if self.decimal == "comma" else ".", "na_values": words}
+        return {"decimal": decimal, "na_values": words}
 
-    def _table(
+    def _file_settings(self) -> FileSettings:
+        return FileSettings(**{one.name: getattr(self, one.name) for one in fields(FileSettings)})
+
+    def _read(
         self, path: Path, *, target: str | None = None, texts: Sequence[str] = ()
-    ) -> pd.DataFrame:
-        """Read a file, with target and categories as text."""
+    ) -> TableFile:
+        """Read a file, with target and categories as text, and report what was decided."""
         listed = [] if isinstance(self.categorical, str) else self.categorical
         named = [name for name in (self.id, self.target, target) if name is not None]
-        return read_table(
+        found = read_table(
             path,
-            duplicates=self.duplicates,
+            self._file_settings(),
             texts=[*named, *listed, *texts],
             last_as_text=target is None and self.target is None,
-            decimal=self._spelling["decimal"],
         )
+        if found.findings and not texts:
+            log.info("%s: %s", path.name, "; ".join(one.text for one in found.findings))
+        return found
 
     def _target_name(self, tables: Tables, path: Path) -> str:
         table, test = tables["train"], tables.get("test")
@@ -215,11 +234,11 @@ class Tabular:
         table: pd.DataFrame,
         train: RowNumbers,
         target: Target,
-        own_ids: Sequence[str],
+        columns: list[str],
         path: Path,
+        spelling: Mapping[str, Any],
     ) -> Contract:
-        columns = self._columns(table, target.name, own_ids, path)
-        readings = {name: reading_of(table[name], **self._spelling) for name in columns}
+        readings = {name: reading_of(table[name], **spelling) for name in columns}
         categorical, left_out = roles.categorical_columns(
             table[columns], self.categorical, readings, path
         )
@@ -231,7 +250,11 @@ class Tabular:
             categorical=categorical,
             formats={name: readings[name].form for name in columns},
             dates=roles.date_columns(readings, columns, categorical),
-            missing=self._missing(),
+            missing=MissingValues(
+                self.missing,
+                among_numbers=spelling["na_values"],
+                among_texts=() if self.na_values == "auto" else spelling["na_values"],
+            ),
         )
         check_table(table[columns], plan, path=path)
         contract = fit_table(
@@ -244,10 +267,6 @@ class Tabular:
         used = {column["name"] for column in contract["columns"]}
         unused = [str(name) for name in table.columns if name not in used]
         return contract | {"unused": unused, "target_format": target.form.as_plain()}
-
-    def _missing(self) -> MissingValues:
-        texts = () if self.na_values == "auto" else _lower(self.na_values)
-        return MissingValues(self.missing, self._spelling["na_values"], texts)
 
     def _columns(
         self, table: pd.DataFrame, target: str, own_ids: Sequence[str], path: Path
@@ -269,11 +288,11 @@ class Tabular:
             return None, None
         texts = _categories(contract)
         if any(is_numeric_dtype(table[name]) for name in texts if name in table):
-            table = self._table(path, target=spec.target, texts=texts)  # spelled as in training
+            table = self._read(path, target=spec.target, texts=texts).table  # as in training
         rows = self.read(table, contract, spec, path)
         if rows.targets is not None or spec.target not in table.columns:
             return rows, rows if rows.targets is not None else None
-        labelled = with_target(table, spec.target, path, **self._spelling)
+        labelled = with_target(table, spec.target, path, **self._spelling("."))
         if not len(labelled):
             return rows, None
         scored = self.read(labelled, contract, spec, path)

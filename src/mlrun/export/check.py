@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mlrun.data.csv_file import read_table
 from mlrun.data.dataset import REGRESSION
 from mlrun.data.preprocess.apply import raw_rows
 from mlrun.data.rows import Rows
+from mlrun.data.table_file import read_table
 from mlrun.errors import MlrunError
 from mlrun.export.odd_rows import ROWS, odd_table
 from mlrun.export.reader import raw_inputs, read_texts
@@ -57,7 +57,7 @@ def _rows_of_a_file(predictor: Predictor) -> tuple[Tensor, Tensor]:
         path = Path(folder, "odd.csv")
         path.write_text(odd_table(contract, predictor.examples), encoding="utf-8")
         with _silent("mlrun"):
-            ours = raw_rows(read_table(path, texts=texts), contract, path)
+            ours = raw_rows(read_table(path, texts=texts).table, contract, path)
         theirs = torch.from_numpy(raw_inputs(read_texts(str(path)), contract))
     assert isinstance(ours, Tensor)
     return ours, theirs

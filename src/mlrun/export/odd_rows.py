@@ -32,7 +32,12 @@ def odd_table(contract: Mapping[str, Any], examples: Tensor) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(pools)
-    writer.writerows([draw.choice(pool) for pool in pools.values()] for _ in range(ROWS))
+    first, *others = pools.values()
+    filled = [cell for cell in first if cell.strip()]  # readers skip a wholly empty row
+    for _ in range(ROWS):
+        cells = [draw.choice(pool) for pool in others]
+        pool = first if any(cell.strip() for cell in cells) else filled
+        writer.writerow([draw.choice(pool), *cells])
     return text.getvalue()
 
 

@@ -53,7 +53,7 @@ def _two_bytes_each(sample: bytes) -> str | None:
     even, odd = sample[::2].count(0), sample[1::2].count(0)
     name = "utf-16-le" if odd > even else "utf-16-be"
     few, many = sorted((even, odd))
-    if many < len(sample) / 20 or few > many / 20 or not is_valid(sample, name):
+    if many < max(4, len(sample) / 20) or few > many / 20 or not is_valid(sample, name):
         return None
     text = codecs.getincrementaldecoder(name)().decode(sample, final=False)
     return name if re.search(r"[\r\n]", text) and "\0" not in text else None

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 MISSING, NUMBER, DATE, TEXT = "missing", "number", "date", "text"
 MISSING_WORDS = frozenset(
@@ -25,6 +26,7 @@ def _number(decimal: str, thousands: str) -> re.Pattern[str]:
 NUMBERS = {".": _number(r"\.", ", '\u00a0\u202f"), ",": _number(",", ". '\u00a0\u202f")}
 
 
+@lru_cache(maxsize=2**16)  # detection looks at the same cells several times
 def kind_of(cell: str, decimal: str) -> str:
     """Return MISSING, NUMBER, DATE or TEXT."""
     cell = cell.strip()
@@ -60,6 +62,7 @@ def decimal_of(rows: Sequence[Sequence[str]], separator: str) -> str:
     return "," if unsure and separator == ";" else "."
 
 
+@lru_cache(maxsize=2**16)
 def _decides(cell: str, sign: str) -> bool:
     """Whether `sign` cannot stand between thousands, as it could in 1,234."""
     if cell.count(sign) != 1 or not NUMBERS[sign].fullmatch(cell):

@@ -13,7 +13,8 @@ from mlrun.data.layout import Layout, find_layout
 from mlrun.errors import MlrunError
 
 SAMPLE = 2**20  # bytes at the start of a file that decide
-MOST_LINES = 1000  # of the sample that are looked at
+MOST_LINES, MOST_CHARACTERS = 1000, 60_000  # of the sample that are looked at
+FEWEST_LINES = 50
 COMMENTS = ("#", "%", "//", ";")
 SIGNS = {"\t": "tab", " ": "blanks"}
 LINES = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
@@ -129,10 +130,11 @@ def _odd_line(sample: bytes) -> int:
 def _lines(sample: bytes, encoding: str, whole: bool) -> list[str]:
     """Return the first lines with their ends; the last one may be cut."""
     text = codecs.getincrementaldecoder(encoding)("replace").decode(sample, final=whole)
-    lines = []
+    lines, seen = [], 0
     for match in LINES.finditer(text):
         lines.append(match[0])
-        if len(lines) == MOST_LINES:
+        seen += len(match[0])
+        if len(lines) == MOST_LINES or (seen > MOST_CHARACTERS and len(lines) >= FEWEST_LINES):
             break
     return lines
 

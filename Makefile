@@ -1,13 +1,13 @@
 # Targets for users, developers and CI; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slow test-all coverage check format soak smoke wheel results search bench bench-quick large-file docs pictures clean
+.PHONY: help install run test test-slow test-all coverage check format soak smoke wheel results search bench bench-quick large-file tables-read docs pictures clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/.installed: pyproject.toml constraints.txt
 	@echo "Creating .venv and installing the pinned packages (about 2 minutes) ..."
@@ -72,6 +72,9 @@ bench-quick: .venv-bench/.installed ## run the covid part of the benchmark once
 
 large-file: .venv/.installed ## measure memory and time for a CSV file of one gigabyte
 	$(BIN)/python bench/large_file.py
+
+tables-read: .venv/.installed ## train on every table of FOLDER (default: MLRUN_DATA/tables) and check what comes out
+	$(BIN)/python bench/tables_read.py $(FOLDER)
 
 docs: .venv/.installed ## generate docs/configuration.md from conf/ and docs/architecture.md from src/
 	$(BIN)/python bench/configuration.py

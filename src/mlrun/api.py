@@ -9,6 +9,7 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from mlrun.config.allowlist import allowing
+from mlrun.config.column_words import with_quoted_names
 from mlrun.config.compose import composing, explained, plain_overrides, words_of
 from mlrun.config.hydra_patches import typed
 from mlrun.config.schema import settings_of
@@ -106,7 +107,7 @@ def _composed_words(
     overrides: Sequence[str], settings: dict[str, Any], allow: Sequence[str], *, sweep: bool
 ) -> Iterator[tuple[DictConfig, Any, list[str]]]:
     """Yield the composed configuration; restore the state of the process afterwards."""
-    words = words_of(overrides, settings)
+    words = with_quoted_names(words_of(overrides, settings))
     command = ["-m", *words] if sweep else words
     register_new_folder()
     with _untouched(allow), typed(command), composing(words, sweep=sweep) as made:

@@ -16,6 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mlrun.config.allowlist import allow_words, allowed_now, allowing, check_hydra
+from mlrun.config.column_words import with_quoted_names
 from mlrun.config.compose import NAME, explained, prepare_hydra
 from mlrun.config.hydra_patches import known_flags, patched, typed
 from mlrun.config.options import CONF, own_conf
@@ -49,7 +50,7 @@ def run_hydra(arguments: Sequence[str]) -> int:
     """
     prepare_hydra()
     register_new_folder()
-    words = _as_hydra_wants(_without_dry_run(arguments))
+    words = with_quoted_names(_as_hydra_wants(_without_dry_run(arguments)))
     allow, outcome = allowed_now(), JobOutcome()
 
     def job(config: DictConfig) -> float:

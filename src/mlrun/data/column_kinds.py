@@ -11,8 +11,7 @@ from mlrun.data.dates import date_format
 from mlrun.data.number_format import PLAIN, NumberFormat, detect, missing_among
 
 Kind = Literal["numbers", "texts", "dates", "empty"]
-MOST_CODES = 50  # a column with more distinct values than this is not taken for codes like 01, A3
-FEW_WORDS = 0.05  # fewer words than this among numbers are mistakes, which training reports
+FEW_WORDS = 0.05  # a smaller share of words among numbers is taken for mistakes, and reported
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,8 @@ def reading_of(column: pd.Series, *, decimal: str, na_values: Collection[str]) -
         return Reading("empty", gaps=gaps)
     form, _ = detect(texts, decimal=decimal)
     numbers = np.isfinite(form.parse(texts))
-    share = rows[numbers].sum() / rows.sum()
-    repeated = len(texts) <= min(MOST_CODES, rows.sum() / 2)
-    codes = repeated and 1 - share >= FEW_WORDS
-    if share == 1 or (share >= 0.5 and not codes):
+    words, present = int(rows[~numbers].sum()), int(rows.sum())
+    if 2 * words <= present and words <= max(1, FEW_WORDS * present):
         return Reading("numbers", form, gaps)
     found = date_format(texts)
     return Reading("texts") if found is None else Reading("dates", gaps=gaps, dates=found)

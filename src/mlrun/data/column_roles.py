@@ -20,6 +20,7 @@ MOST_CATEGORIES = 50  # more, and over half as many as rows: names or free text
 
 def require(name: str, table: pd.DataFrame, path: Path, *, key: str) -> str:
     """Return the name of the column; raise MlrunError if the table does not have it."""
+    name = name.strip()  # as those of the header
     if name not in table.columns:
         names = [str(column) for column in table.columns]
         listed = ", ".join(names[:8]) + (" …" if names[8:] else "")

@@ -58,7 +58,7 @@ class Target:
         """
         check_target(column, path)
         reading = reading_of(column, decimal=decimal, na_values=na_values)
-        kind = infer_kind(column, reading) if kind == "auto" else kind
+        kind = infer_kind(column, reading, path) if kind == "auto" else kind
         if kind == CLASSIFICATION:
             classes = classes_of(column, path)
             values: NDArray[Any] = class_numbers(column, classes, path)
@@ -111,7 +111,7 @@ def target_column(table: pd.DataFrame, test: pd.DataFrame | None, path: Path) ->
     return target
 
 
-def infer_kind(target: pd.Series, reading: Reading) -> str:
+def infer_kind(target: pd.Series, reading: Reading, path: Path) -> str:
     """Texts, true/false and a few integers that occur often are classes; other numbers quantities.
 
     A few are at most 20, each on average at least twice.
@@ -126,7 +126,7 @@ def infer_kind(target: pd.Series, reading: Reading) -> str:
         kind, why = CLASSIFICATION, f"{distinct} different texts"
     elif reading.form.flags or pd.api.types.is_bool_dtype(target):
         kind, why = CLASSIFICATION, f"{distinct} different texts"
-    elif not _whole(target, reading) or distinct > MOST_CLASSES:
+    elif not _whole(target, reading, path) or distinct > MOST_CLASSES:
         kind, why = REGRESSION, f"{distinct} different numbers"
     elif 2 * distinct > len(target):
         kind, why = REGRESSION, f"{distinct} different integers in only {len(target)} rows"
@@ -137,10 +137,10 @@ def infer_kind(target: pd.Series, reading: Reading) -> str:
     return kind
 
 
-def _whole(column: pd.Series, reading: Reading) -> bool:
+def _whole(column: pd.Series, reading: Reading, path: Path) -> bool:
     if reading.form.symbols or reading.form.thousands:
         return False  # money and percents are quantities
-    numbers = as_numbers(column, Path(), form=reading.form)
+    numbers = as_numbers(column, path, form=reading.form)
     return bool((numbers == numbers.round()).all())
 
 

@@ -1,0 +1,55 @@
+"""Column names in overrides, as people type them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mlrun.config.column_words import with_quoted_names
+
+HEADER = "2019,2021,Preis (€),价格,a.b,x=y\n"
+TABLE = HEADER + "".join(f"{n},{2 * n}.5,{n}.1,{3 * n}.2,{n}.7,{n}.9\n" for n in range(40))
+RUN = ("task=csv", "data.train=odd.csv", "trainer.epochs=1", "quiet=true")
+
+
+@pytest.mark.parametrize("name", ["2021", "Preis (€)", "价格", "a.b", "x=y"])
+def test_any_column_name_can_be_the_target_as_typed(mlrun, write_csv, name):
+    write_csv("odd.csv", TABLE)
+    assert mlrun(*RUN, f"data.target={name}", "hydra.run.dir=run").code == 0
+    assert json.loads(Path("run/run.json").read_text())["spec"]["target"] == name
+    assert mlrun("rerun", "run").code == 0
+
+
+def test_lists_of_odd_names_are_taken_as_typed(mlrun, write_csv):
+    write_csv("odd.csv", TABLE)
+    words = ("data.target=2021", "data.features=[2019,Preis (€),a.b]", "data.drop=[a.b]")
+    assert mlrun(*RUN, *words, "hydra.run.dir=run").code == 0
+    features = json.loads(Path("run/run.json").read_text())["spec"]["features"]
+    assert features == ["2019", "Preis (€)"]
+
+
+def test_a_sweep_over_targets_takes_numbers_as_names(mlrun, write_csv):
+    write_csv("odd.csv", TABLE)
+    assert mlrun("-m", *RUN, "data.target=2021,a.b", "hydra.sweep.dir=sweep").code == 0
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "data.target=price",
+        "data.target='2021'",
+        "data.target=null",
+        "data.drop=[a,b]",
+        "data.features=all",
+        "data.features={top: 9, by: f_test}",
+        "data.target=a,b",
+        "optimizer.lr=0.1",
+        "~data.drop",
+    ],
+)
+def test_words_that_hydra_reads_as_text_stay_as_they_are(word):
+    assert with_quoted_names([word]) == [word]
+
+
+def test_quotes_within_a_name_are_escaped():
+    assert with_quoted_names(["data.target=it's"]) == [r"data.target='it\'s'"]

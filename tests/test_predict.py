@@ -221,3 +221,13 @@ def test_predictions_do_not_take_the_place_of_their_input(mlrun, write_csv, flow
     answer = mlrun("predict", str(flower_run), "--input", "new.csv", "--output", "./new.csv")
     assert (answer.code, "new.csv is the input" in answer.err) == (2, True)
     assert path.read_text() == "petal,color\n1,red\n"
+
+
+def test_the_decimals_of_a_new_file_are_those_of_training(mlrun, write_csv):
+    lines = [f"{n},{n % 7};{n + n % 7 / 10}".replace(".", ",") for n in range(60)]
+    write_csv("my.csv", "\n".join(["x;y", *lines]) + "\n")
+    run = ("task=csv", "data.train=my.csv", "data.target=y", "model=linear", "optimizer.lr=0.1")
+    assert mlrun(*run, "trainer.epochs=60", "quiet=true", "hydra.run.dir=run").code == 0
+    write_csv("new.csv", "x;z\n12,345;1\n")  # 12.345 in training's spelling, and not 12,345
+    assert mlrun("predict", "run", "--input", "new.csv", "--output", "p.csv").code == 0
+    assert 5 < float(Path("p.csv").read_text().splitlines()[1].split(",")[1]) < 20

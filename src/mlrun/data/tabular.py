@@ -1,24 +1,21 @@
 """Tables: one class for covid, phone_price and any CSV of a user, configured in YAML."""
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pandas as pd
 import torch
 from pandas.api.types import is_numeric_dtype
 
 from mlrun.data import column_roles as roles
-from mlrun.data.cells import FileSettings
 from mlrun.data.column_kinds import reading_of
-from mlrun.data.dataset import CLASSIFICATION, REGRESSION, Dataset, Spec, divided
+from mlrun.data.dataset import Dataset, Spec, divided
 from mlrun.data.feature_selection import select_top
 from mlrun.data.identifiers import NUMBERED, identifiers, row_ids
 from mlrun.data.locate import find
-from mlrun.data.number_format import MISSING_WORDS
 from mlrun.data.preprocess.apply import raw_rows, warn_about_missing, warn_about_surplus
 from mlrun.data.preprocess.fit import ColumnPlan, MissingValues, check_table, fit_table
 from mlrun.data.preprocess.module import Contract, build_preprocess
@@ -27,77 +24,18 @@ from mlrun.data.sample import folder_or_sample
 from mlrun.data.split import RowNumbers, split_or_recorded
 from mlrun.data.split_settings import Split
 from mlrun.data.table_file import TableFile, read_table
+from mlrun.data.table_settings import TableSettings
 from mlrun.data.target import Target, target_column, target_of, with_target
-from mlrun.errors import MlrunError, did_you_mean
+from mlrun.errors import MlrunError
 
-CHOICES = {
-    "kind": ("auto", REGRESSION, CLASSIFICATION),
-    "scale": ("standard", "minmax", "none"),
-    "encode": ("onehot", "ordinal"),
-}
-MISSING = ("auto", "error", "mean", "median")
-SELECT_BY = ("f_test", "mutual_info", "correlation")
 log = logging.getLogger(__name__)
 
 Tables = Mapping[str, pd.DataFrame]  # role of the file → its table
 
 
 @dataclass(frozen=True)
-class Tabular:
-    """The checked settings of conf/data/csv.yaml; `load` reads the files.
-
-    Raises:
-        MlrunError: a setting has an invalid value.
-    """
-
-    dir: str
-    train: str | Sequence[str]
-    test: str | Sequence[str | None] | None
-    target: str | None
-    id: str | None
-    prediction: str | None
-    drop: Sequence[str]
-    kind: str
-    features: str | Sequence[str] | Mapping[str, Any]
-    scale: str
-    scale_target: bool
-    categorical: str | Sequence[str]
-    encode: str
-    missing: str | float
-    na_values: str | Sequence[str]
-    encoding: str
-    separator: str
-    decimal: str
-    header: str | int
-    comment: str
-    skip_rows: str | int
-    units: str
-    footer: str | int
-    sheet: str | int
-    duplicates: str
-    memory_budget: float
-    sample: str | None
-    split: Mapping[str, Any]
-    needs: ClassVar = ("train",)  # roles of the required files
-
-    def __post_init__(self) -> None:
-        self._file_settings()
-        for name, choices in CHOICES.items():
-            _one_of(f"data.{name}", getattr(self, name), choices)
-        if isinstance(self.missing, str):
-            _one_of("data.missing", self.missing, MISSING, "a number")
-        elif not math.isfinite(self.missing):
-            raise MlrunError(f"data.missing={self.missing}: must be a finite number")
-        if not self.memory_budget > 0:
-            raise MlrunError(f"data.memory_budget={self.memory_budget}: must be more than 0")
-        if isinstance(self.categorical, str):
-            _one_of("data.categorical", self.categorical, ("auto", "none"), "a list [a,b]")
-        if isinstance(self.na_values, str):
-            _one_of("data.na_values", self.na_values, ("auto",), "a list [a,b]")
-        if isinstance(self.features, str):
-            _one_of("data.features", self.features, ("all",), "a list [a,b]", "{top: 9, by: …}")
-        elif isinstance(self.features, Mapping):
-            _check_top(self.features)
+class Tabular(TableSettings):
+    """Reads tables by the settings of conf/data/csv.yaml."""
 
     def load(
         self,
@@ -121,11 +59,13 @@ class Tabular:
         method = Split.of(self.split)
         if files is None:
             files, sample = self._find()
-        read = {role: self._read(files[role]) for role in ("train", "test") if role in files}
+        read = {"train": self._read(files["train"])}
+        if "test" in files:
+            read["test"] = self._read(files["test"], decimal=read["train"].decimal)
         tables, path = {role: one.table for role, one in read.items()}, files["train"]
         name = self._target_name(tables, path)
         own_ids = identifiers(tables["train"], tables.get("test"), setting=self.id, target=name)
-        spelling = self._spelling(read["train"].decimal)
+        spelling = self.spelling(read["train"].decimal)
         table = with_target(tables["train"], name, path, **spelling)
         target = Target.of(table[name], self.kind, path, **spelling)
         parts = self._split(method, split, table, target, path)
@@ -155,7 +95,7 @@ class Tabular:
             MlrunError: the file does not fit the model; without `allow_unknown`, also if a
                 category is unknown to training.
         """
-        table = self._read(path, target=spec.target, texts=_categories(contract)).table
+        table = self._read_new(path, contract, spec)
         warn_about_surplus(table, contract, path)
         rows = self.read(table, contract, spec, path, allow_unknown=allow_unknown)
         warn_about_missing(rows.source, contract, path)
@@ -187,29 +127,38 @@ class Tabular:
         }
         return {role: path for role, path in found.items() if path is not None}, sample
 
-    def _spelling(self, decimal: str) -> dict[str, Any]:
-        """How a file with this decimal separator spells numbers and missing values."""
-        words = MISSING_WORDS if self.na_values == "auto" else _lower(self.na_values)
-        return {"decimal": decimal, "na_values": words}
-
-    def _file_settings(self) -> FileSettings:
-        return FileSettings(**{one.name: getattr(self, one.name) for one in fields(FileSettings)})
-
     def _read(
-        self, path: Path, *, target: str | None = None, texts: Sequence[str] = ()
+        self,
+        path: Path,
+        *,
+        target: str | None = None,
+        texts: Sequence[str] = (),
+        decimal: str = ".",
     ) -> TableFile:
-        """Read a file, with target and categories as text, and report what was decided."""
+        """Read a file, with target and categories as text, and report what was decided.
+
+        Args:
+            path: the file.
+            target: the target, if it is known.
+            texts: the categories, if they are known.
+            decimal: the decimal separator of the training file.
+        """
         listed = [] if isinstance(self.categorical, str) else self.categorical
         named = [name for name in (self.id, self.target, target) if name is not None]
         found = read_table(
             path,
-            self._file_settings(),
+            self.file_settings(decimal=decimal),
             texts=[*named, *listed, *texts],
             last_as_text=target is None and self.target is None,
         )
         if found.findings and not texts:
             log.info("%s: %s", path.name, "; ".join(one.text for one in found.findings))
         return found
+
+    def _read_new(self, path: Path, contract: Contract, spec: Spec) -> pd.DataFrame:
+        """Read a file for a trained model: the contract says what is text, and its decimals."""
+        texts, decimal = _categories(contract), contract.get("decimal", ".")
+        return self._read(path, target=spec.target, texts=texts, decimal=decimal).table
 
     def _target_name(self, tables: Tables, path: Path) -> str:
         table, test = tables["train"], tables.get("test")
@@ -253,7 +202,7 @@ class Tabular:
             missing=MissingValues(
                 self.missing,
                 among_numbers=spelling["na_values"],
-                among_texts=() if self.na_values == "auto" else spelling["na_values"],
+                among_texts=self.missing_texts,
             ),
         )
         check_table(table[columns], plan, path=path)
@@ -266,7 +215,8 @@ class Tabular:
             contract = select_top(contract, features, target.values[train], **self.features)
         used = {column["name"] for column in contract["columns"]}
         unused = [str(name) for name in table.columns if name not in used]
-        return contract | {"unused": unused, "target_format": target.form.as_plain()}
+        facts = {"target_format": target.form.as_plain(), "decimal": spelling["decimal"]}
+        return contract | {"unused": unused} | facts
 
     def _columns(
         self, table: pd.DataFrame, target: str, own_ids: Sequence[str], path: Path
@@ -288,11 +238,11 @@ class Tabular:
             return None, None
         texts = _categories(contract)
         if any(is_numeric_dtype(table[name]) for name in texts if name in table):
-            table = self._read(path, target=spec.target, texts=texts).table  # as in training
+            table = self._read_new(path, contract, spec)  # texts as in training
         rows = self.read(table, contract, spec, path)
         if rows.targets is not None or spec.target not in table.columns:
             return rows, rows if rows.targets is not None else None
-        labelled = with_target(table, spec.target, path, **self._spelling("."))
+        labelled = with_target(table, spec.target, path, **self.spelling("."))
         if not len(labelled):
             return rows, None
         scored = self.read(labelled, contract, spec, path)
@@ -317,22 +267,3 @@ class Tabular:
 
 def _categories(contract: Contract) -> list[str]:
     return [c["name"] for c in contract["columns"] if c["categories"] is not None]
-
-
-def _lower(words: str | Sequence[str]) -> tuple[str, ...]:
-    return tuple(str(word).strip().lower() for word in words)
-
-
-def _one_of(key: str, value: Any, choices: Sequence[str], *others: str) -> None:
-    """Raise MlrunError if `value` is not one of `choices`; `others` describe further values."""
-    if value not in choices:
-        hint = did_you_mean(str(value), choices)
-        raise MlrunError(f"{key}={value}: must be {' or '.join([*choices, *others])}.{hint}")
-
-
-def _check_top(features: Mapping[str, Any]) -> None:
-    if set(features) != {"top", "by"} or type(features["top"]) is not int:
-        raise MlrunError("data.features: write a selection as {top: 24, by: f_test}")
-    if features["top"] < 1:
-        raise MlrunError(f"data.features.top={features['top']}: must be at least 1")
-    _one_of("data.features.by", features["by"], SELECT_BY)

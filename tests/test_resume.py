@@ -211,7 +211,7 @@ def test_a_finished_run_is_left_alone_and_can_be_extended(mlrun):
 
 @pytest.mark.slow
 def test_a_rerun_of_an_extended_run_is_identical(mlrun, finished):
-    finished("run", *TINY)
+    finished("run", *TINY, "scheduler=constant")
     assert mlrun("resume", "run", "--data", ".", "trainer.epochs=8").code == 0
     assert "identical: 8 epochs" in mlrun("rerun", "run").out
 

@@ -570,3 +570,17 @@ def test_a_training_file_that_is_not_there_is_named():
     write("train.csv", houses())
     with pytest.raises(MlrunError, match=r"no file trains\.csv.*data\.train\. Did you mean 'train"):
         load(train="trains.csv")
+
+
+def test_validation_rows_that_are_copies_of_training_rows_are_reported(caplog):
+    caplog.set_level("INFO", logger="mlrun")
+    table = houses()
+    write("t.csv", pd.concat([table, table.iloc[:6]]))
+    dataset = load()
+    rows = [
+        tuple(row) for row in pd.concat([table, table.iloc[:6]])[["size", "rooms", "price"]].values
+    ]
+    train = {rows[number] for number in dataset.split["train"]}
+    copies = sum(rows[number] in train for number in dataset.split["valid"])
+    assert copies
+    assert f"{copies} of {len(dataset.valid)} validation rows are copies of training" in caplog.text

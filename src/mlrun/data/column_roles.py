@@ -5,16 +5,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from mlrun.data.column_kinds import Reading, reading_of
 from mlrun.data.column_values import as_numbers, as_text, first_missing, position
+from mlrun.data.split import RowNumbers
 from mlrun.errors import MlrunError, did_you_mean
 
 log = logging.getLogger(__name__)
 
 MOST_FEATURES = 1000  # a text column with more categories is left out by default
+MOST_COMPARED = 200_000  # rows of a table whose copies are looked for
 MOST_CATEGORIES = 50  # more, and over half as many as rows: names or free text
 
 
@@ -44,6 +47,16 @@ def group_column(split: Mapping[str, Any]) -> list[str]:
         return []
     log.info("left out: '%s' (the groups of data.split; to keep it: data.features)", column)
     return [str(column)]
+
+
+def report_copies(table: pd.DataFrame, train: RowNumbers, valid: RowNumbers) -> None:
+    """Report the validation rows that also stand, with the same target, among the training rows."""
+    if len(table) > MOST_COMPARED:
+        return
+    rows = pd.util.hash_pandas_object(table, index=False).to_numpy()
+    copies = int(np.isin(rows[valid], rows[train]).sum())
+    if copies:
+        log.info("%d of %d validation rows are copies of training rows", copies, len(valid))
 
 
 def date_columns(

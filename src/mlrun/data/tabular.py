@@ -71,6 +71,7 @@ class Tabular(TableSettings):
         parts = self._split(method, split, table, target, path)
         if contract is None:
             columns = self._columns(table, target.name, own_ids, path)
+            roles.report_copies(table[[*columns, name]], **parts)
             contract = self._fit(table, parts["train"], target, columns, path, spelling)
         spec = self._spec(own_ids, contract, target, parts["train"])
         others, scored = self._test_rows(tables.get("test"), contract, spec, files.get("test"))

@@ -33,7 +33,7 @@ from mlrun.runs.predictions import write_predictions
 from mlrun.runs.record import outcome_written
 from mlrun.runs.stopped import Stopped, changed, configuration, read_stopped, rebuild, tidy_up
 from mlrun.training.loop import EpochRow, finished
-from mlrun.training.metrics import shown
+from mlrun.training.metrics import shown, shown_spread
 from mlrun.training.types import Progress
 
 log = logging.getLogger(__name__)
@@ -225,7 +225,7 @@ def _conclude(run: RunFolder, runs: Sequence[PreparedRun]) -> list[tuple[str, st
     lines = [("stopped", ", ".join(f"{count} × {reason}" for reason, count in reasons.items()))]
     lines += [("members", f"{len(runs)}, mean ± standard deviation of their scores:")]
     lines += [
-        (name, "  ".join(f"{k} {m:.4f} ± {d:.4f}" for k, (m, d) in values.items()))
+        (name, "  ".join(f"{k} {shown_spread(*spread)}" for k, spread in values.items()))
         for name, values in each.items()
     ]
     lines.append(("ensemble", ""))

@@ -138,6 +138,12 @@ def shown(values: Mapping[str, Any]) -> str:
     return "  ".join(f"{name} {_shown(value)}" for name, value in values.items())
 
 
+def shown_spread(mean: float, deviation: float) -> str:
+    """Format a score of several models, e.g. `0.1234 ± 0.0012`."""
+    defined = math.isfinite(mean)
+    return f"{_shown(mean)} ± {_shown(deviation)}" if defined else _shown(mean)
+
+
 def _shown(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "not defined"

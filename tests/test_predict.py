@@ -231,3 +231,34 @@ def test_the_decimals_of_a_new_file_are_those_of_training(mlrun, write_csv):
     write_csv("new.csv", "x;z\n12,345;1\n")  # 12.345 in training's spelling, and not 12,345
     assert mlrun("predict", "run", "--input", "new.csv", "--output", "p.csv").code == 0
     assert 5 < float(Path("p.csv").read_text().splitlines()[1].split(",")[1]) < 20
+
+
+def test_grouped_numbers_are_read_in_the_format_of_training(mlrun, write_csv):
+    lines = [f"{n}.{n % 10}00,50;{n}" for n in range(1, 61)]
+    write_csv("my.csv", "\n".join(["x;y", *lines]) + "\n")
+    run = ("task=csv", "data.train=my.csv", "data.target=y", "model=linear", "optimizer.lr=0.1")
+    assert mlrun(*run, "trainer.epochs=60", "quiet=true", "hydra.run.dir=run").code == 0
+    for cell in ("30.000", "30.000,00"):  # alone, 30.000 could be thirty
+        write_csv("new.csv", f"x;z\n{cell};1\n")
+        assert mlrun("predict", "run", "--input", "new.csv", "--output", "p.csv").code == 0
+        assert 20 < float(Path("p.csv").read_text().splitlines()[1].split(",")[1]) < 40
+
+
+def test_a_number_can_mean_a_missing_value(mlrun, write_csv):
+    write_csv(
+        "my.csv", "x,y\n" + "".join(f"{-999 if n % 9 == 0 else n},{n}.5\n" for n in range(60))
+    )
+    run = ("task=csv", "data.train=my.csv", "data.target=y", "data.na_values=[-999]")
+    answer = mlrun(*run, "trainer.epochs=2", "hydra.run.dir=run")
+    assert answer.code == 0
+    assert "missing values: 'x' (" in answer.out
+    write_csv("new.csv", "x\n-999.0\n5\n")
+    answer = mlrun("predict", "run", "--input", "new.csv", "--output", "p.csv")
+    assert "missing values are filled in as in training: 'x' (1)" in answer.out + answer.err
+
+
+def test_a_table_without_any_target_is_refused(mlrun, write_csv):
+    write_csv("my.csv", "x,y\n1,\n2,\n")
+    answer = mlrun("task=csv", "data.train=my.csv", "data.target=y")
+    assert (answer.code, Path("outputs").exists()) == (2, False)
+    assert "no row has a target 'y'" in answer.err

@@ -11,7 +11,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 
-NAME = ("data.target", "data.id", "data.prediction", "data.split.column")
+NAME = (
+    *("data.target", "data.id", "data.prediction", "data.split.column"),
+    *("data.train", "data.test", "data.dir", "data.comment", "data.separator"),
+)
 NAMES = ("data.drop", "data.features", "data.categorical", "data.na_values")
 
 

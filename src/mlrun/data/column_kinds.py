@@ -41,6 +41,8 @@ def reading_of(column: pd.Series, *, decimal: str, na_values: Collection[str]) -
         decimal: the decimal separator of the file.
         na_values: words that mean a missing value among numbers, lower case.
     """
+    if column.isna().all():
+        return Reading("empty")
     if pd.api.types.is_numeric_dtype(column):  # booleans are numbers, too
         return Reading("numbers", NumberFormat(decimal))
     if np.isfinite(PLAIN.parse(column.to_numpy(object))).all():

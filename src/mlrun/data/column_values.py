@@ -12,7 +12,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlrun.data.categories import text_of
-from mlrun.data.number_format import MISSING_WORDS, PLAIN, NumberFormat, missing_among
+from mlrun.data.number_format import (
+    MISSING_WORDS,
+    PLAIN,
+    NumberFormat,
+    missing_among,
+    without_missing,
+)
 from mlrun.data.rows import let_go
 from mlrun.errors import MlrunError
 
@@ -44,10 +50,11 @@ def as_numbers(
         numbers = column.to_numpy(np.float64, na_value=np.nan)
     else:
         numbers = form.parse(column.to_numpy(object))
+    numbers = without_missing(numbers, na_values)
     if np.isfinite(numbers).all():
         let_go(numbers)
         return numbers
-    missing = np.isnan(numbers) if typed else missing_among(column.to_numpy(object), na_values)
+    missing = np.isnan(numbers) if typed else _missing(column, form, numbers, na_values)
     bad = ~np.isfinite(numbers) & ~missing
     if bad.any():
         at = int(bad.argmax())
@@ -55,6 +62,15 @@ def as_numbers(
         what = f"'{column.iloc[at]}' is not a finite number{like}"
         raise MlrunError(f"{position(column, at, path)}: {what}{advice}")
     return numbers if typed else np.where(missing, np.nan, numbers)
+
+
+def _missing(
+    column: pd.Series, form: NumberFormat, numbers: NDArray[np.float64], words: Collection[str]
+) -> NDArray[np.bool_]:
+    """Return (n,) whether a text is a word for a missing value, or a number that means one."""
+    texts = column.to_numpy(object)
+    coded = np.isnan(numbers) & np.isfinite(form.parse(texts))
+    return missing_among(texts, words) | coded
 
 
 def position(column: pd.Series, at: int, path: Path) -> str:

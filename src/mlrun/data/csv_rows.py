@@ -23,6 +23,9 @@ RULE = re.compile(r"[-+=]{3,}")  # a line below the header
 CELLS_AT_ONCE = 500_000
 
 
+SMALL = 4  # blocks; a shorter file is parsed in one piece
+
+
 class _Irregular(Exception):
     """Python has to read the file."""
 
@@ -55,14 +58,30 @@ def _fast(file: TextFile, block: int) -> Iterator[list[Any]]:
     if not file.is_plain or dialect.comments_always or isinstance(file.settings.footer, int):
         raise _Irregular
     with file.open() as text:
-        for batch in arrow_csv.open_csv(
-            pa.PythonFile(_Utf8(text), "r"), **_options(dialect, block)
-        ):
+        for batch in _batches(text, dialect, block):
             columns = batch.columns
             if any(column.null_count < len(column) for column in columns[len(dialect.names) :]):
                 raise _Irregular
             if batch.num_rows:
                 yield columns[: len(dialect.names)]
+
+
+def _batches(text: io.TextIOWrapper, dialect: Dialect, block: int) -> Iterator[pa.RecordBatch]:
+    """Yield the rows; a small file is parsed in one piece, without pyarrow's reading thread.
+
+    That thread could end the process if it still reads when the interpreter stops.
+    """
+    most = SMALL * block
+    start = text.read(most).encode()
+    if len(start) < most:
+        options = _options(dialect, len(start) + 1)
+        yield from arrow_csv.read_csv(pa.BufferReader(start), **options).to_batches()
+        return
+    reader = arrow_csv.open_csv(pa.PythonFile(_Utf8(text, start), "r"), **_options(dialect, block))
+    try:
+        yield from reader
+    finally:
+        reader.close()
 
 
 def _options(dialect: Dialect, block: int) -> dict[str, Any]:
@@ -91,8 +110,8 @@ class _Utf8(io.RawIOBase):
     No block ends between CR and LF: pyarrow drops an LF at the start of a block, also in quotes.
     """
 
-    def __init__(self, text: io.TextIOWrapper) -> None:
-        self._text, self._rest = text, b""
+    def __init__(self, text: io.TextIOWrapper, start: bytes) -> None:
+        self._text, self._rest = text, start
 
     def readable(self) -> bool:
         return True

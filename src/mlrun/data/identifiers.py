@@ -50,8 +50,9 @@ def identifiers(
     found = [*named[:1], *unique]
     if setting is not None:
         return [setting, *(name for name in found if name != setting)]
-    if unique and not named:
-        log.info("id: %s (different in every row; override: data.id=none)", found[0])
+    if found:
+        why = "by its name" if named else "different in every row"
+        log.info("id: %s (%s; override: data.id=none)", found[0], why)
     if more := found[1:]:
         log.info("left out: %s (different in every row)", ", ".join(more))
     return found

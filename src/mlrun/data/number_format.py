@@ -106,6 +106,13 @@ def missing_among(texts: NDArray[np.object_], words: Collection[str]) -> NDArray
     return (lowered.isna() | lowered.isin(["", *words])).to_numpy()
 
 
+def without_missing(numbers: NDArray[np.float64], words: Collection[str]) -> NDArray[np.float64]:
+    """Return the numbers with NaN for those that mean a missing value, like -999."""
+    values = _plain(np.array([*words], dtype=object))
+    codes = values[np.isfinite(values)]
+    return np.where(np.isin(numbers, codes), np.nan, numbers) if len(codes) else numbers
+
+
 def _lower(text: object) -> object:
     return text.strip().lower() if isinstance(text, str) else text
 

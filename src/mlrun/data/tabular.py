@@ -16,6 +16,7 @@ from mlrun.data.dataset import Dataset, Spec, divided
 from mlrun.data.feature_selection import select_top
 from mlrun.data.identifiers import NUMBERED, identifiers, row_ids
 from mlrun.data.locate import find
+from mlrun.data.number_format import PLAIN, format_of
 from mlrun.data.preprocess.apply import raw_rows, warn_about_missing, warn_about_surplus
 from mlrun.data.preprocess.fit import ColumnPlan, MissingValues, check_table, fit_table
 from mlrun.data.preprocess.module import Contract, build_preprocess
@@ -158,7 +159,7 @@ class Tabular(TableSettings):
 
     def _read_new(self, path: Path, contract: Contract, spec: Spec) -> pd.DataFrame:
         """Read a file for a trained model: the contract says what is text, and its decimals."""
-        texts, decimal = _categories(contract), contract.get("decimal", ".")
+        texts, decimal = _spelled(contract), contract.get("decimal", ".")
         return self._read(path, target=spec.target, texts=texts, decimal=decimal).table
 
     def _target_name(self, tables: Tables, path: Path) -> str:
@@ -237,7 +238,7 @@ class Tabular(TableSettings):
         """Return the rows to predict, and those of them that have a target."""
         if table is None or path is None:
             return None, None
-        texts = _categories(contract)
+        texts = _spelled(contract)
         if any(is_numeric_dtype(table[name]) for name in texts if name in table):
             table = self._read_new(path, contract, spec)  # texts as in training
         rows = self.read(table, contract, spec, path)
@@ -266,5 +267,10 @@ class Tabular(TableSettings):
         )
 
 
-def _categories(contract: Contract) -> list[str]:
-    return [c["name"] for c in contract["columns"] if c["categories"] is not None]
+def _spelled(contract: Contract) -> list[str]:
+    """Return the columns whose cells are read as training read them: not as plain numbers."""
+    return [
+        column["name"]
+        for column in contract["columns"]
+        if column["categories"] is not None or format_of(column["format"]) != PLAIN
+    ]

@@ -147,6 +147,8 @@ def _whole(column: pd.Series, reading: Reading, path: Path) -> bool:
 def check_target(target: pd.Series, path: Path) -> None:
     """Raise MlrunError if a target value is missing or all values are equal."""
     _refuse_missing(target, path)
+    if len(target) == 0:
+        raise MlrunError(f"{path}: no row has a target '{target.name}'; see data.target")
     if len(target) == 1:
         raise MlrunError(f"{path} has 1 row; at least 2 are needed, one of them for validation")
     if target.nunique() < 2:

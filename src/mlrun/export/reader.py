@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mlrun.data.categories import codes
 from mlrun.data.dates import date_part
-from mlrun.data.number_format import format_of, missing_among
+from mlrun.data.number_format import format_of, missing_among, without_missing
 
 
 def read_texts(path: str, separator: str = ",") -> pd.DataFrame:
@@ -68,14 +68,14 @@ def _values(
         return codes(cells, column["categories"], words["texts"])
     if pd.api.types.is_numeric_dtype(cells):
         typed: NDArray[np.float64] = cells.to_numpy(np.float64, na_value=np.nan)
-        return typed
+        return without_missing(typed, words["numbers"])
     texts = cells.to_numpy(object)
     numbers = format_of(column["format"]).parse(texts)
     missing = missing_among(texts, words["numbers"])
     if (~np.isfinite(numbers) & ~missing).any():
         row = int((~np.isfinite(numbers) & ~missing).argmax())
         raise ValueError(f"row {row + 1}, column '{column['name']}': {texts[row]!r} is no number")
-    return np.where(missing, np.nan, numbers)
+    return without_missing(np.where(missing, np.nan, numbers), words["numbers"])
 
 
 def _texts(indices: NDArray[np.float64], levels: list[str]) -> NDArray[np.object_]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mlrun.config.schema import settings_of
 from mlrun.data.dataset import Dataset
+from mlrun.data.remote_file import local_copy
 from mlrun.data.rows import Rows
 from mlrun.errors import MlrunError
 from mlrun.runs.data import load_run_data
@@ -52,7 +53,7 @@ def evaluate(
     run = open_run(folder)
     ensemble = open_ensemble(run)
     if input is not None:
-        rows = ensemble.read(Path(input), allow_unknown=allow_unknown)
+        rows = ensemble.read(local_copy(input), allow_unknown=allow_unknown)
         if rows[0].targets is None:
             wanted = f"{input} has no target column '{ensemble.spec.target}'"
             raise MlrunError(rows[0].no_targets or wanted)
@@ -147,7 +148,7 @@ def predicted(
     """Return models, row ids and predictions of a run; the arguments are those of `predict`."""
     ensemble = open_ensemble(run)
     if input is not None:
-        rows = ensemble.read(Path(input), allow_unknown=allow_unknown)
+        rows = ensemble.read(local_copy(input), allow_unknown=allow_unknown)
     else:
         rows = [dataset.predict for dataset in own_data(run, ensemble, data)]
     outputs = ensemble.outputs(rows)

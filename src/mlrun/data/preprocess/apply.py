@@ -40,11 +40,9 @@ def warn_about_missing(rows: Tensor | Columns, contract: Contract, path: Path) -
     if not isinstance(rows, Tensor):
         return
     gaps = rows.isnan().sum(dim=0).tolist()
-    filled = [
-        f"'{column['name']}' ({count})"
-        for column, count in zip(contract["columns"], gaps, strict=True)
-        if count
-    ]
+    found = zip(contract["columns"], gaps, strict=True)
+    counts = {column["name"]: count for column, count in found if count}
+    filled = [f"'{name}' ({count})" for name, count in counts.items()]
     if filled:
         log.warning("%s: missing values are filled in as in training: %s", path, ", ".join(filled))
 

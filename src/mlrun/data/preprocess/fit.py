@@ -77,8 +77,9 @@ def fit_table(
             index = len(columns)
             columns.append(column)
             features += [feature | {"column": index, "missing": False} for feature in own]
-            if gaps and missing.fill == "auto":
-                features.append(_indicator(str(own[0]["name"] if own else name), index))
+            first = column["date"] is None or column is fitted[0][0]  # once for a date
+            if gaps and first and missing.fill == "auto":
+                features.append(_indicator(column, index))
         if fitted[0][2]:
             what = _filling(fitted[0][0])
             filled.append(f"'{name}' ({fitted[0][2]} of {len(rows)}, with {what})")
@@ -131,7 +132,8 @@ def _filling(column: Mapping[str, Any]) -> str:
     return f"'{levels[int(fill)]}'" if fill < len(levels) else UNKNOWN
 
 
-def _indicator(name: str, index: int) -> dict[str, Any]:
+def _indicator(column: Mapping[str, Any], index: int) -> dict[str, Any]:
+    name = column["name"]
     plain = {"level": None, "center": 0.0, "scale": 1.0}
     return plain | {"name": f"{name}={MISSING}", "column": index, "missing": True}
 

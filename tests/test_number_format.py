@@ -41,6 +41,11 @@ def test_numbers_are_read_as_they_are_meant(spelled, decimal, wanted):
     assert form.parse(texts(*spelled)).tolist() == wanted
 
 
+def test_a_minus_sign_alone_makes_no_format():
+    form, share = detect(texts("\u22125", "3.5"), decimal=".")
+    assert (form, share) == (NumberFormat(), 1)
+
+
 @pytest.mark.parametrize("word", ["1_000", "0x10", "12a", "1,23,4", "1.2.3", "--5", "$", "%", "1e"])
 def test_what_is_no_number_in_any_format_is_none(word):
     assert detect(texts(word), decimal=".")[1] == 0

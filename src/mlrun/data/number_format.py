@@ -118,8 +118,17 @@ def _lower(text: object) -> object:
 
 
 def _plain(texts: NDArray[np.object_]) -> NDArray[np.float64]:
-    numbers = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce")
-    return numbers.to_numpy(np.float64, na_value=np.nan)
+    cells = pd.Series(texts, dtype=object)
+    found: NDArray[np.float64] = pd.to_numeric(cells, errors="coerce").to_numpy(
+        np.float64, na_value=np.nan
+    )
+    minus = [at for at in np.flatnonzero(np.isnan(found)) if MINUS in str(texts[at])]
+    if not minus:
+        return found
+    hyphens = cells.iloc[minus].str.replace(MINUS, "-")
+    numbers = found.copy()
+    numbers[minus] = pd.to_numeric(hyphens, errors="coerce")
+    return numbers
 
 
 @cache

@@ -122,7 +122,8 @@ def _plain(texts: NDArray[np.object_]) -> NDArray[np.float64]:
     found: NDArray[np.float64] = pd.to_numeric(cells, errors="coerce").to_numpy(
         np.float64, na_value=np.nan
     )
-    minus = [at for at in np.flatnonzero(np.isnan(found)) if MINUS in str(texts[at])]
+    failed = np.flatnonzero(np.isnan(found)).tolist()
+    minus = [at for at in failed if MINUS in str(texts[at])]
     if not minus:
         return found
     hyphens = cells.iloc[minus].str.replace(MINUS, "-")

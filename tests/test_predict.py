@@ -262,3 +262,13 @@ def test_a_table_without_any_target_is_refused(mlrun, write_csv):
     answer = mlrun("task=csv", "data.train=my.csv", "data.target=y")
     assert (answer.code, Path("outputs").exists()) == (2, False)
     assert "no row has a target 'y'" in answer.err
+
+
+@pytest.mark.parametrize("rows", ["7.0,1.0,0", "7.0,1.0,0\n6.0,2.0,1"])
+def test_a_new_file_has_no_header_where_training_had_none(mlrun, write_csv, rows):
+    write_csv("my.csv", "".join(f"{n}.5,{n % 4}.25,{n % 2}\n" for n in range(20)))
+    assert mlrun("task=csv", "data.train=my.csv", "debug=smoke", "hydra.run.dir=run").code == 0
+    write_csv("new.csv", rows + "\n")
+    answer = mlrun("predict", "run", "--input", "new.csv", "--output", "p.csv")
+    assert answer.code == 0
+    assert len(Path("p.csv").read_text().splitlines()) == 1 + rows.count("\n") + 1

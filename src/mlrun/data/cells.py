@@ -93,6 +93,14 @@ def _refuse(name: str, value: object, wanted: str) -> None:
 
 
 @dataclass(frozen=True)
+class FileSpelling:
+    """What a new file has in common with the training file."""
+
+    decimal: str = "."
+    has_header: bool = True
+
+
+@dataclass(frozen=True)
 class Cells:
     """A table of texts, or consecutive rows of one.
 
@@ -102,12 +110,14 @@ class Cells:
             lines do not count.
         findings: what was decided about the file; of several pieces, the last one has all.
         decimal: the decimal separator of its numbers.
+        has_header: whether the file names its columns.
     """
 
     table: pd.DataFrame
     rows: NDArray[np.int64]
     findings: tuple[Finding, ...] = ()
     decimal: str = "."
+    has_header: bool = True
 
     @property
     def names(self) -> list[str]:

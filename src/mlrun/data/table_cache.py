@@ -25,7 +25,7 @@ from mlrun.system.provenance import sha256
 
 log = logging.getLogger(__name__)
 
-FORMAT = 3  # of the cache; entries of another format are ignored
+FORMAT = 4  # of the cache; entries of another format are ignored
 ROWS_AT_ONCE = 50_000
 MOST_TABLES = 8  # in the cache; the least recently used ones are deleted
 LARGEST_WHOLE = 2.0**53  # beyond it float64 cannot represent every integer

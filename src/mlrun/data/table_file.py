@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlrun.data import parquet_file
-from mlrun.data.cells import Cells, FileSettings, Finding
+from mlrun.data.cells import Cells, FileSettings, FileSpelling, Finding
 from mlrun.data.column_names import unique_names
 from mlrun.data.identifiers import names_rows
 from mlrun.data.table_cache import ROWS_AT_ONCE, Layout, read_big
@@ -45,6 +45,12 @@ class TableFile:
     table: pd.DataFrame
     findings: tuple[Finding, ...] = ()  # what was decided about the file
     decimal: str = "."
+    has_header: bool = True
+
+    @property
+    def spelling(self) -> FileSpelling:
+        """What a new file has in common with this one."""
+        return FileSpelling(self.decimal, self.has_header)
 
 
 def read_table(
@@ -77,7 +83,8 @@ def read_table(
         if found is not None:
             return found
     cells = read_cells(path, settings)
-    return TableFile(_typed(cells, as_text.of(cells.names)), cells.findings, cells.decimal)
+    table = _typed(cells, as_text.of(cells.names))
+    return TableFile(table, cells.findings, cells.decimal, cells.has_header)
 
 
 def _typed(cells: Cells, texts: Collection[str]) -> pd.DataFrame:
@@ -123,7 +130,11 @@ def _read_big(path: Path, settings: FileSettings, as_text: AsText) -> TableFile 
         for last in read_cells_in_batches(path, settings, block=BLOCK):
             rows += len(last.rows)
         assert last is not None
-        facts = {"findings": [asdict(one) for one in last.findings], "decimal": last.decimal}
+        facts = {
+            "findings": [asdict(one) for one in last.findings],
+            "decimal": last.decimal,
+            "has_header": last.has_header,
+        }
         return Layout(last.names, rows, as_text.of(last.names), partial(pieces), facts)
 
     def pieces(names: Sequence[str], texts: Sequence[str]) -> Iterator[pd.DataFrame]:
@@ -135,7 +146,7 @@ def _read_big(path: Path, settings: FileSettings, as_text: AsText) -> TableFile 
         return None
     table, facts = found
     findings = tuple(Finding(**values) for values in facts["findings"])
-    return TableFile(table, findings, facts["decimal"])
+    return TableFile(table, findings, facts["decimal"], facts["has_header"])
 
 
 def _read_parquet(

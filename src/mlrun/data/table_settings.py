@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from mlrun.data.cells import AUTO, FileSettings
+from mlrun.data.cells import AUTO, NONE, FileSettings, FileSpelling
 from mlrun.data.dataset import CLASSIFICATION, REGRESSION
 from mlrun.data.number_format import MISSING_WORDS
 from mlrun.errors import MlrunError, did_you_mean
@@ -76,16 +76,18 @@ class TableSettings:
         elif isinstance(self.features, Mapping):
             _check_top(self.features)
 
-    def file_settings(self, *, decimal: str = ".") -> FileSettings:
+    def file_settings(self, like: FileSpelling | None = None) -> FileSettings:
         """Return how to read a file.
 
         Args:
-            decimal: the separator of the training file, where the setting is auto; a comma in a
-                new file could otherwise be taken for one of thousands.
+            like: the training file, which decides where a setting is auto: in a new file, a comma
+                could be taken for one of thousands, and a single row for the header.
         """
         values = {one.name: getattr(self, one.name) for one in fields(FileSettings)}
-        if self.decimal == AUTO and decimal == ",":
+        if like is not None and like.decimal == "," and self.decimal == AUTO:
             values["decimal"] = "comma"
+        if like is not None and not like.has_header and self.header == AUTO:
+            values["header"] = NONE
         return FileSettings(**values)
 
     def spelling(self, decimal: str) -> dict[str, Any]:

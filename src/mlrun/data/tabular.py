@@ -11,6 +11,7 @@ import torch
 from pandas.api.types import is_numeric_dtype
 
 from mlrun.data import column_roles as roles
+from mlrun.data.cells import FileSpelling
 from mlrun.data.column_kinds import reading_of
 from mlrun.data.dataset import Dataset, Spec, divided
 from mlrun.data.feature_selection import select_top
@@ -62,7 +63,7 @@ class Tabular(TableSettings):
             files, sample = self._find()
         read = {"train": self._read(files["train"])}
         if "test" in files:
-            read["test"] = self._read(files["test"], decimal=read["train"].decimal)
+            read["test"] = self._read(files["test"], like=read["train"].spelling)
         tables, path = {role: one.table for role, one in read.items()}, files["train"]
         name = self._target_name(tables, path)
         own_ids = identifiers(tables["train"], tables.get("test"), setting=self.id, target=name)
@@ -74,6 +75,7 @@ class Tabular(TableSettings):
             columns = self._columns(table, target.name, own_ids, path)
             roles.report_copies(table[[*columns, name]], **parts)
             contract = self._fit(table, parts["train"], target, columns, path, spelling)
+            contract["has_header"] = read["train"].has_header
         spec = self._spec(own_ids, contract, target, parts["train"])
         others, scored = self._test_rows(tables.get("test"), contract, spec, files.get("test"))
         return divided(
@@ -135,7 +137,7 @@ class Tabular(TableSettings):
         *,
         target: str | None = None,
         texts: Sequence[str] = (),
-        decimal: str = ".",
+        like: FileSpelling | None = None,
     ) -> TableFile:
         """Read a file, with target and categories as text, and report what was decided.
 
@@ -143,13 +145,13 @@ class Tabular(TableSettings):
             path: the file.
             target: the target, if it is known.
             texts: the categories, if they are known.
-            decimal: the decimal separator of the training file.
+            like: the training file.
         """
         listed = [] if isinstance(self.categorical, str) else self.categorical
         named = [name for name in (self.id, self.target, target) if name is not None]
         found = read_table(
             path,
-            self.file_settings(decimal=decimal),
+            self.file_settings(like),
             texts=[*named, *listed, *texts],
             last_as_text=target is None and self.target is None,
         )
@@ -158,9 +160,9 @@ class Tabular(TableSettings):
         return found
 
     def _read_new(self, path: Path, contract: Contract, spec: Spec) -> pd.DataFrame:
-        """Read a file for a trained model: the contract says what is text, and its decimals."""
-        texts, decimal = _spelled(contract), contract.get("decimal", ".")
-        return self._read(path, target=spec.target, texts=texts, decimal=decimal).table
+        """Read a file for a trained model; the contract says how it is spelled."""
+        like = FileSpelling(contract.get("decimal", "."), contract.get("has_header", True))
+        return self._read(path, target=spec.target, texts=_spelled(contract), like=like).table
 
     def _target_name(self, tables: Tables, path: Path) -> str:
         table, test = tables["train"], tables.get("test")

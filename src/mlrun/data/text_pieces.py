@@ -28,6 +28,7 @@ class Opened:
     columns: Callable[[int, Progress], Iterator[list[Any]]]
     findings: tuple[Finding, ...] = ()
     decimal: str = "."
+    has_header: bool = True
     first_kind: str | None = None  # of the first column; None: there are no notes below the table
 
 

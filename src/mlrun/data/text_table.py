@@ -72,6 +72,7 @@ def _open_text(source: Source, settings: FileSettings, path: Path) -> Opened:
         columns=lambda block, progress: text_columns(file, block, progress),
         findings=(*source.findings, *dialect.findings),
         decimal=dialect.decimal,
+        has_header=dialect.has_header,
         first_kind=None if settings.footer == NONE else dialect.kinds[0],
     )
 
@@ -79,7 +80,7 @@ def _open_text(source: Source, settings: FileSettings, path: Path) -> Opened:
 def _cells(piece: Piece, opened: Opened, names: list[str], progress: Progress) -> Cells:
     table = pa.table(dict(zip(names, piece.columns, strict=True))).to_pandas()
     findings = (*opened.findings, *progress.findings())
-    return Cells(table, piece.rows, findings, opened.decimal)
+    return Cells(table, piece.rows, findings, opened.decimal, opened.has_header)
 
 
 def _no_rows(path: Path) -> MlrunError:

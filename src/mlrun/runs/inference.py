@@ -117,7 +117,7 @@ def predict(
         MlrunError: like `evaluate`; or the task has no probabilities, or the output cannot be
             written.
     """
-    run = open_run(folder)
+    run, guard = open_run(folder), guard_formulas
     target = _target(run, input, output, members)
     ensemble, ids, together = predicted(run, input, data=data, allow_unknown=allow_unknown)
     if members and not len(together.each):
@@ -129,14 +129,10 @@ def predict(
     try:
         if members:
             each = dict(zip(ensemble.names, together.each, strict=True))
-            write_members(
-                target, ensemble.spec, ids, each, together.disagreement, guard=guard_formulas
-            )
+            write_members(target, ensemble.spec, ids, each, together.disagreement, guard=guard)
         else:
             shares, values = together.probabilities if proba else None, together.predictions
-            write_predictions(
-                target, ensemble.spec, ids, values, probabilities=shares, guard=guard_formulas
-            )
+            write_predictions(target, ensemble.spec, ids, values, probabilities=shares, guard=guard)
     except OSError as error:
         raise MlrunError(f"cannot write {target}: {error.strerror}; see --output") from None
     return target

@@ -26,8 +26,9 @@ from mlrun.cli.main import main
 from mlrun.config.build import build
 from mlrun.data.dataset import Spec
 from mlrun.data.preprocess.apply import raw_rows
-from mlrun.data.preprocess.fit import ColumnPlan, MissingValues, fit_table
+from mlrun.data.preprocess.fit import fit_table
 from mlrun.data.preprocess.module import Contract, build_preprocess
+from mlrun.data.preprocess.plan import ColumnPlan, MissingValues
 from mlrun.data.rows import Rows
 from mlrun.data.sample import write_sample
 from mlrun.errors import MlrunError

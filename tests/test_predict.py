@@ -272,3 +272,16 @@ def test_a_new_file_has_no_header_where_training_had_none(mlrun, write_csv, rows
     answer = mlrun("predict", "run", "--input", "new.csv", "--output", "p.csv")
     assert answer.code == 0
     assert len(Path("p.csv").read_text().splitlines()) == 1 + rows.count("\n") + 1
+
+
+def test_an_unseen_category_is_unknown_with_a_warning_where_training_had_rare_ones(
+X if n % 2 else 'blue'},{n % 3}" for n in range(30)]
+    rare = ["30,pink,1", "31,grey,2", "32,lime,0", "33,mint,1", "34,rust,2", ""]
+    write_csv("rare.csv", "\n".join(["n,color,y", *rows, *rare]))
+    table = ("task=csv", "data.train=rare.csv", "data.target=y", "data.min_frequency=2")
+    assert mlrun(*table, *SMOKE, "hydra.run.dir=run").code == 0
+    write_csv("new.csv", "n,color\n1,red\n2,black\n")
+    answer = mlrun("predict", "run", "--input", "new.csv", "--output", "out.csv")
+    assert answer.code == 0
+    text = "new.csv, row 2, column 'color': category 'black' is unknown to training; treated as"
+    assert text in answer.err

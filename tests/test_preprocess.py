@@ -14,8 +14,9 @@ from torch import Tensor
 
 from mlrun.data.feature_selection import select_top
 from mlrun.data.preprocess.apply import raw_rows
-from mlrun.data.preprocess.fit import ColumnPlan, MissingValues, check_table, fit_table
+from mlrun.data.preprocess.fit import fit_table
 from mlrun.data.preprocess.module import Contract, ImagePreprocess, build_preprocess
+from mlrun.data.preprocess.plan import ColumnPlan, MissingValues, check_table
 from mlrun.errors import MlrunError
 
 PATH = Path("t.csv")
@@ -322,3 +323,13 @@ def test_levels_of_a_category_are_kept_one_by_one():
     )
     assert names(kept) == ["t=y"]
     assert apply(kept, column("y", "x", name="t")).tolist() == [[1], [0]]
+
+
+def test_rare_categories_are_the_unknown_and_train_its_bucket(caplog):
+    table = pd.DataFrame({"t": ["a", "a", "b", "c", None]})
+    plan = ColumnPlan(["t"], missing=MissingValues("auto"), min_frequency=2)
+    with caplog.at_level("INFO"):
+        contract = fit_table(table, np.arange(5), plan, path=PATH, encode="onehot", scale="none")
+    assert names(contract) == ["t=a", "t=(unknown)", "t=(missing)"]
+    assert contract["columns"][0]["knows_unknown"] is True
+    assert "'t': 2 of 3 categories are (unknown) (in fewer than 2 training rows" in caplog.text

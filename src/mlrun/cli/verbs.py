@@ -106,7 +106,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_allow_unknown(parser: argparse.ArgumentParser) -> None:
-    text = "accept categories unknown to training instead of reporting an error"
+    text = "take categories unknown to training as (unknown) instead of reporting an error"
     parser.add_argument("--allow-unknown", action="store_true", help=text)
 
 

@@ -40,6 +40,7 @@ class TableSettings:
     scale_target: bool
     categorical: str | Sequence[str]
     encode: str
+    min_frequency: int
     missing: str | float
     na_values: str | Sequence[str]
     encoding: str
@@ -65,6 +66,8 @@ class TableSettings:
             _one_of("data.missing", self.missing, MISSING, "a number")
         elif not math.isfinite(self.missing):
             raise MlrunError(f"data.missing={self.missing}: must be a finite number")
+        if self.min_frequency < 1:
+            raise MlrunError(f"data.min_frequency={self.min_frequency}: must be at least 1")
         if not self.memory_budget > 0:
             raise MlrunError(f"data.memory_budget={self.memory_budget}: must be more than 0")
         if isinstance(self.categorical, str):

@@ -19,8 +19,9 @@ from mlrun.data.identifiers import NUMBERED, identifiers, row_ids
 from mlrun.data.locate import find
 from mlrun.data.number_format import PLAIN, format_of
 from mlrun.data.preprocess.apply import raw_rows, warn_about_missing, warn_about_surplus
-from mlrun.data.preprocess.fit import ColumnPlan, MissingValues, check_table, fit_table
+from mlrun.data.preprocess.fit import fit_table
 from mlrun.data.preprocess.module import Contract, build_preprocess
+from mlrun.data.preprocess.plan import ColumnPlan, MissingValues, check_table
 from mlrun.data.rows import Rows
 from mlrun.data.sample import folder_or_sample
 from mlrun.data.split import RowNumbers, split_or_recorded
@@ -208,6 +209,7 @@ class Tabular(TableSettings):
                 among_numbers=spelling["na_values"],
                 among_texts=self.missing_texts,
             ),
+            min_frequency=self.min_frequency,
         )
         check_table(table[columns], plan, path=path)
         contract = fit_table(

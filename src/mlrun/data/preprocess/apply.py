@@ -16,8 +16,8 @@ from mlrun.data.categories import codes
 from mlrun.data.column_values import as_numbers, position
 from mlrun.data.dates import date_part
 from mlrun.data.number_format import format_of, missing_among
-from mlrun.data.preprocess.fit import refuse_missing
 from mlrun.data.preprocess.module import UNKNOWN, Contract
+from mlrun.data.preprocess.plan import refuse_missing
 from mlrun.data.rows import Columns
 from mlrun.errors import MlrunError, did_you_mean
 
@@ -61,7 +61,8 @@ def raw_rows(
 
     Raises:
         MlrunError: a column is missing, or has text instead of numbers, a missing value, or a
-            category that is unknown to training and not allowed.
+            category that is unknown to training, where no training row had one and it is not
+            allowed.
     """
     names = [*dict.fromkeys(column["name"] for column in contract["columns"])]
     absent = [name for name in names if name not in table.columns]
@@ -99,7 +100,8 @@ def _raw_column(
     refuse_missing(numbers, values, path, allowed=fill is not None)
     unknown = np.array([]) if levels is None else np.flatnonzero(numbers == len(levels))
     if unknown.size:
-        _tell_unknown(values, levels, unknown, path, allowed=allow_unknown)
+        allowed = allow_unknown or column["knows_unknown"]
+        _tell_unknown(values, levels, unknown, path, allowed=allowed)
     return numbers
 
 
@@ -125,7 +127,7 @@ def _tell_unknown(
     more = f" (and {len(at) - 1} more rows)" if len(at) > 1 else ""
     what = f"{position(values, int(at[0]), path)}: category '{first}' is unknown to training{more}"
     if allowed:
-        log.info("%s; treated as %s", what, UNKNOWN)
+        log.warning("%s; treated as %s", what, UNKNOWN)
         return
     listed = ", ".join(levels[:6]) + (" …" if levels[6:] else "")
     hint = did_you_mean(first, levels)

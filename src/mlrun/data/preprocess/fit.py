@@ -1,8 +1,7 @@
 """Fit the preprocessing of a table on its training rows."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,38 +10,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlrun.data.categories import codes, levels_of
-from mlrun.data.column_values import as_numbers, first_missing, position
+from mlrun.data.column_values import as_numbers
 from mlrun.data.dates import PARTS, date_part
-from mlrun.data.number_format import MISSING_WORDS, PLAIN, NumberFormat, missing_among
+from mlrun.data.number_format import PLAIN
 from mlrun.data.preprocess.module import MISSING, UNKNOWN, Contract
+from mlrun.data.preprocess.plan import ColumnPlan, MissingValues
 from mlrun.data.rows import let_go
 from mlrun.errors import MlrunError
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class MissingValues:
-    """What is a missing value, and what happens to it."""
-
-    fill: str | float = "error"  # auto | error | mean | median | a number
-    among_numbers: Sequence[str] = MISSING_WORDS  # words, lower case
-    among_texts: Sequence[str] = ()
-
-    @property
-    def allowed(self) -> bool:
-        """Whether a table may have missing values."""
-        return self.fill != "error"
-
-
-@dataclass(frozen=True)
-class ColumnPlan:
-    """How the cells of each column are read."""
-
-    categorical: Sequence[str] = ()  # the columns with categories
-    formats: Mapping[str, NumberFormat] = field(default_factory=dict)  # others spell plainly
-    dates: Mapping[str, str] = field(default_factory=dict)  # column of dates → their format
-    missing: MissingValues = field(default_factory=MissingValues)
 
 
 def fit_table(
@@ -103,7 +79,7 @@ def _fit_column(
     """Return the columns of the contract, their features, and their numbers of missing values."""
     name, missing = str(cells.name), plan.missing
     if name in plan.categorical:
-        return [_fit_category(cells, encode=encode, missing=missing)]
+        return [_fit_category(cells, plan, encode=encode)]
     form = plan.formats.get(name, PLAIN)
     parts: dict[str | None, NDArray[np.float64]] = {}
     if name in plan.dates:
@@ -118,7 +94,7 @@ def _fit_column(
         label = name if part is None else f"{name}.{part}"
         date = None if part is None else {"format": plan.dates[name], "part": part}
         column, own = _fit_number(values.reshape(-1, 1), label, path, scale=scale, missing=missing)
-        column |= {"name": name, "date": date}
+        column |= {"name": name, "date": date, "knows_unknown": False}
         column["format"] = form.as_plain() if part is None else None
         found.append((column, own, int(np.isnan(values).sum())))
     return found
@@ -139,17 +115,36 @@ def _indicator(column: Mapping[str, Any], index: int) -> dict[str, Any]:
 
 
 def _fit_category(
-    column: pd.Series, *, encode: str, missing: MissingValues
+    column: pd.Series, plan: ColumnPlan, *, encode: str
 ) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
     """Return the column, its features, and its number of missing values."""
-    name, levels = str(column.name), levels_of(column, missing.among_texts)
+    name, missing = str(column.name), plan.missing
+    levels = _frequent(column, plan)
     numbers = codes(column, levels, missing.among_texts)
-    gaps = int(np.isnan(numbers).sum())
+    absent = np.isnan(numbers)
     fill = float(len(levels)) if missing.allowed else None
-    if missing.fill == "auto" and levels:
-        fill = float(np.bincount(numbers[~np.isnan(numbers)].astype(np.int64)).argmax())
+    if missing.fill == "auto" and not absent.all():
+        fill = float(np.bincount(numbers[~absent].astype(np.int64)).argmax())
+    filled = np.where(absent, fill or 0.0, numbers)
     found = {"name": name, "categories": levels, "fill": fill, "format": None, "date": None}
-    return found, _category_features(name, levels, encode), gaps
+    found["knows_unknown"] = bool((filled == len(levels)).any())
+    return found, _category_features(name, levels, encode), int(absent.sum())
+
+
+def _frequent(column: pd.Series, plan: ColumnPlan) -> list[str]:
+    """Return the levels that are in enough rows."""
+    words = plan.missing.among_texts
+    levels = levels_of(column, words)
+    if plan.min_frequency <= 1:
+        return levels
+    numbers = codes(column, levels, words)
+    rows = np.bincount(numbers[~np.isnan(numbers)].astype(np.int64), minlength=len(levels))
+    enough = rows >= plan.min_frequency
+    if not enough.all():
+        what = f"{np.sum(~enough)} of {len(levels)} categories are {UNKNOWN}"
+        why = f"in fewer than {plan.min_frequency} training rows"
+        log.info("'%s': %s (%s; data.min_frequency)", column.name, what, why)
+    return [level for level, keep in zip(levels, enough, strict=True) if keep]
 
 
 def _category_features(name: str, levels: list[str], encode: str) -> list[dict[str, Any]]:
@@ -177,24 +172,6 @@ def _fit_number(
     return {"name": name, "categories": None, "fill": fill}, [feature]
 
 
-def refuse_missing(
-    values: NDArray[np.float64], column: pd.Series, path: Path, *, allowed: bool
-) -> None:
-    """Refuse missing values of a column, unless they are allowed.
-
-    Raises:
-        MlrunError: with the first one.
-    """
-    at = first_missing(values)
-    if at is not None and not allowed:
-        count = int(np.isnan(values).sum())
-        more = f" (and {count - 1} more in this column)" if count > 1 else ""
-        raise MlrunError(
-            f"{position(column, at, path)}: the value is missing{more}; fill it in, or train with "
-            "data.missing=auto (or mean, median, a number)"
-        )
-
-
 def _fill_value(values: NDArray[np.float64], name: str, missing: str | float) -> float | None:
     if missing == "error":
         return None
@@ -217,30 +194,3 @@ def _center_and_scale(values: NDArray[np.float64], scale: str) -> tuple[float, f
     rounding = count * np.finfo(np.float64).eps  # upper bound for the variance of a constant column
     constant = variance <= rounding * variance + (rounding * center) ** 2
     return float(center), 1.0 if constant else float(np.sqrt(variance))
-
-
-def check_table(table: pd.DataFrame, plan: ColumnPlan, *, path: Path) -> None:
-    """Check for text among numbers, and for missing values if they are errors.
-
-    Raises:
-        MlrunError: naming the first such value.
-    """
-    missing = plan.missing
-    for name in table.columns:
-        column = table[name]
-        if name in plan.categorical or name in plan.dates:
-            words = missing.among_texts if name in plan.categorical else missing.among_numbers
-            absent = missing_among(column.to_numpy(object), words)
-            values = np.where(absent, np.nan, 0.0)
-        else:
-            form = plan.formats.get(name, PLAIN)
-            words, advice = missing.among_numbers, _advice(name)
-            values = as_numbers(column, path, form=form, na_values=words, advice=advice)
-        refuse_missing(values, column, path, allowed=missing.allowed)
-
-
-def _advice(name: str) -> str:
-    return (
-        f"; if the column is categorical, set data.categorical=['{name}']; if this means a missing "
-        "value, add it to data.na_values"
-    )

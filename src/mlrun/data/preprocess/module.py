@@ -94,6 +94,7 @@ class Column:
     fill: float | None  # replacement for a missing value; None: a missing value is an error
     format: Mapping[str, Any] | None  # how the file spells the numbers (NumberFormat)
     date: Mapping[str, Any] | None  # format and part of a date, which is then the number
+    knows_unknown: bool  # training rows were in the bucket for unknown categories
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import pytest
 from mlrun.data import column_roles as roles
 from mlrun.data import target as targets
 from mlrun.data.column_kinds import reading_of
+from mlrun.data.findings import Finding, Findings
 from mlrun.data.identifiers import identifiers, row_ids
 from mlrun.data.number_format import MISSING_WORDS, PLAIN
 from mlrun.errors import MlrunError
@@ -20,6 +21,11 @@ def frame(*names: str) -> pd.DataFrame:
     return pd.DataFrame({name: [1, 2] for name in names})
 
 
+def nothing() -> Findings:
+    """Nothing is decided yet."""
+    return Findings("t.csv")
+
+
 def series(*values: object) -> pd.Series:
     return pd.Series(list(values), name="y")
 
@@ -28,30 +34,33 @@ def series(*values: object) -> pd.Series:
 
 
 def test_the_target_is_the_one_column_the_test_file_lacks():
-    assert targets.target_column(frame("a", "y", "b"), frame("b", "a"), PATH) == "y"
+    assert targets.target_column(frame("a", "y", "b"), frame("b", "a"), PATH, told=nothing()) == "y"
 
 
 def test_the_target_is_the_last_column_when_the_test_file_lacks_none():
-    assert targets.target_column(frame("a", "y", "b"), frame("a", "y", "b"), PATH) == "b"
+    assert (
+        targets.target_column(frame("a", "y", "b"), frame("a", "y", "b"), PATH, told=nothing())
+        == "b"
+    )
 
 
 def test_the_target_is_the_last_column_without_a_test_file():
-    assert targets.target_column(frame("a", "y", "b"), None, PATH) == "b"
+    assert targets.target_column(frame("a", "y", "b"), None, PATH, told=nothing()) == "b"
 
 
-def test_the_chosen_target_is_reported_with_the_reason(caplog):
-    caplog.set_level("INFO", logger="mlrun")
-    targets.target_column(frame("a", "y"), None, PATH)
-    targets.target_column(frame("y", "a"), frame("a"), PATH)
-    assert caplog.messages == [
-        "target: y (the last column)",
-        "target: y (the only column missing in the test file)",
+def test_the_chosen_target_is_reported_with_the_reason():
+    told = nothing()
+    targets.target_column(frame("a", "y"), None, PATH, told=told)
+    targets.target_column(frame("y", "a"), frame("a"), PATH, told=told)
+    assert [one.value for one in told.found] == [
+        "y, the last column",
+        "y, the only column missing in the test file",
     ]
 
 
 def test_several_lacking_columns_are_listed_and_the_setting_named():
     with pytest.raises(MlrunError, match=r"target\? The test file has no x, y; set data\.target"):
-        targets.target_column(frame("a", "x", "y"), frame("a"), PATH)
+        targets.target_column(frame("a", "x", "y"), frame("a"), PATH, told=nothing())
 
 
 def test_a_column_that_is_not_there_is_named_with_its_setting_and_the_closest_name():
@@ -77,33 +86,27 @@ def test_a_column_that_is_not_there_is_named_with_its_setting_and_the_closest_na
     ids=["floats", "few-ints", "20-ints", "21-ints", "whole-floats", "text", "30-texts", "bool"],
 )
 def test_the_kind_follows_the_targets_values(values, kind):
-    assert targets.Target.of(series(*values, *values), "auto", PATH).kind == kind
+    assert targets.Target.of(series(*values, *values), "auto", PATH, told=nothing()).kind == kind
 
 
 @pytest.mark.parametrize("values", [[2, 4, 6], [0, 1, 2]])
 def test_integers_that_hardly_repeat_are_quantities(values):
-    assert targets.Target.of(series(*values), "auto", PATH).kind == "regression"
+    assert targets.Target.of(series(*values), "auto", PATH, told=nothing()).kind == "regression"
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("values", "value"),
     [
-        ([0.5, 1.5], "kind: regression (target 'y' has 2 different numbers; override: data.kind="),
-        (
-            [1, 0],
-            "kind: classification (target 'y' has 2 different integers; override: data.kind=",
-        ),
-        (
-            ["a", "b"],
-            "kind: classification (target 'y' has 2 different texts; override: data.kind=",
-        ),
+        ([0.5, 1.5], "regression: 'y' has 2 different numbers"),
+        ([1, 0], "classification: 'y' has 2 different integers"),
+        (["a", "b"], "classification: 'y' has 2 different texts"),
     ],
 )
-def test_the_inferred_kind_is_reported_with_the_setting_that_overrides_it(values, message, caplog):
-    caplog.set_level("INFO", logger="mlrun")
-    kind = targets.Target.of(series(*values, *values), "auto", PATH).kind
+def test_the_inferred_kind_is_reported_with_the_setting_that_overrides_it(values, value):
+    told = nothing()
+    kind = targets.Target.of(series(*values, *values), "auto", PATH, told=told).kind
     other = {"regression": "classification", "classification": "regression"}[kind]
-    assert caplog.messages == [f"{message}{other})"]
+    assert told.found == [Finding("kind", value, f"data.kind={other}")]
 
 
 # --- class labels ---------------------------------------------------------------------------
@@ -175,9 +178,12 @@ def test_a_target_of_one_value_is_refused():
 
 
 def ids(
-    table: pd.DataFrame, test: pd.DataFrame | None = None, setting: str | None = None
+    table: pd.DataFrame,
+    test: pd.DataFrame | None = None,
+    setting: str | None = None,
+    told: Findings | None = None,
 ) -> list[str]:
-    return identifiers(table, test, setting=setting, target="y")
+    return identifiers(table, test, setting=setting, target="y", told=told or nothing())
 
 
 @pytest.mark.parametrize("name", ["id", "ID", "Id"])
@@ -197,10 +203,10 @@ def test_none_means_that_no_column_names_the_rows():
     "name",
     ["PassengerId", "customerID", "Loan_ID", "RowNumber", "CLIENTNUM", "rownames", "row.names"],
 )
-def test_a_column_named_like_an_id_and_different_in_every_row_names_them(name, caplog):
-    caplog.set_level("INFO", logger="mlrun")
-    assert ids(frame("a", name), frame(name)) == [name]
-    assert f"id: {name} (different in every row; override: data.id=none)" in caplog.text
+def test_a_column_named_like_an_id_and_different_in_every_row_names_them(name):
+    told = nothing()
+    assert ids(frame("a", name), frame(name), told=told) == [name]
+    assert told.found == [Finding("id", f"{name}, different in every row", "data.id=none")]
 
 
 @pytest.mark.parametrize("name", ["idea", "Paid", "Humid", "GRID", "number_of_rooms"])
@@ -217,10 +223,10 @@ def test_a_column_that_repeats_in_the_test_file_is_no_id():
     assert ids(frame("HouseId"), pd.DataFrame({"HouseId": [3, 3]})) == []
 
 
-def test_of_several_ids_the_first_is_written_and_none_is_learned_from(caplog):
-    caplog.set_level("INFO", logger="mlrun")
-    assert ids(frame("RowNumber", "CustomerId", "a")) == ["RowNumber", "CustomerId"]
-    assert "left out: CustomerId (different in every row)" in caplog.text
+def test_of_several_ids_the_first_is_written_and_none_is_learned_from():
+    told = nothing()
+    assert ids(frame("RowNumber", "CustomerId", "a"), told=told) == ["RowNumber", "CustomerId"]
+    assert told.found[1].value == "CustomerId: different in every row"
 
 
 def test_rows_are_named_by_the_id_column():
@@ -239,20 +245,23 @@ def test_rows_without_an_id_are_counted_from_zero():
 
 
 def test_features_are_the_columns_that_are_not_left_out():
-    assert roles.feature_columns(frame("id", "b", "a", "y"), leave_out=["id", "y"]) == ["b", "a"]
+    table = frame("id", "b", "a", "y")
+    assert roles.feature_columns(table, leave_out=["id", "y"], told=nothing()) == ["b", "a"]
 
 
-def test_a_column_without_a_name_is_left_out(caplog):
-    caplog.set_level("INFO", logger="mlrun")
-    assert roles.feature_columns(frame("Unnamed: 0", "a"), leave_out=[]) == ["a"]
-    assert "left out: 1 column(s) without a name" in caplog.text
+def test_a_column_without_a_name_is_left_out():
+    told = nothing()
+    assert roles.feature_columns(frame("Unnamed: 0", "a"), leave_out=[], told=told) == ["a"]
+    assert told.found[0].value == "1 column without a name"
 
 
-def categories(table: pd.DataFrame, setting: str | list[str]) -> tuple[list[str], list[str]]:
+def categories(
+    table: pd.DataFrame, setting: str | list[str], told: Findings | None = None
+) -> tuple[list[str], list[str]]:
     readings = {
         str(name): reading_of(table[name], decimal=".", na_values=MISSING_WORDS) for name in table
     }
-    return roles.categorical_columns(table, setting, readings, PATH)
+    return roles.categorical_columns(table, setting, readings, PATH, told=told or nothing())
 
 
 def test_text_columns_are_categories():
@@ -265,11 +274,12 @@ def test_a_number_column_with_a_typo_is_no_category():
     assert categories(table, "auto") == ([], [])
 
 
-def test_free_text_is_left_out_and_reported(caplog):
-    caplog.set_level("INFO", logger="mlrun")
+def test_free_text_is_left_out_and_reported():
+    told = nothing()
     table = pd.DataFrame({"name": [f"person {i}" for i in range(60)], "t": ["x", "y"] * 30})
-    assert categories(table, "auto") == (["t"], ["name"])
-    assert "to keep it: data.categorical=['name']" in caplog.text
+    assert categories(table, "auto", told) == (["t"], ["name"])
+    value = "name: 60 different texts in 60 rows"
+    assert told.found == [Finding("left out", value, "data.categorical=[name]")]
 
 
 @pytest.mark.parametrize(("distinct", "rows"), [(50, 50), (60, 120)])
@@ -296,7 +306,9 @@ def test_none_takes_no_column_for_a_category():
 
 def test_a_target_of_texts_that_hardly_repeat_is_refused():
     with pytest.raises(MlrunError, match=r"30 different texts in 30 rows \('item 1' …\)"):
-        targets.Target.of(pd.Series([f"item {i}" for i in range(1, 31)], name="y"), "auto", PATH)
+        targets.Target.of(
+            pd.Series([f"item {i}" for i in range(1, 31)], name="y"), "auto", PATH, told=nothing()
+        )
 
 
 def test_codes_with_words_among_them_are_categories():
@@ -309,11 +321,11 @@ def test_dates_are_neither_categories_nor_left_out():
     assert categories(table, ["day"]) == (["day"], [])
 
 
-def test_an_empty_column_is_left_out_and_reported(caplog):
-    caplog.set_level("INFO", logger="mlrun")
+def test_an_empty_column_is_left_out_and_reported():
+    told = nothing()
     table = pd.DataFrame({"gap": ["", "n/a"], "n": [1, 2]})
-    assert categories(table, "auto") == ([], ["gap"])
-    assert "left out: gap (empty in every row)" in caplog.text
+    assert categories(table, "auto", told) == ([], ["gap"])
+    assert told.found == [Finding("left out", "gap: empty in every row")]
 
 
 def test_dates_order_a_split_only_where_their_order_is_plain():

@@ -47,7 +47,7 @@ def test_a_model_learns_from_dates_and_reads_those_of_a_new_file(mlrun, by_the_h
     train = ("task=csv", f"data.train={by_the_hour}", "trainer.epochs=60", "optimizer.lr=0.02")
     answer = mlrun(*train, "hydra.run.dir=run")
     assert answer.code == 0
-    assert "'when': dates; their format is ISO8601" in answer.out
+    assert "when      dates; their format is ISO8601" in answer.out
     record = json.loads(Path("run/run.json").read_text())
     assert record["metrics"]["valid"]["r2"] > 0.98
     assert record["spec"]["features"] == ["when.month", "when.day", "when.weekday", "when.hour"]

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from mlrun.data.cells import FileSettings, Finding
+from mlrun.data.cells import FileSettings
 from mlrun.data.dialect import Dialect, detect
+from mlrun.data.findings import Finding
 from mlrun.errors import MlrunError
 from tests.fuzzing import refused, shares
 

@@ -25,6 +25,7 @@ from torch import nn
 from mlrun.cli.main import main
 from mlrun.config.build import build
 from mlrun.data.dataset import Spec
+from mlrun.data.findings import Findings
 from mlrun.data.preprocess.apply import raw_rows
 from mlrun.data.preprocess.fit import fit_table
 from mlrun.data.preprocess.module import Contract, build_preprocess
@@ -80,6 +81,7 @@ def untrained(
         path=path,
         encode="onehot",
         scale="standard",
+        told=Findings("t.csv"),
     )
     kind = "classification" if classes else "regression"
     spec = Spec(kind, (len(contract["features"]),), len(classes) or 1, classes, target="y")

@@ -251,7 +251,7 @@ def test_a_number_can_mean_a_missing_value(mlrun, write_csv):
     run = ("task=csv", "data.train=my.csv", "data.target=y", "data.na_values=[-999]")
     answer = mlrun(*run, "trainer.epochs=2", "hydra.run.dir=run")
     assert answer.code == 0
-    assert "missing values: 'x' (" in answer.out
+    assert "missing, filled with" in answer.out
     write_csv("new.csv", "x\n-999.0\n5\n")
     answer = mlrun("predict", "run", "--input", "new.csv", "--output", "p.csv")
     assert "missing values are filled in as in training: 'x' (1)" in answer.out + answer.err
@@ -275,7 +275,9 @@ def test_a_new_file_has_no_header_where_training_had_none(mlrun, write_csv, rows
 
 
 def test_an_unseen_category_is_unknown_with_a_warning_where_training_had_rare_ones(
-X if n % 2 else 'blue'},{n % 3}" for n in range(30)]
+    mlrun, write_csv
+):
+    rows = [f"{n},{'red' if n % 2 else 'blue'},{n % 3}" for n in range(30)]
     rare = ["30,pink,1", "31,grey,2", "32,lime,0", "33,mint,1", "34,rust,2", ""]
     write_csv("rare.csv", "\n".join(["n,color,y", *rows, *rare]))
     table = ("task=csv", "data.train=rare.csv", "data.target=y", "data.min_frequency=2")

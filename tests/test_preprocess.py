@@ -13,6 +13,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from torch import Tensor
 
 from mlrun.data.feature_selection import select_top
+from mlrun.data.findings import Findings
 from mlrun.data.preprocess.apply import raw_rows
 from mlrun.data.preprocess.fit import fit_table
 from mlrun.data.preprocess.module import Contract, ImagePreprocess, build_preprocess
@@ -30,7 +31,9 @@ MIXED = pd.DataFrame(
 def fit(table: pd.DataFrame, *categorical: str, **settings: Any) -> Contract:
     defaults: dict[str, Any] = {"encode": "onehot", "scale": "standard"}
     how = plan(*categorical, missing=settings.pop("missing", "error"))
-    return fit_table(table, np.arange(len(table)), how, path=PATH, **defaults | settings)
+    return fit_table(
+        table, np.arange(len(table)), how, path=PATH, told=Findings("t.csv"), **defaults | settings
+    )
 
 
 def plan(*categorical: str, missing: str | float) -> ColumnPlan:
@@ -325,11 +328,11 @@ def test_levels_of_a_category_are_kept_one_by_one():
     assert apply(kept, column("y", "x", name="t")).tolist() == [[1], [0]]
 
 
-def test_rare_categories_are_the_unknown_and_train_its_bucket(caplog):
-    table = pd.DataFrame({"t": ["a", "a", "b", "c", None]})
-    plan = ColumnPlan(["t"], missing=MissingValues("auto"), min_frequency=2)
-    with caplog.at_level("INFO"):
-        contract = fit_table(table, np.arange(5), plan, path=PATH, encode="onehot", scale="none")
+def test_rare_categories_are_the_unknown_and_train_its_bucket():
+    table, told = pd.DataFrame({"t": ["a", "a", "b", "c", None]}), Findings("t.csv")
+    plan, rows = ColumnPlan(["t"], missing=MissingValues("auto"), min_frequency=2), np.arange(5)
+    contract = fit_table(table, rows, plan, path=PATH, encode="onehot", scale="none", told=told)
     assert names(contract) == ["t=a", "t=(unknown)", "t=(missing)"]
     assert contract["columns"][0]["knows_unknown"] is True
-    assert "'t': 2 of 3 categories are (unknown) (in fewer than 2 training rows" in caplog.text
+    value = "2 of 3 categories, in fewer than 2 training rows, are (unknown)"
+    assert told.found[0].value == value

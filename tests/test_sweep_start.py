@@ -49,8 +49,8 @@ def test_what_the_data_is_taken_for_is_said_once_and_logged_by_the_first_job(mlr
     write_csv("t.csv", "x,y\n" + "".join(f"{i},{i * 0.5}\n" for i in range(40)))
     words = ("task=csv", "data.train=t.csv", "trainer.epochs=1", "seed=0,1", NAMED)
     answer = mlrun("-m", *words)
-    assert answer.out.count("target: y") == 1
-    assert "target: y" in Path("sweep/0/run.log").read_text()
+    assert answer.out.count("y, the last column") == 1
+    assert "y, the last column" in Path("sweep/0/run.log").read_text()
 
 
 def test_a_sweep_says_once_why_its_jobs_are_not_trained_natively(mlrun):

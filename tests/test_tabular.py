@@ -15,6 +15,7 @@ from mlrun.config import build
 from mlrun.config import options as catalogue
 from mlrun.config import schema as config
 from mlrun.data.dataset import Dataset
+from mlrun.data.findings import Finding
 from mlrun.errors import MlrunError
 
 
@@ -120,7 +121,7 @@ def test_a_test_file_with_an_empty_target_column_gives_no_test_rows():
     assert len(dataset.predict) == 4
 
 
-def test_rows_of_a_test_file_without_a_target_are_predicted_and_not_scored(caplog):
+def test_rows_of_a_test_file_without_a_target_are_predicted_and_not_scored():
     write("t.csv", houses())
     write("u.csv", houses(3).assign(price=[1.0, np.nan, 2.0]))
     dataset = load(test="u.csv")
@@ -128,15 +129,16 @@ def test_rows_of_a_test_file_without_a_target_are_predicted_and_not_scored(caplo
     assert dataset.test is not None
     assert dataset.test.targets is not None
     assert dataset.test.targets.ravel().tolist() == [1.0, 2.0]
-    assert "u.csv: 1 of 3 rows have no target 'price'; they are left out" in caplog.text
+    value = "1 of 3 have no 'price': not scored"
+    assert Finding("u.csv: rows", value) in dataset.findings
 
 
-def test_training_rows_without_a_target_are_left_out(caplog):
+def test_training_rows_without_a_target_are_left_out():
     prices = houses()["price"].astype(object)
     write("t.csv", houses().assign(price=["n/a", *prices[1:]]))
     dataset = load(missing="error")
     assert len(dataset.train) + len(dataset.valid) == len(prices) - 1
-    assert "t.csv: 1 of 30 rows have no target 'price'; they are left out" in caplog.text
+    assert Finding("rows", "1 of 30 have no 'price': left out") in dataset.findings
 
 
 def test_the_prediction_may_be_named():

@@ -8,24 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mlrun.data.findings import Finding
 from mlrun.errors import MlrunError, did_you_mean
 
 AUTO, NONE = "auto", "none"
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|", "blanks": " "}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A decision about a file that is not the plain case."""
-
-    what: str  # separator, header, encoding …
-    value: str
-    override: str = ""  # the setting that decides otherwise; empty: there is none
-
-    @property
-    def text(self) -> str:
-        """The decision in words."""
-        return f"{self.what} {self.value}" + (f" ({self.override})" if self.override else "")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """The role of each column of a table other than the target: id, number, category, or left out."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mlrun.data.cells import counted
 from mlrun.data.column_kinds import Reading, reading_of
 from mlrun.data.column_values import as_numbers, as_text, first_missing, position
+from mlrun.data.findings import Findings
 from mlrun.data.split import RowNumbers
 from mlrun.errors import MlrunError, did_you_mean
-
-log = logging.getLogger(__name__)
 
 MOST_FEATURES = 1000  # a text column with more categories is left out by default
 MOST_COMPARED = 200_000  # rows of a table whose copies are looked for
@@ -32,31 +31,35 @@ def require(name: str, table: pd.DataFrame, path: Path, *, key: str) -> str:
     return name
 
 
-def feature_columns(table: pd.DataFrame, *, leave_out: Sequence[str]) -> list[str]:
+def feature_columns(table: pd.DataFrame, *, leave_out: Sequence[str], told: Findings) -> list[str]:
     """Return all other columns, except columns without a name (a saved index)."""
     nameless = [str(c) for c in table.columns if str(c).startswith("Unnamed: ")]
     if nameless:
-        log.info("left out: %d column(s) without a name", len(nameless))
+        value = f"{counted(len(nameless), 'column')} without a name"
+        told.add("left out", value, f"data.features=[{nameless[0]},…]")
     return [str(c) for c in table.columns if c not in {*leave_out, *nameless}]
 
 
-def group_column(split: Mapping[str, Any]) -> list[str]:
+def group_column(split: Mapping[str, Any], told: Findings) -> list[str]:
     """Return the column that holds the groups of a split, which is no feature by default."""
     column = split.get("column")
     if column is None or "group" not in str(split.get("method")):
         return []
-    log.info("left out: '%s' (the groups of data.split; to keep it: data.features)", column)
+    told.add("left out", f"{column}: the groups of data.split", "data.features=[…]")
     return [str(column)]
 
 
-def report_copies(table: pd.DataFrame, train: RowNumbers, valid: RowNumbers) -> None:
+def report_copies(
+    table: pd.DataFrame, train: RowNumbers, valid: RowNumbers, *, told: Findings
+) -> None:
     """Report the validation rows that also stand, with the same target, among the training rows."""
     if len(table) > MOST_COMPARED:
         return
     rows = pd.util.hash_pandas_object(table, index=False).to_numpy()
     copies = int(np.isin(rows[valid], rows[train]).sum())
     if copies:
-        log.info("%d of %d validation rows are copies of training rows", copies, len(valid))
+        value = f"{copies} of {len(valid)} validation rows are copies of training rows"
+        told.add("copies", value, "data.split.method=group")
 
 
 def date_columns(
@@ -68,16 +71,25 @@ def date_columns(
 
 
 def report(
-    readings: Mapping[str, Reading], columns: Sequence[str], categorical: Sequence[str]
+    readings: Mapping[str, Reading],
+    columns: Sequence[str],
+    categorical: Sequence[str],
+    told: Findings,
 ) -> None:
     """Report the columns whose numbers are not spelled plainly, or have words for missing ones."""
     for name in columns:
         if name not in categorical and readings[name].words:
-            log.info("'%s': %s; %s", name, readings[name].kind, readings[name].words)
+            value = f"{readings[name].kind}; {readings[name].words}"
+            told.add(name, value, f"data.categorical=[{name}]")
 
 
 def categorical_columns(
-    table: pd.DataFrame, setting: str | Sequence[str], readings: Mapping[str, Reading], path: Path
+    table: pd.DataFrame,
+    setting: str | Sequence[str],
+    readings: Mapping[str, Reading],
+    path: Path,
+    *,
+    told: Findings,
 ) -> tuple[list[str], list[str]]:
     """Find the columns with categories, and the ones to leave out.
 
@@ -86,13 +98,14 @@ def categorical_columns(
         setting: auto (the text columns), a list (those and the text columns) or none.
         readings: column → how its cells are read.
         path: the file, for messages.
+        told: what was decided is added.
 
     Returns:
         (categories, left out: names, free text and empty columns).
     """
     empty = [name for name, reading in readings.items() if reading.kind == "empty"]
     if empty:
-        log.info("left out: %s (empty in every row)", ", ".join(empty))
+        told.add("left out", f"{', '.join(empty)}: empty in every row")
     if setting == "none":
         return [], empty
     listed = [] if isinstance(setting, str) else list(setting)
@@ -104,10 +117,8 @@ def categorical_columns(
     texts = [name for name, kind in kinds.items() if kind == "texts"]
     names = [name for name in texts if _is_free_text(table[name])]
     for name in names:
-        log.info(
-            "left out: '%s' (%d different texts in %d rows; to keep it: data.categorical=['%s'])",
-            *(name, table[name].nunique(), len(table), name),
-        )
+        value = f"{name}: {table[name].nunique()} different texts in {len(table)} rows"
+        told.add("left out", value, f"data.categorical=[{name}]")
     return [*listed, *(c for c in texts if c not in names)], [*empty, *names]
 
 

@@ -1,7 +1,7 @@
 """The interface between data and the rest of the program: Spec and Dataset."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mlrun.config.signature import from_plain
+from mlrun.data.findings import Finding
 from mlrun.data.preprocess.module import Contract, build_preprocess
 from mlrun.data.rows import Rows
 from mlrun.errors import MlrunError
@@ -68,7 +69,7 @@ class Dataset:
     files: dict[str, Path]  # role → file
     split: dict[str, NDArray[np.int64]]  # train, valid → row numbers
     sample: bool  # bundled sample data, not real data
-    findings: Mapping[str, list[str]] = field(default_factory=dict)  # role → what was decided
+    findings: tuple[Finding, ...] = ()  # what was decided about the files
 
     @property
     def parts(self) -> dict[str, Rows]:
@@ -92,7 +93,7 @@ def divided(
     scored: Rows | None,
     files: Mapping[str, Path],
     sample: bool,
-    findings: Mapping[str, Sequence[str]] | None = None,
+    findings: Sequence[Finding] = (),
 ) -> Dataset:
     """Return the dataset of these rows, divided into training and validation rows.
 
@@ -105,7 +106,7 @@ def divided(
         scored: those of them that have targets.
         files: role → file.
         sample: whether the files are sample data.
-        findings: role → what was decided about the file, in words.
+        findings: what was decided about the files.
 
     Raises:
         MlrunError: the contract is damaged.
@@ -125,5 +126,5 @@ def divided(
         files=dict(files),
         split=dict(split),
         sample=sample,
-        findings={role: list(words) for role, words in (findings or {}).items() if words},
+        findings=tuple(findings),
     )

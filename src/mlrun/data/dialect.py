@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlrun.data.cells import AUTO, NONE, FileSettings, Finding, counted
+from mlrun.data.cells import AUTO, NONE, FileSettings, counted
 from mlrun.data.delimiter import Delimiter, Record, choose_delimiter, split
 from mlrun.data.encoding import detect_encoding, encoding_finding
+from mlrun.data.findings import Finding
 from mlrun.data.layout import Layout, find_layout
 from mlrun.errors import MlrunError
 

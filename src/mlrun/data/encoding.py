@@ -3,7 +3,7 @@
 import codecs
 import re
 
-from mlrun.data.cells import Finding
+from mlrun.data.findings import Finding
 
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),

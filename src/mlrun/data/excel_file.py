@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from mlrun.data.cells import AUTO, NONE, FileSettings, Finding, Progress, counted, shortened
+from mlrun.data.cells import AUTO, NONE, FileSettings, Progress, counted, shortened
 from mlrun.data.delimiter import Delimiter, Record
+from mlrun.data.findings import Finding
 from mlrun.data.layout import find_layout
 from mlrun.data.source_file import Source, check_size, seekable
 from mlrun.data.text_pieces import Opened

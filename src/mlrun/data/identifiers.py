@@ -1,6 +1,5 @@
 """Find the columns that name the rows: they go to pred.csv and are not learned from."""
 
-import logging
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -8,9 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mlrun.data.findings import Findings
 from mlrun.data.number_format import PLAIN
-
-log = logging.getLogger(__name__)
 
 NUMBERED = "none"  # data.id=none: no column names the rows
 # PassengerId, customerID, Loan_ID, RowNumber, CLIENTNUM, row.names; but not Paid, Humid or GRID.
@@ -23,7 +21,12 @@ _NAMES = re.compile(
 
 
 def identifiers(
-    table: pd.DataFrame, test: pd.DataFrame | None, *, setting: str | None, target: str
+    table: pd.DataFrame,
+    test: pd.DataFrame | None,
+    *,
+    setting: str | None,
+    target: str,
+    told: Findings,
 ) -> list[str]:
     """Return the columns that name the rows; the first one is for pred.csv.
 
@@ -35,6 +38,7 @@ def identifiers(
         test: the test table, if any.
         setting: data.id: a column, none, or None to look for them.
         target: the target column, never an id.
+        told: what was decided is added.
     """
     if setting == NUMBERED:
         return []
@@ -52,9 +56,9 @@ def identifiers(
         return [setting, *(name for name in found if name != setting)]
     if found:
         why = "by its name" if named else "different in every row"
-        log.info("id: %s (%s; override: data.id=none)", found[0], why)
+        told.add("id", f"{found[0]}, {why}", "data.id=none")
     if more := found[1:]:
-        log.info("left out: %s (different in every row)", ", ".join(more))
+        told.add("left out", f"{', '.join(more)}: different in every row", "data.id=none")
     return found
 
 

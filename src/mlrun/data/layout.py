@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlrun.data.cell_kinds import DATE, NUMBER, column_kind, kind_of
-from mlrun.data.cells import AUTO, NONE, FileSettings, Finding, counted, shortened
+from mlrun.data.cells import AUTO, NONE, FileSettings, counted, shortened
 from mlrun.data.delimiter import Delimiter, Record, usual_width
+from mlrun.data.findings import Finding
 from mlrun.data.header_row import header_is_certain, is_data, is_rule, is_units
 
 MOST_PREAMBLE = 50  # rows above the header

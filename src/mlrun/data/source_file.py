@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
-from mlrun.data.cells import Finding, shortened
+from mlrun.data.cells import shortened
+from mlrun.data.findings import Finding
 from mlrun.errors import MlrunError
 
 IN_MEMORY = 16 * 2**20  # bytes; smaller contents are unpacked once

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlrun.data import parquet_file
-from mlrun.data.cells import Cells, FileSettings, FileSpelling, Finding
+from mlrun.data.cells import Cells, FileSettings, FileSpelling
 from mlrun.data.column_names import unique_names
+from mlrun.data.findings import Finding
 from mlrun.data.identifiers import names_rows
 from mlrun.data.table_cache import ROWS_AT_ONCE, Layout, read_big
 from mlrun.data.text_table import BLOCK, read_cells, read_cells_in_batches

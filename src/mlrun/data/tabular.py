@@ -1,6 +1,5 @@
 """Tables: one class for covid, phone_price and any CSV of a user, configured in YAML."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from mlrun.data.cells import FileSpelling
 from mlrun.data.column_kinds import reading_of
 from mlrun.data.dataset import Dataset, Spec, divided
 from mlrun.data.feature_selection import select_top
+from mlrun.data.findings import Findings
 from mlrun.data.identifiers import NUMBERED, identifiers, row_ids
 from mlrun.data.locate import find
 from mlrun.data.number_format import PLAIN, format_of
@@ -30,10 +30,6 @@ from mlrun.data.table_file import TableFile, read_table
 from mlrun.data.table_settings import TableSettings
 from mlrun.data.target import Target, target_column, target_of, with_target
 from mlrun.errors import MlrunError
-
-log = logging.getLogger(__name__)
-
-Tables = Mapping[str, pd.DataFrame]  # role of the file → its table
 
 
 @dataclass(frozen=True)
@@ -59,26 +55,37 @@ class Tabular(TableSettings):
         Raises:
             MlrunError: a file is missing, malformed or unusable for training.
         """
-        method = Split.of(self.split)
         if files is None:
             files, sample = self._find()
-        read = {"train": self._read(files["train"])}
-        if "test" in files:
-            read["test"] = self._read(files["test"], like=read["train"].spelling)
-        tables, path = {role: one.table for role, one in read.items()}, files["train"]
-        name = self._target_name(tables, path)
-        own_ids = identifiers(tables["train"], tables.get("test"), setting=self.id, target=name)
+        with Findings(files["train"].name) as told:
+            return self._load(files, sample, split, contract, told)
+
+    def _load(
+        self,
+        files: Mapping[str, Path],
+        sample: bool,
+        recorded: Any,
+        contract: Contract | None,
+        told: Findings,
+    ) -> Dataset:
+        method, path, read = Split.of(self.split), files["train"], self._read_files(files, told)
+        tables = {role: one.table for role, one in read.items()}
+        test = tables.get("test")
+        name = self._target_name(tables["train"], test, path, told)
+        own_ids = identifiers(tables["train"], test, setting=self.id, target=name, told=told)
         spelling = self.spelling(read["train"].decimal)
-        table = with_target(tables["train"], name, path, **spelling)
-        target = Target.of(table[name], self.kind, path, **spelling)
-        parts = self._split(method, split, table, target, path)
+        table = with_target(tables["train"], name, **spelling)
+        if absent := len(tables["train"]) - len(table):
+            told.add("rows", f"{absent} of {len(tables['train'])} have no '{name}': left out")
+        target = Target.of(table[name], self.kind, path, told=told, **spelling)
+        parts = self._split(method, recorded, table, target, path)
         if contract is None:
-            columns = self._columns(table, target.name, own_ids, path)
-            roles.report_copies(table[[*columns, name]], **parts)
-            contract = self._fit(table, parts["train"], target, columns, path, spelling)
+            columns = self._columns(table, target.name, own_ids, path, told)
+            roles.report_copies(table[[*columns, name]], **parts, told=told)
+            contract = self._fit(table, parts["train"], target, columns, path, spelling, told)
             contract["has_header"] = read["train"].has_header
         spec = self._spec(own_ids, contract, target, parts["train"])
-        others, scored = self._test_rows(tables.get("test"), contract, spec, files.get("test"))
+        others, scored = self._test_rows(test, contract, spec, files.get("test"), told)
         return divided(
             self.read(table, contract, spec, path),
             parts,
@@ -88,7 +95,7 @@ class Tabular(TableSettings):
             scored=scored,
             files=files,
             sample=sample,
-            findings={role: [one.text for one in file.findings] for role, file in read.items()},
+            findings=told.found,
         )
 
     def read_file(
@@ -100,7 +107,10 @@ class Tabular(TableSettings):
             MlrunError: the file does not fit the model; without `allow_unknown`, also if a
                 category is unknown to training.
         """
-        table = self._read_new(path, contract, spec)
+        with Findings(path.name) as told:
+            read = self._read_new(path, contract, spec)
+            told.extend(read.findings)
+        table = read.table
         warn_about_surplus(table, contract, path)
         rows = self.read(table, contract, spec, path, allow_unknown=allow_unknown)
         warn_about_missing(rows.source, contract, path)
@@ -132,6 +142,17 @@ class Tabular(TableSettings):
         }
         return {role: path for role, path in found.items() if path is not None}, sample
 
+    def _read_files(self, files: Mapping[str, Path], told: Findings) -> dict[str, TableFile]:
+        """Read the files; what was decided about the test file counts where it differs."""
+        read = {"train": self._read(files["train"])}
+        told.extend(read["train"].findings)
+        if "test" in files:
+            read["test"] = self._read(files["test"], like=read["train"].spelling)
+            for one in read["test"].findings:
+                if one not in told.found:
+                    told.add(f"{files['test'].name}: {one.what}", one.value, one.override)
+        return read
+
     def _read(
         self,
         path: Path,
@@ -140,7 +161,7 @@ class Tabular(TableSettings):
         texts: Sequence[str] = (),
         like: FileSpelling | None = None,
     ) -> TableFile:
-        """Read a file, with target and categories as text, and report what was decided.
+        """Read a file, with target and categories as text.
 
         Args:
             path: the file.
@@ -150,27 +171,25 @@ class Tabular(TableSettings):
         """
         listed = [] if isinstance(self.categorical, str) else self.categorical
         named = [name for name in (self.id, self.target, target) if name is not None]
-        found = read_table(
+        return read_table(
             path,
             self.file_settings(like),
             texts=[*named, *listed, *texts],
             last_as_text=target is None and self.target is None,
         )
-        if found.findings and not texts:
-            log.info("%s: %s", path.name, "; ".join(one.text for one in found.findings))
-        return found
 
-    def _read_new(self, path: Path, contract: Contract, spec: Spec) -> pd.DataFrame:
+    def _read_new(self, path: Path, contract: Contract, spec: Spec) -> TableFile:
         """Read a file for a trained model; the contract says how it is spelled."""
         like = FileSpelling(contract.get("decimal", "."), contract.get("has_header", True))
-        return self._read(path, target=spec.target, texts=_spelled(contract), like=like).table
+        return self._read(path, target=spec.target, texts=_spelled(contract), like=like)
 
-    def _target_name(self, tables: Tables, path: Path) -> str:
-        table, test = tables["train"], tables.get("test")
+    def _target_name(
+        self, table: pd.DataFrame, test: pd.DataFrame | None, path: Path, told: Findings
+    ) -> str:
         if self.id not in (None, NUMBERED) and (test is None or self.id not in test.columns):
             roles.require(str(self.id), table, path, key="data.id")
         if self.target is None:
-            return target_column(table, test, path)
+            return target_column(table, test, path, told=told)
         return roles.require(self.target, table, path, key="data.target")
 
     def _split(
@@ -191,15 +210,16 @@ class Tabular(TableSettings):
         columns: list[str],
         path: Path,
         spelling: Mapping[str, Any],
+        told: Findings,
     ) -> Contract:
         readings = {name: reading_of(table[name], **spelling) for name in columns}
         categorical, left_out = roles.categorical_columns(
-            table[columns], self.categorical, readings, path
+            table[columns], self.categorical, readings, path, told=told
         )
         columns = [column for column in columns if column not in left_out]
         if not columns:
             raise MlrunError(f"{path}: no feature column is left to predict '{target.name}'")
-        roles.report(readings, columns, categorical)
+        roles.report(readings, columns, categorical, told)
         plan = ColumnPlan(
             categorical=categorical,
             formats={name: readings[name].form for name in columns},
@@ -212,9 +232,8 @@ class Tabular(TableSettings):
             min_frequency=self.min_frequency,
         )
         check_table(table[columns], plan, path=path)
-        contract = fit_table(
-            table[columns], train, plan, path=path, encode=self.encode, scale=self.scale
-        )
+        how = {"encode": self.encode, "scale": self.scale}
+        contract = fit_table(table[columns], train, plan, path=path, told=told, **how)
         if isinstance(self.features, Mapping):
             rows = Rows(raw_rows(table, contract, path), None, [], torch.from_numpy(train))
             features = rows.prepared(build_preprocess(contract)).numpy()
@@ -225,7 +244,12 @@ class Tabular(TableSettings):
         return contract | {"unused": unused} | facts
 
     def _columns(
-        self, table: pd.DataFrame, target: str, own_ids: Sequence[str], path: Path
+        self,
+        table: pd.DataFrame,
+        target: str,
+        own_ids: Sequence[str],
+        path: Path,
+        told: Findings,
     ) -> list[str]:
         dropped = [roles.require(c, table, path, key="data.drop") for c in self.drop]
         if not isinstance(self.features, str | Mapping):
@@ -233,24 +257,33 @@ class Tabular(TableSettings):
                 raise MlrunError(f"data.features: '{target}' is the target and cannot be a feature")
             names = [roles.require(c, table, path, key="data.features") for c in self.features]
             return [name for name in dict.fromkeys(names) if name not in dropped]
-        groups = roles.group_column(self.split)
-        return roles.feature_columns(table, leave_out=[target, *dropped, *own_ids, *groups])
+        groups = roles.group_column(self.split, told)
+        return roles.feature_columns(
+            table, leave_out=[target, *dropped, *own_ids, *groups], told=told
+        )
 
     def _test_rows(
-        self, table: pd.DataFrame | None, contract: Contract, spec: Spec, path: Path | None
+        self,
+        table: pd.DataFrame | None,
+        contract: Contract,
+        spec: Spec,
+        path: Path | None,
+        told: Findings,
     ) -> tuple[Rows | None, Rows | None]:
         """Return the rows to predict, and those of them that have a target."""
         if table is None or path is None:
             return None, None
         texts = _spelled(contract)
         if any(is_numeric_dtype(table[name]) for name in texts if name in table):
-            table = self._read_new(path, contract, spec)  # texts as in training
+            table = self._read_new(path, contract, spec).table  # texts as in training
         rows = self.read(table, contract, spec, path)
         if rows.targets is not None or spec.target not in table.columns:
             return rows, rows if rows.targets is not None else None
-        labelled = with_target(table, spec.target, path, **self.spelling("."))
+        labelled = with_target(table, spec.target, **self.spelling("."))
         if not len(labelled):
             return rows, None
+        value = f"{len(table) - len(labelled)} of {len(table)} have no '{spec.target}': not scored"
+        told.add(f"{path.name}: rows", value)
         scored = self.read(labelled, contract, spec, path)
         if scored.targets is None:
             raise MlrunError(scored.no_targets)

@@ -1,6 +1,5 @@
 """The target of a table: its column, its kind, its classes and its values."""
 
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,9 @@ from mlrun.data.categories import codes, levels_of
 from mlrun.data.column_kinds import Reading, reading_of
 from mlrun.data.column_values import as_numbers, first_missing, position
 from mlrun.data.dataset import CLASSIFICATION, REGRESSION, Spec
+from mlrun.data.findings import Findings
 from mlrun.data.number_format import PLAIN, NumberFormat, format_of, missing_among
 from mlrun.errors import MlrunError
-
-log = logging.getLogger(__name__)
 
 MOST_CLASSES = 20  # integers with more distinct values are quantities
 
@@ -41,6 +39,7 @@ class Target:
         kind: str,
         path: Path,
         *,
+        told: Findings,
         decimal: str = ".",
         na_values: Collection[str] = (),
     ) -> "Target":
@@ -50,6 +49,7 @@ class Target:
             column: (n,) the target of every row.
             kind: regression, classification, or auto to infer it.
             path: the file, for messages.
+            told: what was decided is added.
             decimal: the decimal separator of the file.
             na_values: words that mean a missing value, lower case.
 
@@ -58,7 +58,7 @@ class Target:
         """
         check_target(column, path)
         reading = reading_of(column, decimal=decimal, na_values=na_values)
-        kind = infer_kind(column, reading, path) if kind == "auto" else kind
+        kind = infer_kind(column, reading, path, told) if kind == "auto" else kind
         if kind == CLASSIFICATION:
             classes = classes_of(column, path)
             values: NDArray[Any] = class_numbers(column, classes, path)
@@ -76,9 +76,9 @@ class Target:
 
 
 def with_target(
-    table: pd.DataFrame, name: str, path: Path, *, decimal: str, na_values: Collection[str]
+    table: pd.DataFrame, name: str, *, decimal: str, na_values: Collection[str]
 ) -> pd.DataFrame:
-    """Return the rows that have a target; report the others.
+    """Return the rows that have a target.
 
     In a column of numbers, words like `n/a` are missing targets; in one of texts they are classes.
     """
@@ -90,14 +90,12 @@ def with_target(
     missing = missing_among(column.to_numpy(object), words)
     if not missing.any():
         return table
-    log.warning(
-        "%s: %d of %d rows have no target '%s'; they are left out",
-        *(path, int(missing.sum()), len(table), name),
-    )
     return table[~missing]
 
 
-def target_column(table: pd.DataFrame, test: pd.DataFrame | None, path: Path) -> str:
+def target_column(
+    table: pd.DataFrame, test: pd.DataFrame | None, path: Path, *, told: Findings
+) -> str:
     """Return the only column that is missing in the test file, otherwise the last column."""
     lacking = [] if test is None else [c for c in table.columns if c not in test.columns]
     if len(lacking) > 1:
@@ -107,11 +105,11 @@ def target_column(table: pd.DataFrame, test: pd.DataFrame | None, path: Path) ->
         )
     target = str(lacking[0] if lacking else table.columns[-1])
     why = "the only column missing in the test file" if lacking else "the last column"
-    log.info("target: %s (%s)", target, why)
+    told.add("target", f"{target}, {why}", "data.target=…")
     return target
 
 
-def infer_kind(target: pd.Series, reading: Reading, path: Path) -> str:
+def infer_kind(target: pd.Series, reading: Reading, path: Path, told: Findings) -> str:
     """Texts, true/false and a few integers that occur often are classes; other numbers quantities.
 
     A few are at most 20, each on average at least twice.
@@ -133,7 +131,7 @@ def infer_kind(target: pd.Series, reading: Reading, path: Path) -> str:
     else:
         kind, why = CLASSIFICATION, f"{distinct} different integers"
     other = REGRESSION if kind == CLASSIFICATION else CLASSIFICATION
-    log.info("kind: %s (target '%s' has %s; override: data.kind=%s)", kind, target.name, why, other)
+    told.add("kind", f"{kind}: '{target.name}' has {why}", f"data.kind={other}")
     return kind
 
 

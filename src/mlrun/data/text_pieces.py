@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mlrun.data.cell_kinds import NUMBER, TEXT, kind_of
-from mlrun.data.cells import Finding, Progress
+from mlrun.data.cells import Progress
+from mlrun.data.findings import Finding
 
 MOST_FOOTER = 20  # rows
 COUNT = re.compile(r"\(?\d+ (rows?|records?|lines?)\b.*", re.IGNORECASE)

@@ -72,7 +72,7 @@ def write_first_record(
         seed=settings.seed,
         monitor=settings.trainer.monitor,
         sample=dataset.sample,
-        read={role: list(words) for role, words in dataset.findings.items()},
+        read=[asdict(one) for one in dataset.findings],
         spec=asdict(dataset.spec),
         rows={name: len(rows) for name, rows in dataset.parts.items()}
         | {"predict": len(dataset.predict)},

@@ -1,6 +1,5 @@
 """Fit the preprocessing of a table on its training rows."""
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,12 @@ from numpy.typing import NDArray
 from mlrun.data.categories import codes, levels_of
 from mlrun.data.column_values import as_numbers
 from mlrun.data.dates import PARTS, date_part
+from mlrun.data.findings import Findings
 from mlrun.data.number_format import PLAIN
 from mlrun.data.preprocess.module import MISSING, UNKNOWN, Contract
 from mlrun.data.preprocess.plan import ColumnPlan, MissingValues
 from mlrun.data.rows import let_go
 from mlrun.errors import MlrunError
-
-log = logging.getLogger(__name__)
 
 
 def fit_table(
@@ -29,6 +27,7 @@ def fit_table(
     path: Path,
     encode: str,
     scale: str,
+    told: Findings | None = None,
 ) -> Contract:
     """Fit a contract on the training rows: one entry and one or more features per column.
 
@@ -40,15 +39,17 @@ def fit_table(
         path: the file of the rows, for messages.
         encode: onehot | ordinal.
         scale: standard | minmax | none.
+        told: where to add what is decided.
 
     Raises:
         MlrunError: a numeric column has text, or a value is missing and that is an error.
     """
-    missing, filled = plan.missing, []
+    missing, told = plan.missing, Findings("") if told is None else told
     columns: list[dict[str, Any]] = []
     features: list[dict[str, Any]] = []
     for name in table.columns:
-        fitted = _fit_column(table[name].iloc[rows], plan, path=path, encode=encode, scale=scale)
+        cells = table[name].iloc[rows]
+        fitted = _fit_column(cells, plan, path=path, encode=encode, scale=scale, told=told)
         for column, own, gaps in fitted:
             index = len(columns)
             columns.append(column)
@@ -57,11 +58,9 @@ def fit_table(
             if gaps and first and missing.fill == "auto":
                 features.append(_indicator(column, index))
         if fitted[0][2]:
-            what = _filling(fitted[0][0])
-            filled.append(f"'{name}' ({fitted[0][2]} of {len(rows)}, with {what})")
+            value = f"{fitted[0][2]} of {len(rows)} missing, filled with {_filling(fitted[0][0])}"
+            told.add(str(name), value, "data.missing=error")
         let_go(table[name].to_numpy())
-    if filled:
-        log.info("missing values: %s; data.missing=error refuses them", ", ".join(filled))
     words = {"numbers": list(missing.among_numbers), "texts": list(missing.among_texts)}
     return {
         "input": "table",
@@ -74,12 +73,12 @@ def fit_table(
 
 
 def _fit_column(
-    cells: pd.Series, plan: ColumnPlan, *, path: Path, encode: str, scale: str
+    cells: pd.Series, plan: ColumnPlan, *, path: Path, encode: str, scale: str, told: Findings
 ) -> list[tuple[dict[str, Any], list[dict[str, Any]], int]]:
     """Return the columns of the contract, their features, and their numbers of missing values."""
     name, missing = str(cells.name), plan.missing
     if name in plan.categorical:
-        return [_fit_category(cells, plan, encode=encode)]
+        return [_fit_category(cells, plan, encode=encode, told=told)]
     form = plan.formats.get(name, PLAIN)
     parts: dict[str | None, NDArray[np.float64]] = {}
     if name in plan.dates:
@@ -115,11 +114,11 @@ def _indicator(column: Mapping[str, Any], index: int) -> dict[str, Any]:
 
 
 def _fit_category(
-    column: pd.Series, plan: ColumnPlan, *, encode: str
+    column: pd.Series, plan: ColumnPlan, *, encode: str, told: Findings
 ) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
     """Return the column, its features, and its number of missing values."""
     name, missing = str(column.name), plan.missing
-    levels = _frequent(column, plan)
+    levels = _frequent(column, plan, told)
     numbers = codes(column, levels, missing.among_texts)
     absent = np.isnan(numbers)
     fill = float(len(levels)) if missing.allowed else None
@@ -131,7 +130,7 @@ def _fit_category(
     return found, _category_features(name, levels, encode), int(absent.sum())
 
 
-def _frequent(column: pd.Series, plan: ColumnPlan) -> list[str]:
+def _frequent(column: pd.Series, plan: ColumnPlan, told: Findings) -> list[str]:
     """Return the levels that are in enough rows."""
     words = plan.missing.among_texts
     levels = levels_of(column, words)
@@ -141,9 +140,8 @@ def _frequent(column: pd.Series, plan: ColumnPlan) -> list[str]:
     rows = np.bincount(numbers[~np.isnan(numbers)].astype(np.int64), minlength=len(levels))
     enough = rows >= plan.min_frequency
     if not enough.all():
-        what = f"{np.sum(~enough)} of {len(levels)} categories are {UNKNOWN}"
-        why = f"in fewer than {plan.min_frequency} training rows"
-        log.info("'%s': %s (%s; data.min_frequency)", column.name, what, why)
+        rare = f"{np.sum(~enough)} of {len(levels)} categories, in fewer than {plan.min_frequency}"
+        told.add(str(column.name), f"{rare} training rows, are {UNKNOWN}", "data.min_frequency=1")
     return [level for level, keep in zip(levels, enough, strict=True) if keep]
 
 

@@ -73,7 +73,7 @@ bench-quick: .venv-bench/.installed ## run the covid part of the benchmark once
 large-file: .venv/.installed ## measure memory and time for a CSV file of one gigabyte
 	$(BIN)/python bench/large_file.py
 
-tables-read: .venv/.installed ## train on every table of FOLDER (default: MLRUN_DATA/tables) and check what comes out
+tables-read: .venv/.installed ## train on every table of FOLDER (default: those of MLRUN_DATA) and check what comes out
 	$(BIN)/python bench/tables_read.py $(FOLDER)
 
 docs: .venv/.installed ## generate docs/configuration.md from conf/ and docs/architecture.md from src/

@@ -4,7 +4,7 @@ Each table trains a few epochs, predicts its own file, and is exported to ONNX; 
 the exported model predicts the same file. Independent of mlrun, pandas and scikit-learn check the
 rows, the ids, the labels and one score.
 
-    python bench/tables_read.py [FOLDER]      # default: MLRUN_DATA/tables
+    python bench/tables_read.py [FOLDER …]   # default: tables and ../cases/tables of MLRUN_DATA
 
 FOLDER has tables, and tables.json: name → {"target": …, "kind": …}; without an entry, the target is
 the last column.
@@ -156,17 +156,20 @@ def run(*words: str) -> None:
 
 def main() -> int:
     """Check every table, print a line for each, and return 1 if one failed."""
-    default = Path(os.environ.get("MLRUN_DATA", "data"), "tables")
-    folder = Path(sys.argv[1]) if sys.argv[1:] else default
+    data = Path(os.environ.get("MLRUN_DATA", "data")).resolve()
+    default = (data / "tables", data.parent / "cases" / "tables")
+    folders = [Path(word).resolve() for word in sys.argv[1:]] or default
     failed, count = 0, 0
-    for path, about in tables_of(folder.resolve()):
+    for path, about in (entry for folder in folders for entry in tables_of(folder)):
         count += 1
         with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
             try:
                 line = f"ok      {checked(path, about)}"
             except AssertionError as error:
                 failed, line = failed + 1, f"FAILED  {error}"
-        print(f"{path.relative_to(folder.resolve())!s:32} {line}", flush=True)
+        print(f"{path.parent.name}/{path.name:32} {line}", flush=True)
+    if not count:
+        sys.exit(f"no tables in {' or '.join(map(str, folders))}; set MLRUN_DATA, or FOLDER=…")
     print(f"{count - failed} of {count} tables are read, learned from, predicted and exported")
     return 1 if failed else 0
 

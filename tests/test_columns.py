@@ -109,6 +109,12 @@ def test_the_inferred_kind_is_reported_with_the_setting_that_overrides_it(values
     assert told.found == [Finding("kind", value, f"data.kind={other}")]
 
 
+def test_the_spelling_of_a_quantity_is_reported():
+    told = nothing()
+    targets.Target.of(series("$1.50", "$2.25"), "auto", PATH, told=told)
+    assert told.found[1] == Finding("y", "numbers; currency signs")
+
+
 # --- class labels ---------------------------------------------------------------------------
 
 
@@ -326,6 +332,12 @@ def test_an_empty_column_is_left_out_and_reported():
     table = pd.DataFrame({"gap": ["", "n/a"], "n": [1, 2]})
     assert categories(table, "auto", told) == ([], ["gap"])
     assert told.found == [Finding("left out", "gap: empty in every row")]
+
+
+def test_decimal_commas_in_a_file_with_points_are_reported():
+    column = pd.Series(["1,5", "2,25"])
+    assert reading_of(column, decimal=".", na_values=()).words == "decimal commas"
+    assert reading_of(column, decimal=",", na_values=()).words == ""
 
 
 def test_dates_order_a_split_only_where_their_order_is_plain():

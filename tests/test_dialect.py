@@ -117,7 +117,8 @@ def test_decimal_commas_in_quotes_are_found_in_a_comma_file():
 
 def test_a_decimal_comma_is_said_and_can_be_denied():
     assert overrides(of("x;y\n0,5;1\n"))["decimal"] == "data.decimal=point"
-    assert of("x;y\n0,5;1\n", decimal="point").decimal == "."
+    denied = of("x;y\n0,5;1\n2,5;2\n", decimal="point")
+    assert (denied.decimal, denied.separator) == (".", ";")
 
 
 # --- the header -----------------------------------------------------------------------------

@@ -170,6 +170,13 @@ def test_standard_input_is_read_once_and_kept_under_its_hash(monkeypatch):
 
 
 @pytest.mark.usefixtures("_once")
+def test_messages_name_standard_input_and_not_the_file_that_stores_it(monkeypatch, mlrun):
+    monkeypatch.setattr(sys, "stdin", Stdin(b"a,y\n1,2\n2,3,4\n"))
+    answer = mlrun("task=csv", "data.train=-", "data.target=y")
+    assert answer.err == "error: stdin, line 3: 3 fields, but the header has 2\n"
+
+
+@pytest.mark.usefixtures("_once")
 def test_a_terminal_is_no_table(monkeypatch):
     monkeypatch.setattr(sys, "stdin", Stdin(b"", terminal=True))
     with pytest.raises(MlrunError, match="terminal"):

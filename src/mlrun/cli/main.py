@@ -87,7 +87,9 @@ def main(arguments: Sequence[str]) -> int:
         with allowing(allow):
             return _dispatch(words)
     except MlrunError as error:
-        _print_error(f"error: {one_line(error)}")
+        from mlrun.data.remote_file import without_cache_folder
+
+        _print_error(f"error: {without_cache_folder(one_line(error))}")
         return 2
     except Diverged as error:
         _print_error(f"diverged: {one_line(error)}")

@@ -22,11 +22,12 @@ class Reading:
     form: NumberFormat = PLAIN
     gaps: tuple[tuple[str, int], ...] = ()  # word for a missing value → number of cells
     dates: str | None = None  # the format of dates
+    decimal: str = "."  # of the file
 
     @property
     def words(self) -> str:
         """Describe what is not plain, for people; empty if everything is."""
-        plain = self.form in (PLAIN, NumberFormat(","))
+        plain = self.form in (PLAIN, NumberFormat(self.decimal))
         parts = [] if plain else [self.form.words]
         parts += [] if self.dates is None else [f"their format is {self.dates}"]
         parts += [f"{word!r} is missing ({count})" for word, count in self.gaps]
@@ -44,7 +45,7 @@ def reading_of(column: pd.Series, *, decimal: str, na_values: Collection[str]) -
     if column.isna().all():
         return Reading("empty")
     if pd.api.types.is_numeric_dtype(column):  # booleans are numbers, too
-        return Reading("numbers", NumberFormat(decimal))
+        return Reading("numbers", NumberFormat(decimal), decimal=decimal)
     if np.isfinite(PLAIN.parse(column.to_numpy(object))).all():
         return Reading("numbers")
     counts = column.value_counts(dropna=True)
@@ -60,6 +61,6 @@ def reading_of(column: pd.Series, *, decimal: str, na_values: Collection[str]) -
     numbers = np.isfinite(form.parse(texts))
     words, present = int(rows[~numbers].sum()), int(rows.sum())
     if 2 * words <= present and words <= max(1, FEW_WORDS * present):
-        return Reading("numbers", form, gaps)
+        return Reading("numbers", form, gaps, decimal=decimal)
     found = date_format(texts)
     return Reading("texts") if found is None else Reading("dates", gaps=gaps, dates=found)

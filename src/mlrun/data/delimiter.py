@@ -11,6 +11,7 @@ from mlrun.data.cells import AUTO, FileSettings
 
 CANDIDATES = (",", ";", "\t", "|", " ")
 BRACKETS = ("()", "[]", "{}")
+DECIMALS = {"point": ".", "comma": ","}
 LOOKED_AT = 60  # rows whose cells are judged
 LIKELY = {" ": 0.9}  # blanks separate words, too
 UNCLOSED = 0.5
@@ -54,11 +55,8 @@ def choose_delimiter(lines: Sequence[str], settings: FileSettings, *, start: int
 def _judged(lines: Sequence[str], separator: str, decimal: str, start: int) -> Delimiter:
     records = split(lines, separator, start)
     rows = [record.fields for record in records]
-    if decimal == AUTO:
-        sign = decimal_of(rows[:LOOKED_AT], separator)
-    else:
-        sign = "," if decimal == "comma" else "."
-    found = Delimiter(separator, sign, records)
+    sign = decimal_of(rows[:LOOKED_AT], separator)  # judges the separator even if another is set
+    found = Delimiter(separator, DECIMALS.get(decimal, sign), records)
     if not rows or (separator == " " and _has_tabs(lines)):
         return found
     return replace(found, score=_score(rows, separator, sign))

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
+import platformdirs
+
 from mlrun.data.source_file import LARGEST
 from mlrun.errors import MlrunError
 from mlrun.system.cache import cache_folder
@@ -129,6 +131,12 @@ def _shown(address: str) -> str:
 def _file_name(address: str) -> str:
     name = unquote(urlsplit(address).path).rpartition("/")[2]
     return re.sub(r"[^\w.() -]", "_", name).lstrip(".")[-100:] or "table"
+
+
+def without_cache_folder(text: str) -> str:
+    """Return a message that names stored files by their names alone."""
+    folder = platformdirs.user_cache_path("mlrun") / "downloads"
+    return re.sub(rf"{re.escape(str(folder))}/[0-9a-f]{{64}}/", "", text)
 
 
 # --- the cache ------------------------------------------------------------------------------

@@ -59,6 +59,8 @@ class Target:
         check_target(column, path)
         reading = reading_of(column, decimal=decimal, na_values=na_values)
         kind = infer_kind(column, reading, path, told) if kind == "auto" else kind
+        if kind == REGRESSION and reading.words:
+            told.add(str(column.name), f"{reading.kind}; {reading.words}")
         if kind == CLASSIFICATION:
             classes = classes_of(column, path)
             values: NDArray[Any] = class_numbers(column, classes, path)

@@ -1,6 +1,6 @@
 # Targets for users, developers and CI; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slow test-all coverage check format soak smoke wheel results search bench bench-quick large-file tables-read docs pictures clean
+.PHONY: help install run test test-slow test-all coverage check format soak smoke wheel results search bench bench-quick large-file tables-read audit dist docs pictures clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -51,6 +51,20 @@ smoke: .venv/.installed ## train a few batches of all three tasks
 
 wheel: .venv/.installed ## build the wheel and test it in a separate environment and folder
 	$(BIN)/python -m pytest -m slow tests/test_wheel.py
+
+.venv-audit/.installed: constraints.txt
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt cyclonedx-bom pip-audit
+	@touch $@
+
+audit: .venv/.installed .venv-audit/.installed ## check that all packages are pinned, and look up their vulnerabilities
+	$(BIN)/python bench/pins.py
+	.venv-audit/bin/python bench/audit.py
+
+dist: .venv/.installed .venv-audit/.installed ## build the wheel and its software bill of materials into dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python bench/pins.py --list | .venv-audit/bin/cyclonedx-py requirements --pyproject pyproject.toml \
+	  --output-reproducible --output-file dist/mlrun_cli.cdx.json -
 
 results: .venv/.installed ## train every row of the README's results table on the real data (MLRUN_DATA)
 	$(BIN)/python bench/results.py

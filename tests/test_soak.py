@@ -7,6 +7,7 @@ CRASH_SEED=N draws other moments.
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -162,3 +163,58 @@ def test_soak_kills_of_runs(workdir, record_property, kind, number):
 def test_soak_kills_of_sweeps(workdir, record_property, kind, number):
     chain = Chain(("-m", "task=covid", *SWEEPS[kind], *SHORT), folder="hydra.sweep.dir")
     record_property("examples", kill_often(chain, random.Random(f"{SEED} {kind} {number}")))
+
+
+# --- each system call fails once ---
+
+CALLS = {
+    "openat": "ENOSPC",
+    "write": "ENOSPC",
+    "fsync": "EIO",
+    "rename": "EIO",
+    "mkdir": "ENOSPC",
+    "unlink": "EIO",
+    "flock": "ENOLCK",
+}
+TRACED = ("task=covid", "quiet=true", "trainer.epochs=2", "trainer.limit_batches=3")
+ONE_FAILS = "the run ends well, or with one error line and exit 2; `mlrun resume` has the same bits"
+
+
+def traced(folder: str, call: str, *inject: str) -> "subprocess.CompletedProcess[str]":
+    """Train in a process whose system calls of this name are written to the file `calls`."""
+    strace = ["strace", "-f", "-y", "-qq", "-s0", "-esignal=none", f"-etrace={call}", "-ocalls"]
+    words = (*TRACED, "checkpoint.every_seconds=0", f"hydra.run.dir={folder}")
+    environment = os.environ | {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
+    command = [*strace, *inject, *ALONE, *words]
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+def calls_on(folder: str) -> list[int]:
+    """Return which calls of the process that trains, from 1, concern files of the folder."""
+    lines = [line.split(maxsplit=1) for line in Path("calls").read_text().splitlines()]
+    process = next(process for process, text in lines if f"/{folder}" in text)
+    own = [text for one, text in lines if one == process and "(" in text]
+    return [number for number, text in enumerate(own, 1) if f"/{folder}" in text]
+
+
+@pytest.mark.fault("a system call of a run that fails once (strace)", ONE_FAILS)
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+@pytest.mark.parametrize("call", CALLS)
+def test_soak_every_system_call_fails_once(mlrun, record_property, call):
+    assert traced("whole", call).returncode == 0
+    assert traced("whole1", call).returncode == 0  # all caches are filled
+    numbers = calls_on("whole1")
+    assert numbers
+    for number in numbers:
+        name = f"broken{number}"
+        inject = f"--inject={call}:error={CALLS[call]}:when={number}"
+        answer = traced(name, call, inject)
+        wrong = (inject, answer, Path("calls").read_text().splitlines()[-3:])
+        assert answer.returncode in (0, 2), wrong
+        assert "Traceback" not in answer.stderr, wrong
+        assert answer.stderr.count("\n") <= 2, wrong
+        if Path(name, "run.json").is_file():
+            resumed = mlrun("resume", name)
+            assert resumed.code == 0, (wrong, resumed)
+            assert_same_folder(Path("whole"), Path(name))
+    record_property("examples", len(numbers))

@@ -141,6 +141,16 @@ def test_training_rows_without_a_target_are_left_out():
     assert Finding("rows", "1 of 30 have no 'price': left out") in dataset.findings
 
 
+def test_row_numbers_in_pred_csv_count_the_rows_without_a_target():
+    prices = [*map(str, houses()["price"])]
+    prices[3] = prices[17] = ""
+    write("t.csv", houses().assign(price=prices).drop(columns="id"))
+    dataset = load()
+    assert sorted([*dataset.train.ids, *dataset.valid.ids]) == [
+        row for row in range(30) if row not in (3, 17)
+    ]
+
+
 def test_the_prediction_may_be_named():
     write("t.csv", houses())
     assert load(prediction="euros").spec.header == ("id", "euros")

@@ -79,8 +79,18 @@ def _is_unique(column: pd.Series) -> bool:
     return bool((known == known.round()).all())
 
 
-def row_ids(table: pd.DataFrame, column: str | None) -> Sequence[Any]:
-    """Return the ids for pred.csv as the file spells them, or row numbers from 0."""
-    if column is None or column not in table.columns:
+def row_ids(
+    table: pd.DataFrame, column: str | None, *, among: pd.Index | None = None
+) -> Sequence[Any]:
+    """Return the ids for pred.csv as the file spells them, or row numbers from 0.
+
+    Args:
+        table: some rows of a file, or all of them.
+        column: the column that names them.
+        among: the index of all rows of the file, if `table` may have only some of them.
+    """
+    if column is not None and column in table.columns:
+        return [value if value == value else "" for value in table[column].tolist()]
+    if among is None or len(among) == len(table):
         return range(len(table))
-    return [value if value == value else "" for value in table[column].tolist()]
+    return among.get_indexer(table.index).tolist()

@@ -87,7 +87,7 @@ class Tabular(TableSettings):
         spec = self._spec(own_ids, contract, target, parts["train"])
         others, scored = self._test_rows(test, contract, spec, files.get("test"), told)
         return divided(
-            self.read(table, contract, spec, path),
+            self.read(table, contract, spec, path, among=tables["train"].index),
             parts,
             spec=spec,
             contract=contract,
@@ -124,12 +124,17 @@ class Tabular(TableSettings):
         path: Path,
         *,
         allow_unknown: bool = True,
+        among: pd.Index | None = None,
     ) -> Rows:
-        """Return the rows of a table for a trained model, with the columns of the contract."""
+        """Return the rows of a table for a trained model, with the columns of the contract.
+
+        For `among`, see `row_ids`.
+        """
         targets, why = target_of(table, contract, spec, path)
         budget = self.memory_budget * 1e9
         inputs = raw_rows(table, contract, path, allow_unknown=allow_unknown, memory_budget=budget)
-        return Rows(inputs, targets, row_ids(table, spec.header[0]), no_targets=why)
+        names = row_ids(table, spec.header[0], among=among)
+        return Rows(inputs, targets, names, no_targets=why)
 
     # The steps of load, in order.
 

@@ -497,6 +497,20 @@ def test_the_program_of_an_export_reads_odd_cells_as_mlrun_does(mlrun, write_csv
     assert sorted(levels["c"]) == ["10", "7.0", "Blue", "red"]
 
 
+def test_no_row_of_the_checks_file_is_taken_for_a_note_or_a_comment(mlrun, write_csv, monkeypatch):
+    levels = [*range(10, 100, 10), "# 1"]
+    write_csv(
+        "t.csv",
+        "c,d,y\n" + "".join(f"{levels[n % 10]},{'a' * (n % 3)},{n / 4}\n" for n in range(60)),
+    )
+    data = ("task=csv", "data.train=t.csv", "data.target=y", "data.categorical=[c]")
+    assert mlrun(*data, *SMOKE, "hydra.run.dir=run").code == 0
+    predictor, _ = open_predictor(open_run("run"))
+    for number in range(1, 80):  # so that every one of these rows is the last one once
+        monkeypatch.setattr("mlrun.export.odd_rows.ROWS", number)
+        assert largest_difference(predictor, answers_of(predictor)) < 1e-5
+
+
 def test_a_program_of_someone_else_is_not_replaced(mlrun, moved_run):
     Path("m.pt2.py").write_text("print('mine')\n")
     answer = mlrun("export", str(moved_run), "--format", "torch_export", "--output", "m.pt2")

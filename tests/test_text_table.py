@@ -154,6 +154,12 @@ def test_a_note_below_the_table_is_no_row(note):
     assert "not read" in found(cells)["footer"]
 
 
+@pytest.mark.parametrize("last", ["-5,25 %", "1.234,50", "7,5", "1,234.50 €", "?", "2024-01-31"])
+def test_a_last_row_with_a_number_in_any_spelling_is_kept(last):
+    cells = read(f"a;b\n1;2\n3;4\n5;6\n{last};\n")
+    assert cells.table["a"].tolist() == ["1", "3", "5", last]
+
+
 def test_footer_none_keeps_the_last_row():
     assert len(read("a,b,c\n1,2,3\nTotal,,\n", footer="none").table) == 2
 

@@ -121,7 +121,8 @@ def is_note(text: str, first_kind: str, *, after_gap: bool) -> bool:
     """Whether a text that stands alone below the table is none of its rows."""
     if COUNT.fullmatch(text):
         return True
-    return kind_of(text, ".") == TEXT and (after_gap or first_kind == NUMBER)
+    is_text = all(kind_of(text, decimal) == TEXT for decimal in ".,")
+    return is_text and (after_gap or first_kind == NUMBER)
 
 
 def joined(pieces: Sequence[Piece]) -> Piece:

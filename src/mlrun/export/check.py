@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mlrun.data.cells import NONE, FileSettings
 from mlrun.data.dataset import REGRESSION
 from mlrun.data.preprocess.apply import raw_rows
 from mlrun.data.rows import Rows
@@ -19,6 +20,16 @@ from mlrun.export.reader import raw_inputs, read_texts
 from mlrun.export.torch_file import Answers
 from mlrun.runs.predictor import Predictor
 
+# As the program reads a file: nothing is a comment or a note, whatever the levels look like.
+AS_IT_IS = FileSettings(
+    encoding="utf-8",
+    separator="comma",
+    decimal="point",
+    header=1,
+    comment=NONE,
+    units=NONE,
+    footer=NONE,
+)
 # Two programs sum float32 numbers in different orders; a sum of a thousand terms then differs by
 # about 1e-6 of its largest term. A wrong weight or a swapped column changes the first three digits.
 TOLERANCE = 1e-5
@@ -57,7 +68,7 @@ def _rows_of_a_file(predictor: Predictor) -> tuple[Tensor, Tensor]:
         path = Path(folder, "odd.csv")
         path.write_text(odd_table(contract, predictor.examples), encoding="utf-8")
         with _silent("mlrun"):
-            ours = raw_rows(read_table(path, texts=texts).table, contract, path)
+            ours = raw_rows(read_table(path, AS_IT_IS, texts=texts).table, contract, path)
         theirs = torch.from_numpy(raw_inputs(read_texts(str(path)), contract))
     assert isinstance(ours, Tensor)
     return ours, theirs

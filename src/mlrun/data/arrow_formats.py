@@ -59,7 +59,15 @@ def _opened(source: Source, kind: str, schema: Any, batches: Callable[[], Any]) 
                 if batch.num_rows:
                     yield [as_texts(column) for column in batch.columns]
 
-    return Opened(source.path, [str(name) for name in schema.names], columns, source.findings)
+    typed = frozenset(i for i, field in enumerate(schema) if _is_number(field.type))
+    names = [str(name) for name in schema.names]
+    return Opened(source.path, names, columns, source.findings, typed=typed)
+
+
+def _is_number(kind: Any) -> bool:
+    return bool(
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    )
 
 
 def _is_binary(kind: Any) -> bool:

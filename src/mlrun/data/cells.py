@@ -98,6 +98,7 @@ class Cells:
         findings: what was decided about the file; of several pieces, the last one has all.
         decimal: the decimal separator of its numbers.
         has_header: whether the file names its columns.
+        typed: the columns that the file stores as numbers, not as texts.
     """
 
     table: pd.DataFrame
@@ -105,6 +106,7 @@ class Cells:
     findings: tuple[Finding, ...] = ()
     decimal: str = "."
     has_header: bool = True
+    typed: frozenset[str] = frozenset()
 
     @property
     def names(self) -> list[str]:

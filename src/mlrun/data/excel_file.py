@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -46,7 +47,8 @@ def open_excel(source: Source, settings: FileSettings) -> Opened:
 
     findings = (*source.findings, *found, *left, *layout.findings)
     kind = None if settings.footer == NONE else layout.kinds[0]
-    return Opened(source.path, layout.names, columns, findings, first_kind=kind)
+    typed = _without_texts(values.iloc[layout.lines :, -len(rows[0]) :])
+    return Opened(source.path, layout.names, columns, findings, typed=typed, first_kind=kind)
 
 
 def _read(source: Source, settings: FileSettings) -> tuple[pd.DataFrame, list[Finding]]:
@@ -91,6 +93,12 @@ def _texts(values: pd.DataFrame) -> tuple[list[list[str]], list[Finding]]:
     value = f"{counted(first, 'column')} without a name or a value at the start left out"
     found = [Finding("empty columns", value)] if first else []
     return [list(row) for row in zip(*columns[first:], strict=True)], found
+
+
+def _without_texts(values: pd.DataFrame) -> frozenset[int]:
+    """Return the numbers of the columns that have no text, so that their numbers are numbers."""
+    texts = values.map(lambda value: isinstance(value, str) and bool(value.strip())).any()
+    return frozenset(np.flatnonzero(~texts.to_numpy(bool)).tolist())
 
 
 def _column(values: Sequence[Any]) -> list[str]:

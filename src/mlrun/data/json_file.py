@@ -17,6 +17,12 @@ ROWS_AT_ONCE = 50_000
 Place = tuple[str, Mapping[str, Any]]
 
 
+class Number(str):
+    """A number of JSON, as it is spelled."""
+
+    __slots__ = ()
+
+
 def open_json(source: Source, _: FileSettings) -> Opened:
     """Return the table of a JSON file; numbers keep their spelling.
 
@@ -24,8 +30,10 @@ def open_json(source: Source, _: FileSettings) -> Opened:
         MlrunError: it is not valid JSON, not a table, or a value is a list or an object.
     """
     names: dict[str, None] = {}
+    texts: set[str] = set()
     for __, record in _records(source):
         names.update(dict.fromkeys(record))
+        texts.update(name for name, value in record.items() if not _may_be_number(value))
     if not names:
         raise MlrunError(f"{source.path} has no rows")
 
@@ -34,7 +42,12 @@ def open_json(source: Source, _: FileSettings) -> Opened:
         while some := list(islice(rows, ROWS_AT_ONCE)):
             yield [pa.array(column, pa.string()) for column in zip(*some, strict=True)]
 
-    return Opened(source.path, [*names], columns, source.findings)
+    typed = frozenset(number for number, name in enumerate(names) if name not in texts)
+    return Opened(source.path, [*names], columns, source.findings, typed=typed)
+
+
+def _may_be_number(value: Any) -> bool:
+    return value is None or isinstance(value, Number)
 
 
 def _rows(source: Source, names: Iterable[str]) -> Iterator[list[str | None]]:
@@ -83,7 +96,7 @@ def _of_array(source: Source) -> Iterator[Place]:
 
 def _loaded(text: str, place: str) -> Any:
     try:
-        return json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
+        return json.loads(text, parse_float=Number, parse_int=Number, parse_constant=Number)
     except (ValueError, RecursionError) as error:
         raise MlrunError(f"{place} is not valid JSON: {error}") from None
 

@@ -1,7 +1,7 @@
 """Read a file as a table: numbers where a column has nothing else, otherwise its texts."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +59,7 @@ def read_table(
     settings: FileSettings | None = None,
     *,
     texts: Collection[str] = (),
+    spelled: Collection[str] = (),
     last_as_text: bool = False,
 ) -> TableFile:
     """Read a table; a large file from a cache, with its numbers memory-mapped.
@@ -70,21 +71,25 @@ def read_table(
         path: see `read_cells`.
         settings: how to read it; default: decided by its content.
         texts: columns to keep as text, besides those that are named like ids.
+        spelled: columns of numbers to keep as text, too, unless the file stores numbers, which have
+            no spelling.
         last_as_text: also keep the last column as text.
 
     Raises:
         MlrunError: like `read_cells`.
     """
     settings, as_text = settings or FileSettings(), AsText(tuple(texts), last_as_text)
+    in_a_text = replace(as_text, names=(*as_text.names, *spelled))
     if path.suffix.lower() in parquet_file.SUFFIXES:
         look = partial(_read_parquet, path=path, settings=settings, as_text=as_text)
         return parquet_file.read(path, look)
     if _is_big(path) and path.suffix.lower() in TEXTS:
-        found = _read_big(path, settings, as_text)
+        found = _read_big(path, settings, in_a_text)
         if found is not None:
             return found
     cells = read_cells(path, settings)
-    table = _typed(cells, as_text.of(cells.names))
+    kept = [*as_text.of(cells.names), *(name for name in spelled if name not in cells.typed)]
+    table = _typed(cells, kept)
     return TableFile(table, cells.findings, cells.decimal, cells.has_header)
 
 

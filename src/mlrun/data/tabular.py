@@ -158,35 +158,22 @@ class Tabular(TableSettings):
                     told.add(f"{files['test'].name}: {one.what}", one.value, one.override)
         return read
 
-    def _read(
-        self,
-        path: Path,
-        *,
-        target: str | None = None,
-        texts: Sequence[str] = (),
-        like: FileSpelling | None = None,
-    ) -> TableFile:
-        """Read a file, with target and categories as text.
-
-        Args:
-            path: the file.
-            target: the target, if it is known.
-            texts: the categories, if they are known.
-            like: the training file.
-        """
+    def _read(self, path: Path, *, like: FileSpelling | None = None) -> TableFile:
+        """Read a training or test file, with target and categories as text."""
         listed = [] if isinstance(self.categorical, str) else self.categorical
-        named = [name for name in (self.id, self.target, target) if name is not None]
+        named = [name for name in (self.id, self.target) if name is not None]
         return read_table(
             path,
             self.file_settings(like),
-            texts=[*named, *listed, *texts],
-            last_as_text=target is None and self.target is None,
+            texts=[*named, *listed],
+            last_as_text=self.target is None,
         )
 
     def _read_new(self, path: Path, contract: Contract, spec: Spec) -> TableFile:
         """Read a file for a trained model; the contract says how it is spelled."""
         like = FileSpelling(contract.get("decimal", "."), contract.get("has_header", True))
-        return self._read(path, target=spec.target, texts=_spelled(contract), like=like)
+        texts, spelled = _kept_texts(contract, spec)
+        return read_table(path, self.file_settings(like), texts=texts, spelled=spelled)
 
     def _target_name(
         self, table: pd.DataFrame, test: pd.DataFrame | None, path: Path, told: Findings
@@ -278,8 +265,9 @@ class Tabular(TableSettings):
         """Return the rows to predict, and those of them that have a target."""
         if table is None or path is None:
             return None, None
-        texts = _spelled(contract)
-        if any(is_numeric_dtype(table[name]) for name in texts if name in table):
+        texts, spelled = _kept_texts(contract, spec)
+        kept = [name for name in (*texts, *spelled) if name in table]
+        if spec.target in spelled or any(is_numeric_dtype(table[name]) for name in kept):
             table = self._read_new(path, contract, spec).table  # texts as in training
         rows = self.read(table, contract, spec, path)
         if rows.targets is not None or spec.target not in table.columns:
@@ -309,10 +297,15 @@ class Tabular(TableSettings):
         )
 
 
-def _spelled(contract: Contract) -> list[str]:
-    """Return the columns whose cells are read as training read them: not as plain numbers."""
-    return [
-        column["name"]
-        for column in contract["columns"]
-        if column["categories"] is not None or format_of(column["format"]) != PLAIN
-    ]
+def _kept_texts(contract: Contract, spec: Spec) -> tuple[list[str], list[str]]:
+    """Return the columns that a new file has as text: texts, and numbers not spelled plainly.
+
+    The spelling of these numbers is that of training: 1.200 may be 1200.
+    """
+    columns = contract["columns"]
+    texts = [column["name"] for column in columns if column["categories"] is not None]
+    texts += [spec.header[0], *([spec.target] if spec.classes else [])]
+    formats = {column["name"]: column["format"] for column in columns}
+    if not spec.classes:
+        formats[spec.target] = contract["target_format"]
+    return texts, [name for name, form in formats.items() if format_of(form) != PLAIN]

@@ -30,6 +30,7 @@ class Opened:
     findings: tuple[Finding, ...] = ()
     decimal: str = "."
     has_header: bool = True
+    typed: frozenset[int] = frozenset()  # the columns that the file stores as numbers
     first_kind: str | None = None  # of the first column; None: there are no notes below the table
 
 

@@ -80,7 +80,8 @@ def _open_text(source: Source, settings: FileSettings, path: Path) -> Opened:
 def _cells(piece: Piece, opened: Opened, names: list[str], progress: Progress) -> Cells:
     table = pa.table(dict(zip(names, piece.columns, strict=True))).to_pandas()
     findings = (*opened.findings, *progress.findings())
-    return Cells(table, piece.rows, findings, opened.decimal, opened.has_header)
+    typed = frozenset(name for number, name in enumerate(names) if number in opened.typed)
+    return Cells(table, piece.rows, findings, opened.decimal, opened.has_header, typed)
 
 
 def _no_rows(path: Path) -> MlrunError:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from pandas.api.types import infer_dtype, is_datetime64_any_dtype, is_numeric_dtype
 
 from mlrun.config.allowlist import allowing
 from mlrun.errors import MlrunError
@@ -104,13 +106,29 @@ class Run:
         if not isinstance(data, pd.DataFrame):
             yield None if data is None else str(data)
             return
-        settings = self.record.get("config", {}).get("data", {})
-        comma = settings.get("decimal") == "comma"
-        separator, decimal = (";", ",") if comma else (",", ".")
         with tempfile.TemporaryDirectory(prefix="mlrun-") as folder:
-            file = Path(folder, "rows.csv")
-            data.to_csv(file, index=False, sep=separator, decimal=decimal)
+            file = Path(folder, "rows.parquet")  # where numbers are numbers, however they are shown
+            _write(data, file)
             try:
                 yield str(file)
             except MlrunError as error:
                 raise MlrunError(str(error).replace(str(file), "the table")) from error
+
+
+def _write(table: pd.DataFrame, file: Path) -> None:
+    """Write a table as Parquet; columns of neither numbers nor times as texts."""
+    import pyarrow as pa
+    from pyarrow.parquet import write_table
+
+    columns = [pa.array(_plain(column), from_pandas=True) for _, column in table.items()]
+    write_table(pa.Table.from_arrays(columns, [str(name) for name in table.columns]), file)
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    if isinstance(column.dtype, pd.SparseDtype):
+        column = pd.Series(np.asarray(column))
+    if is_datetime64_any_dtype(column) or (is_numeric_dtype(column) and column.dtype.kind != "c"):
+        return column
+    if infer_dtype(column, skipna=True) in ("floating", "mixed-integer-float", "decimal"):
+        return column.astype("float64")
+    return column.map(str, na_action="ignore").astype(object)

@@ -229,7 +229,7 @@ def test_a_cosine_that_is_extended_keeps_its_last_rate(mlrun, finished):
     answer = mlrun("resume", "run", "trainer.epochs=8")
     rates = [float(line.split(",")[2]) for line in history(Path("run"))[1:]]
     assert rates[5] > rates[6] == rates[7] == 1e-5
-    line = "the schedule (CosineAnnealingLR) ends after epoch 6; until epoch 8 the learning rate"
+    line = "(CosineAnnealingLR) ends after epoch 6; until epoch 8 the learning rate stays at 1e-05"
     assert line in Path("run/run.log").read_text()
     assert answer.code == 0
 
@@ -240,16 +240,49 @@ def test_epochs_with_a_learning_rate_of_0_are_refused(mlrun, finished):
     assert "its learning rate is 0 now; to train longer, start" in mlrun("resume", "run").out
     answer = mlrun("resume", "run", "trainer.epochs=8")
     assert answer.code == 2
-    assert "ended after epoch 6 with learning rate 0" in answer.err
+    assert "its schedule (CosineAnnealingLR) has reached learning rate 0" in answer.err
     assert "Start a new run with trainer.epochs=8" in answer.err
     assert Path("run/metrics.csv").read_bytes() == before
+
+
+ENDING = {  # schedules that reach 0 after six epochs of three steps
+    "PolynomialLR": "total_iters: ${trainer.epochs}",
+    "LinearLR": "start_factor: 1.0\nend_factor: 0.0\ntotal_iters: 18",
+    "MultiStepLR": "milestones: [6]\ngamma: 0.0",
+}
+OWN = "_target_: torch.optim.lr_scheduler.{}\n_partial_: true\n{}\n"
+
+
+@pytest.mark.parametrize("name", ENDING)
+def test_any_schedule_that_stays_at_0_is_not_extended_without_a_word(mlrun, write_csv, name):
+    write_csv("conf/scheduler/own.yaml", OWN.format(name, ENDING[name]))
+    mlrun(*TINY, "scheduler=own", "hydra.run.dir=run")
+    answer = mlrun("resume", "run", "trainer.epochs=8")
+    assert answer.code == 2
+    assert f"its schedule ({name}) has reached learning rate 0" in answer.err
+    mlrun(*TINY, "scheduler=own", "trainer.max_minutes=1e-9", "hydra.run.dir=early")
+    assert mlrun("resume", "early", "trainer.epochs=8", "trainer.max_minutes=null").code == 0
+    line = f"the schedule ({name}) ends after epoch 6; until epoch 8 the learning rate stays at 0"
+    assert line in Path("early/run.log").read_text()
+
+
+def test_a_schedule_that_restarts_is_extended(mlrun, write_csv):
+    write_csv("conf/scheduler/own.yaml", OWN.format("CosineAnnealingWarmRestarts", "T_0: 3"))
+    mlrun(*TINY, "scheduler=own", "hydra.run.dir=run")
+    mlrun(*TINY, "scheduler=own", "trainer.epochs=9", "hydra.run.dir=whole")
+    assert mlrun("resume", "run", "trainer.epochs=9").code == 0
+    assert_same_run(Path("whole"), Path("run"))
+    assert "stays at" not in Path("run/run.log").read_text()
 
 
 def test_an_interrupted_cosine_can_be_extended_before_its_end(mlrun, finished):
     finished("run", *TINY, "trainer.max_minutes=1e-9")
     answer = mlrun("resume", "run", "trainer.epochs=8", "trainer.max_minutes=null")
     assert answer.code == 0
-    assert "ends after epoch 6; until epoch 8" in Path("run/run.log").read_text()
+    assert (
+        "ends after epoch 6; until epoch 8 the learning rate stays at 0"
+        in Path("run/run.log").read_text()
+    )
 
 
 @faults.changed

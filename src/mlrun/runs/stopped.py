@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from mlrun.runs.predictor import check_plan, check_weights
 from mlrun.system.files import blamed_on
 from mlrun.system.seams import Place, reached
 from mlrun.training.rehearsal import one_step
-from mlrun.training.schedule import length, step_sizes
+from mlrun.training.schedule import length, rates_ahead, step_sizes
 from mlrun.training.types import Learner, Progress
 
 log = logging.getLogger(__name__)
@@ -85,32 +86,34 @@ def rebuild(stopped: Stopped, data: str | None, read: dict[str, Dataset] | None 
         restore(job.learner, state)
         reached(Place.STATE_RESTORED)
     if stopped.longer:
-        _warn_that_the_rate_stays(stopped, job)
+        _check_later_rates(stopped, state, job)
     return job
 
 
-def _warn_that_the_rate_stays(stopped: Stopped, job: Job) -> None:
+def _check_later_rates(stopped: Stopped, state: State, job: Job) -> None:
     """Warn that the learning rate of an extended run stays at its last value.
 
     Raises:
-        MlrunError: this value is 0 already, so that more epochs would change nothing.
+        MlrunError: it is 0 in every further epoch, so that more epochs would change nothing.
     """
     trainer, scheduler = stopped.settings.trainer, job.learner.scheduler
-    end = length(scheduler, len(step_sizes(len(job.dataset.train), trainer)))
-    if end >= trainer.epochs:
-        return
-    name, rate = type(scheduler).__name__, job.learner.optimizer.param_groups[0]["lr"]
-    if stopped.progress.epoch >= end and rate == 0:
+    steps = len(step_sizes(len(job.dataset.train), trainer))
+    done, name = stopped.progress.epoch, type(scheduler).__name__
+    rates = rates_ahead(scheduler, trainer.epochs - done, steps)
+    _load(job.learner, state)
+    positive = [done + epoch for epoch, rate in enumerate(rates, start=1) if rate > 0]
+    if rates and not positive:
         raise MlrunError(
-            f"{stopped.run.path}: its schedule ({name}) ended after epoch {end:.0f} with learning "
-            f"rate 0; more epochs would change nothing. Start a new run with trainer.epochs="
-            f"{trainer.epochs} (one with scheduler=constant can be extended later)"
+            f"{stopped.run.path}: its schedule ({name}) has reached learning rate 0; more epochs "
+            f"would change nothing. Start a new run with trainer.epochs={trainer.epochs} (one with "
+            "scheduler=constant can be extended later)"
         )
-    log.warning(
-        "the schedule (%s) ends after epoch %.0f; until epoch %d the learning rate stays at its "
-        "last value",
-        *(name, end, trainer.epochs),
-    )
+    end = min(length(scheduler, steps), max(positive, default=math.inf))
+    if end < trainer.epochs:
+        log.warning(
+            "the schedule (%s) ends after epoch %.0f; until epoch %d the learning rate stays at %g",
+            *(name, end, trainer.epochs, rates[-1]),
+        )
 
 
 def ended_at_zero(stopped: Stopped) -> bool:

@@ -57,6 +57,25 @@ def length(scheduler: LRScheduler, steps: int) -> float:
     return math.inf
 
 
+def rates_ahead(scheduler: LRScheduler, epochs: int, steps: int) -> list[float]:
+    """Return the largest learning rate of each of the next epochs; this advances the scheduler.
+
+    Args:
+        scheduler: any scheduler.
+        epochs: the number of epochs.
+        steps: the optimizer steps of an epoch.
+    """
+    group, found = scheduler.optimizer.param_groups[0], []
+    for _ in range(epochs):
+        rates = []
+        for _ in range(steps if isinstance(scheduler, PER_STEP) else 1):
+            rates.append(float(group["lr"]))
+            advance_step(scheduler)
+        advance_epoch(scheduler)
+        found.append(max(rates))
+    return found
+
+
 def at_its_end(scheduler: LRScheduler) -> bool:
     """Whether a scheduler of fixed length has ended; an extended run keeps its final rate."""
     if isinstance(scheduler, CosineAnnealingLR):

@@ -399,7 +399,7 @@ def test_a_log_that_is_also_somebody_elses_file_is_refused(mlrun, run):
     assert Path("outside").read_text() == "precious"
 
 
-def test_a_repository_that_names_programs_is_not_checked_for_changes(mlrun, run):
+def test_the_programs_of_a_repository_are_not_run_for_its_commit(mlrun, run):
     subprocess.run(["git", "init", "--quiet", "run"], check=True)
     author = ("-c", "user.name=x", "-c", "user.email=x@x.example")
     commit = ("commit", "--quiet", "--allow-empty", "--message=x")
@@ -410,7 +410,7 @@ def test_a_repository_that_names_programs_is_not_checked_for_changes(mlrun, run)
     assert mlrun("rerun", ".", "--output", "../again").code == 0
     os.chdir("..")
     assert not Path("PWNED").exists()
-    assert json.loads(Path("again/run.json").read_text())["git"]["dirty"] is None
+    assert json.loads(Path("again/run.json").read_text())["git"]["dirty"] is True
 
 
 def test_what_a_stranger_wrote_moves_no_cursor(mlrun, run, write_csv):

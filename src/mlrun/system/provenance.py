@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import platform
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from mlrun.system.git import git_state
 from mlrun.version import __version__
 
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "hydra-core", "omegaconf")
@@ -36,33 +36,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:  # vendored or built from source without metadata
             found[name] = "unknown"
     return found
-
-
-def git_state() -> dict[str, Any] | None:
-    """Return the commit of the repository in the current folder, and whether files differ."""
-    try:
-        commit = _git("rev-parse", "HEAD")
-        return {"commit": commit, "dirty": _dirty()}
-    except (OSError, subprocess.SubprocessError):  # no git, no repository, no commit yet
-        return None
-
-
-def _dirty() -> bool | None:
-    """Whether files differ; None if the repository's configuration would make git run programs.
-
-    The repository may be from a stranger; https://git-scm.com/docs/git-config lists such settings.
-    """
-    own = _git("config", "--local", "--includes", "--name-only", "--list").lower().splitlines()
-    if any(name.startswith(("filter.", "core.fsmonitor", "core.hookspath")) for name in own):
-        return None
-    return bool(_git("status", "--porcelain", "--ignore-submodules=all"))
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], capture_output=True, text=True, check=True, timeout=10
-    )
-    return done.stdout.strip()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from mlrun.data.table_file import read_table
-from mlrun.system import provenance
+from mlrun.system import data_files
 
 ROWS, COLUMNS = 1_000_000, 118
 TENSOR = 4 * ROWS * (COLUMNS - 1)  # bytes of all features as float32
@@ -48,7 +48,7 @@ def beginning(path: Path, rows: int) -> Path:
 
 def seconds_to_read(path: Path) -> float:
     """Return the time to parse or memory-map the file, as in a new process."""
-    provenance._sha256.cache_clear()
+    data_files._sha256.cache_clear()
     begun = time.perf_counter()
     read_table(path)
     return time.perf_counter() - begun

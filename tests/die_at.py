@@ -4,6 +4,7 @@ POINT is a key of POINTS; the process kills itself the NTH time it gets there. N
 runs after that, just as after `kill -9` or the out-of-memory killer.
 """
 
+import builtins
 import itertools
 import os
 import signal
@@ -16,7 +17,6 @@ from typing import IO, Any, NoReturn
 import torch
 from matplotlib.figure import Figure
 
-import mlrun.report.plots
 import mlrun.report.tensorboard
 import mlrun.runs.metrics_file
 from mlrun.cli.main import main
@@ -92,15 +92,15 @@ def half(pattern: str) -> Patch:
     """Die with half of a write on disk, to a file whose name fits the pattern."""
 
     def patch(reached: Reached) -> None:
-        original = Path.open
+        original = builtins.open
 
-        def patched(self: Path, *arguments: Any, **named: Any) -> IO[Any]:
-            file: IO[Any] = original(self, *arguments, **named)
-            if self.match(pattern) and file.writable():
+        def patched(path: Any, *arguments: Any, **named: Any) -> IO[Any]:
+            file: IO[Any] = original(path, *arguments, **named)
+            if isinstance(path, Path) and path.match(pattern) and file.writable():
                 setattr(file, "write", _half_writing(file, reached))  # noqa: B010
             return file
 
-        setattr(Path, "open", patched)  # noqa: B010
+        setattr(builtins, "open", patched)  # noqa: B010
 
     return patch
 
@@ -118,22 +118,9 @@ def _half_writing(file: IO[Any], reached: Reached) -> Callable[[Any], int]:
     return write
 
 
-def half_a_picture(reached: Reached) -> None:
-    """Die with half of a PNG on disk: matplotlib writes them itself."""
-    original = mlrun.report.plots._save
-
-    def save(figure: Figure, path: Path) -> None:
-        original(figure, path)
-        if reached():
-            os.truncate(path, path.stat().st_size // 2)
-            die()
-
-    mlrun.report.plots._save = save
-
-
 def to(name: str) -> Callable[..., bool]:
     """A rename to that name."""
-    return lambda _, target: Path(target).name == name
+    return lambda _, target, **__: Path(target).name == name
 
 
 def of(name: str) -> Callable[..., bool]:
@@ -150,12 +137,12 @@ def of(name: str) -> Callable[..., bool]:
 POINTS: dict[str, Patch] = {
     # before there is anything to go on from
     "before-config.yaml": at(Place.RUN_BEGINS),
-    "after-config.yaml": after(Path, "replace", to("config.yaml")),
-    "before-run.json": after(Path, "replace", to("split.json")),
+    "after-config.yaml": after(os, "replace", to("config.yaml")),
+    "before-run.json": after(os, "replace", to("split.json")),
     # run.json: written anew at every turn
     "half-of-run.json": half(".run.json.*.tmp"),
     "run.json-not-synced": before(os, "fsync", of("run.json")),
-    "run.json-renamed": after(Path, "replace", to("run.json")),
+    "run.json-renamed": after(os, "replace", to("run.json")),
     # while it trains
     "before-training": at(Place.TRAINING_BEGINS),
     "before-an-epoch": at(Place.EPOCH_BEGINS),
@@ -167,25 +154,25 @@ POINTS: dict[str, Patch] = {
     "half-of-the-first-metrics.csv": half(".metrics.csv.*.tmp"),
     "half-a-row-of-metrics.csv": half("metrics.csv"),
     "half-a-tensorboard-event": half("events.out.tfevents.*"),
-    "old-events-removed": after(Path, "unlink", lambda self, **_: "tfevents" in self.name),
+    "old-events-removed": after(os, "unlink", lambda name, **_: "tfevents" in str(name)),
     "between-metrics-and-checkpoint": at(Place.CHECKPOINTS_WRITING),
     # best.safetensors
     "half-of-best": half(".best.safetensors.*.tmp"),
     "best-not-synced": before(os, "fsync", of("best.safetensors")),
-    "best-before-rename": before(Path, "replace", to("best.safetensors")),
-    "best-renamed": after(Path, "replace", to("best.safetensors")),
+    "best-before-rename": before(os, "replace", to("best.safetensors")),
+    "best-renamed": after(os, "replace", to("best.safetensors")),
     # last.safetensors, in the order it comes to be
     "half-of-last": half(".last.safetensors.*.tmp"),
     "last-not-synced": before(os, "fsync", of("last.safetensors")),
-    "last-before-it-is-previous": before(Path, "replace", to("previous.safetensors")),
-    "last-missing": after(Path, "replace", to("previous.safetensors")),
-    "last-renamed": after(Path, "replace", to("last.safetensors")),  # its folder is not synced yet
+    "last-before-it-is-previous": before(os, "replace", to("previous.safetensors")),
+    "last-missing": after(os, "replace", to("previous.safetensors")),
+    "last-renamed": after(os, "replace", to("last.safetensors")),  # its folder is not synced yet
     # after training
     "before-scoring": at(Place.SCORING_BEGINS),
     "half-of-pred.csv": half(".pred.csv.*.tmp"),
-    "pred.csv-renamed": after(Path, "replace", to("pred.csv")),
+    "pred.csv-renamed": after(os, "replace", to("pred.csv")),
     "while-drawing": before(Figure, "draw"),
-    "half-a-picture": half_a_picture,
+    "half-a-picture": half(".*.png.*.tmp"),
     # while it is resumed
     "before-the-state-is-restored": at(Place.STATE_RESTORING),
     "state-restored": at(Place.STATE_RESTORED),

@@ -1,6 +1,7 @@
 """The command line, end to end on the sample data and on small files."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -486,14 +487,14 @@ def test_show_names_an_own_data_class_instead_of_its_file_format(mlrun, write_cs
 
 def failing_open(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """Let the run fail with this error when it is about to write metrics.csv."""
-    open_file = Path.open
+    open_file: Any = os.open
 
-    def fail(self: Path, *arguments: Any, **named: Any) -> Any:
-        if "metrics.csv" in self.name:
+    def fail(path: Any, *arguments: Any, **named: Any) -> Any:
+        if "metrics.csv" in str(path):
             raise error
-        return open_file(self, *arguments, **named)
+        return open_file(path, *arguments, **named)
 
-    monkeypatch.setattr(Path, "open", fail)
+    monkeypatch.setattr(os, "open", fail)
 
 
 def test_a_bug_keeps_its_traceback_and_exits_with_1(mlrun, monkeypatch):

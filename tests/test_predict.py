@@ -1,5 +1,6 @@
 """evaluate and predict on new files: the prediction contract."""
 
+import builtins
 import csv
 import shutil
 from pathlib import Path
@@ -118,14 +119,14 @@ def test_a_read_only_run_folder_is_enough_with_output(
     mlrun, write_csv, flower_run, monkeypatch, verb
 ):
     write_csv("new.csv", "petal,color\n1,red\n")
-    open_file = Path.open
+    open_file = builtins.open
 
-    def read_only(self: Path, mode: str = "r", *arguments: Any, **named: Any) -> Any:
-        if flower_run in self.parents and not mode.startswith("r"):
-            raise OSError(30, "Read-only file system", str(self))
-        return open_file(self, mode, *arguments, **named)
+    def read_only(path: Any, mode: str = "r", *arguments: Any, **named: Any) -> Any:
+        if not mode.startswith("r") and flower_run in Path(path).parents:
+            raise OSError(30, "Read-only file system", str(path))
+        return open_file(path, mode, *arguments, **named)
 
-    monkeypatch.setattr(Path, "open", read_only)
+    monkeypatch.setattr("builtins.open", read_only)
     options = ("--input", "new.csv") if verb == "predict" else ("--format", "safetensors")
     answer = mlrun(verb, str(flower_run), *options)
     assert (answer.code, "Read-only file system; see --output" in answer.err) == (2, True)

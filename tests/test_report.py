@@ -27,7 +27,7 @@ from mlrun.report import plots
 from mlrun.report.console import Console
 from mlrun.report.plots import draw_curve, draw_curves, draw_predictions
 from mlrun.report.tensorboard import EventFile, checksums
-from mlrun.runs.predictions import write_predictions
+from mlrun.runs.predictions import predictions_csv
 
 pytestmark = pytest.mark.draws
 REGRESSION = Spec("regression", (2,), 1, target="y", header=("id", "y"))
@@ -205,20 +205,18 @@ def test_plots_are_the_same_bytes_each_time(workdir):
     assert first == second
 
 
-def test_predicted_values_read_back_exactly(workdir):
+def test_predicted_values_read_back_exactly():
     values = torch.tensor([[0.1], [1e-8], [12345.678]])
-    write_predictions(workdir / "p.csv", REGRESSION, [7, 8, 9], values)
-    lines = (workdir / "p.csv").read_text().splitlines()
+    lines = predictions_csv(REGRESSION, [7, 8, 9], values).decode().splitlines()
     assert lines[0] == "id,y"
     assert [np.float32(line.split(",")[1]) for line in lines[1:]] == values.ravel().tolist()
 
 
 @pytest.mark.parametrize("guard", [False, True])
-def test_texts_that_a_spreadsheet_would_run_are_guarded_on_request(workdir, guard):
+def test_texts_that_a_spreadsheet_would_run_are_guarded_on_request(guard):
     ids, mark = ["=HYPERLINK()", "-3"], "'" * guard
     predictions = torch.tensor([1, 2])
-    write_predictions(workdir / "p.csv", CLASSES, ids, predictions, guard=guard)
-    lines = (workdir / "p.csv").read_text().splitlines()
+    lines = predictions_csv(CLASSES, ids, predictions, guard=guard).decode().splitlines()
     assert lines == ["id,prediction", f"{mark}=HYPERLINK(),{mark}=1+1", "-3,-2"]
 
 

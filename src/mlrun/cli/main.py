@@ -16,7 +16,8 @@ from mlrun.config.options import GROUPS
 from mlrun.errors import Diverged, JobsFailed, MlrunError, did_you_mean, one_line
 from mlrun.system import processes
 from mlrun.system.garbage import pause_collection
-from mlrun.system.signals import Interrupted
+from mlrun.system.signals import Interrupted, number_of, stop_on_signals
+from mlrun.system.streams import end_streams, mute_stdout, prepare_streams
 from mlrun.version import __version__
 
 SECONDS_TO_SAY_IT = 5.0
@@ -65,12 +66,15 @@ MEANT = {
 
 def entry_point() -> None:
     """Run the `mlrun` command."""
+    prepare_streams()
+    stop_on_signals()
     if processes.rank():  # rank 0 prints for all
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        mute_stdout()
     pause_collection()
     code = main(sys.argv[1:])
+    if not end_streams() and code == 0:
+        code = 2
     if processes.size() > 1:  # torch's threads abort one of ten processes at exit
-        sys.stdout.flush()
         os._exit(code)
     gc.freeze()  # otherwise Python scans all imports at exit, for half a second
     sys.exit(code)
@@ -79,6 +83,7 @@ def entry_point() -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run a command line; return 0, 1 (a bug or a failed job) or 2 (a user error)."""
     try:
+        _check_names(arguments)
         allow, words = _allowed(arguments)
         if not allow:
             return _dispatch(words)
@@ -104,17 +109,29 @@ def main(arguments: Sequence[str]) -> int:
             command = " ".join(["mlrun resume", str(error.folder), *own])
             print(f"to continue: {command}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as error:
+        return 128 + number_of(error)
     except BrokenPipeError:  # the reader of the output exited: mlrun ls | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        mute_stdout()
         return 1
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _print_error(f"error: {one_line(place)}{error.strerror or error}")
+        return 2
     except Exception as error:
         if _out_of_memory(error):
             print(f"error: out of memory: {one_line(error)}", file=sys.stderr)
             return 2
         traceback.print_exc()
         return 1
+
+
+def _check_names(arguments: Sequence[str]) -> None:
+    """Reject what would not be text in run.json and config.yaml."""
+    for name in [*arguments, os.getcwd()]:  # noqa: PTH109  it is a part of recorded paths
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            encoding = sys.getfilesystemencoding()
+            raise MlrunError(f"{name}: not text in {encoding}; rename it, or set LC_ALL=C.UTF-8")
 
 
 def _print_error(text: str) -> None:

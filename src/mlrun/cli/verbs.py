@@ -47,10 +47,10 @@ def _evaluate(arguments: list[str]) -> int:
 def _predict(arguments: list[str]) -> int:
     parser = _Parser("predict", "write the predictions of a run folder's best model")
     parser.add_argument("run", metavar="RUN", help="a run folder")
-    parser.add_argument("--input", metavar="FILE", help="rows to predict; default: the run's own")
-    parser.add_argument(
-        "--output", metavar="FILE", help="file to write; default: in the run folder"
-    )
+    rows = "rows to predict, - for standard input; default: the run's own"
+    parser.add_argument("--input", metavar="FILE", help=rows)
+    file = "file to write, - for standard output; default: in the run folder"
+    parser.add_argument("--output", metavar="FILE", help=file)
     parser.add_argument("--proba", action="store_true", help="add a probability column per class")
     each = "write each member's prediction (seeds=, folds=) and the disagreement"
     parser.add_argument("--members", action="store_true", help=each)
@@ -61,8 +61,11 @@ def _predict(arguments: list[str]) -> int:
     options = vars(parser.parse_args(arguments))
     _show_warnings()
     from mlrun.runs.inference import predict
+    from mlrun.system.files import is_standard_output
 
-    print(predict(options.pop("run"), **options))
+    target = predict(options.pop("run"), **options)
+    if not is_standard_output(target):
+        print(target)
     return 0
 
 

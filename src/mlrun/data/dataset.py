@@ -14,6 +14,7 @@ from mlrun.data.findings import Finding
 from mlrun.data.preprocess.module import Contract, build_preprocess
 from mlrun.data.rows import Rows
 from mlrun.errors import MlrunError
+from mlrun.system.data_files import DataFile, data_files
 
 REGRESSION, CLASSIFICATION = "regression", "classification"
 EXAMPLES = 16
@@ -70,6 +71,7 @@ class Dataset:
     split: dict[str, NDArray[np.int64]]  # train, valid → row numbers
     sample: bool  # bundled sample data, not real data
     findings: tuple[Finding, ...] = ()  # what was decided about the files
+    data: tuple[DataFile, ...] = ()  # the files as they were read
 
     @property
     def parts(self) -> dict[str, Rows]:
@@ -127,4 +129,5 @@ def divided(
         split=dict(split),
         sample=sample,
         findings=tuple(findings),
+        data=data_files(files),
     )

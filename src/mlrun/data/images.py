@@ -22,6 +22,7 @@ from mlrun.data.sample import folder_or_sample
 from mlrun.data.split import split_or_recorded
 from mlrun.data.split_settings import Split
 from mlrun.errors import MlrunError
+from mlrun.system.data_files import unchanged
 
 log = logging.getLogger(__name__)
 
@@ -69,26 +70,28 @@ class Images:
         method = Split.of(self.split)
         if files is None:
             files, sample = self._find()
-        train = _Labelled.read(files["train_images"], files["train_labels"])
-        test = _Labelled.read(files["test_images"], files["test_labels"])
-        _check_learnable(train, test, files)
-        parts = split_or_recorded(method, split, train.labels, kind=CLASSIFICATION)
-        return divided(
-            train.rows,
-            parts,
-            spec=self._spec(train, test),
-            contract=contract or _fit(train.images[parts["train"]]),
-            others=(scored := test.rows),
-            scored=scored,
-            files=files,
-            sample=sample,
-        )
+        with unchanged(*files.values()):
+            train = _Labelled.read(files["train_images"], files["train_labels"])
+            test = _Labelled.read(files["test_images"], files["test_labels"])
+            _check_learnable(train, test, files)
+            parts = split_or_recorded(method, split, train.labels, kind=CLASSIFICATION)
+            return divided(
+                train.rows,
+                parts,
+                spec=self._spec(train, test),
+                contract=contract or _fit(train.images[parts["train"]]),
+                others=(scored := test.rows),
+                scored=scored,
+                files=files,
+                sample=sample,
+            )
 
     def read_file(
         self, path: Path, contract: Contract, spec: Spec, *, allow_unknown: bool = False
     ) -> Rows:
         """Read the images of an IDX file for a trained model; the file has no labels."""
-        images = read_idx(path, dimensions=3)
+        with unchanged(path):
+            images = read_idx(path, dimensions=3)
         if images.shape[1:] != spec.in_shape[1:]:
             raise MlrunError(
                 f"{path}: images of {images.shape[1:]} pixels; the model needs {spec.in_shape[1:]}"

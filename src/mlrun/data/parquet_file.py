@@ -1,8 +1,9 @@
 """Read Parquet files as tables like those of CSV files: numbers, flags, texts."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -12,11 +13,11 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 SUFFIXES = (".parquet", ".pq")
-T = TypeVar("T")
 
 
-def read(path: Path, look: Callable[["ParquetFile"], T]) -> T:
-    """Open the file, call `look` with it and return its result.
+@contextmanager
+def _opened(path: Path) -> Iterator["ParquetFile"]:
+    """Open the file.
 
     Raises:
         MlrunError: the file does not exist or is not a Parquet file, or a column has nested or
@@ -31,7 +32,7 @@ def read(path: Path, look: Callable[["ParquetFile"], T]) -> T:
                 if types.is_nested(field.type) or types.is_binary(field.type):
                     held = f"{field.type} values, not numbers or texts"
                     raise MlrunError(f"{path}, column '{field.name}' contains {held}")
-            return look(file)
+            yield file
     except ArrowException as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise MlrunError(f"{path} cannot be read as Parquet: {first}") from None
@@ -39,13 +40,14 @@ def read(path: Path, look: Callable[["ParquetFile"], T]) -> T:
         raise MlrunError(f"cannot read {path}: {error.strerror or error}") from None
 
 
-def names_of(file: "ParquetFile") -> list[str]:
-    """Return the column names in order."""
-    return [str(name) for name in file.schema_arrow.names]
+def names_and_rows(path: Path) -> tuple[list[str], int]:
+    """Return the column names in order, and the number of rows."""
+    with _opened(path) as file:
+        return [str(name) for name in file.schema_arrow.names], file.metadata.num_rows
 
 
 def pieces(
-    file: "ParquetFile",
+    path: Path,
     header: Sequence[str],
     names: Sequence[str],
     texts: Sequence[str],
@@ -55,16 +57,17 @@ def pieces(
     """Yield the table in chunks.
 
     Args:
-        file: the open file.
+        path: the file.
         header: names for all columns.
         names: the columns to read.
         texts: the columns to read as text.
         rows: number of rows per chunk.
     """
-    for batch in file.iter_batches(batch_size=rows):
-        # Ignore pandas metadata: an index is a column like any other.
-        table = batch.to_pandas(ignore_metadata=True).set_axis([*header], axis=1)
-        yield pd.DataFrame({name: _plain(table[name], name in texts) for name in names})
+    with _opened(path) as file:
+        for batch in file.iter_batches(batch_size=rows):
+            # Ignore pandas metadata: an index is a column like any other.
+            table = batch.to_pandas(ignore_metadata=True).set_axis([*header], axis=1)
+            yield pd.DataFrame({name: _plain(table[name], name in texts) for name in names})
 
 
 def _plain(column: "pd.Series", is_text: bool) -> "pd.Series":

@@ -7,9 +7,7 @@ import json
 import logging
 import os
 import re
-import shutil
 import sys
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -21,8 +19,9 @@ import platformdirs
 
 from mlrun.data.source_file import LARGEST
 from mlrun.errors import MlrunError
-from mlrun.system.cache import cache_folder
+from mlrun.system.cache import cache_folder, forget_old
 from mlrun.system.files import write_atomically
+from mlrun.system.locks import sync, temporary_folder
 from mlrun.version import __version__
 
 log = logging.getLogger(__name__)
@@ -35,8 +34,9 @@ MOST_FILES = 64  # in the cache; the least recently used ones are deleted
 
 
 def is_remote(name: str | Path) -> bool:
-    """Whether this names standard input or an address, and no file."""
-    return str(name) == STDIN or ADDRESS.match(str(name)) is not None
+    """Whether this names standard input, an address or a pipe, and no file."""
+    remote = str(name) == STDIN or ADDRESS.match(str(name)) is not None
+    return remote or Path(name).expanduser().is_fifo()
 
 
 def local_copy(name: str | Path) -> Path:
@@ -53,9 +53,20 @@ def local_copy(name: str | Path) -> Path:
     """
     if str(name) == STDIN:
         return _standard_input()
-    if is_remote(name):
+    if ADDRESS.match(str(name)):
         return _download(ADDRESS.sub(lambda found: f"{found[1].lower()}://", str(name), count=1))
-    return Path(name).expanduser()
+    path = Path(name).expanduser()
+    if path.is_fifo():
+        return _pipe(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise MlrunError(f"cannot read {path}: neither a file nor a pipe")
+    return path
+
+
+@functools.cache  # it can be read once
+def _pipe(path: Path) -> Path:
+    with path.open("rb") as content:
+        return _stored(content, _file_name(path.name), str(path))
 
 
 @functools.cache  # it can be read once
@@ -152,24 +163,19 @@ def _folder() -> Path:
 def _stored(content: BinaryIO, name: str, shown: str) -> Path:
     """Write the content below its SHA-256 and return that file."""
     folder, digest, size = _folder(), hashlib.sha256(), 0
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".tmp") as unfinished:
-        with (Path(unfinished) / name).open("wb") as file:
+    with temporary_folder(folder) as unfinished:
+        with (unfinished / name).open("wb") as file:
             while block := content.read(BLOCK):
                 size += len(block)
                 if size > LARGEST:
                     raise MlrunError(f"{shown} has more than {LARGEST:,} bytes")
                 digest.update(block)
                 file.write(block)
+            file.flush()
+            sync(file.fileno())
         place = folder / digest.hexdigest()
         place.mkdir(mode=0o700, exist_ok=True)
-        (Path(unfinished) / name).replace(place / name)
+        (unfinished / name).replace(place / name)
     os.utime(place)
-    _forget_old(folder)
+    forget_old(folder, MOST_FILES)
     return place / name
-
-
-def _forget_old(folder: Path) -> None:
-    places = [place for place in folder.iterdir() if len(place.name) == 64]
-    newest = sorted(places, key=lambda place: place.stat().st_mtime, reverse=True)
-    for place in newest[MOST_FILES:]:
-        shutil.rmtree(place, ignore_errors=True)

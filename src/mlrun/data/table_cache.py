@@ -1,15 +1,15 @@
 """Cache for large tables: read in chunks, parsed once, stored as memory-mapped columns.
 
 The key of an entry is the file's SHA-256 plus all settings that change how the file is read. An
-entry is written under another name, synced and renamed, so it is either complete or absent. Numbers
-are stored as float64, texts as indices into a list of texts.
+entry is written under another name, synced and renamed, so it is either complete or absent; a file
+that changes while it is read gets none. Numbers are stored as float64, texts as indices into a list
+of texts.
 """
 
 import hashlib
 import json
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlrun.data.rows import let_go, reserve
-from mlrun.system.cache import cache_folder
-from mlrun.system.provenance import sha256
+from mlrun.system.cache import cache_folder, forget_old
+from mlrun.system.data_files import changed, sha256, sha256_now, unchanged
+from mlrun.system.locks import sync, temporary_folder
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +68,17 @@ def read_big(
     tables = cache_folder("tables")
     if tables is None:
         return None
-    folder = tables / _key(path, settings)
+    digest = sha256(path)
+    folder = tables / _key(digest, settings)
     try:
         if not folder.is_dir():
             log.info("reading %s for the first time", path)
-            _write(layout(), folder)
-            _forget_old(tables)
+            with temporary_folder(tables) as unfinished, unchanged(path):
+                _write(layout(), unfinished)
+                if sha256_now(path) != digest:
+                    raise changed(path)
+                _publish(unfinished, folder)
+            forget_old(tables, MOST_TABLES)
         os.utime(folder)
         return _open(folder)
     except OSError as error:  # e.g. a full disk
@@ -80,36 +86,30 @@ def read_big(
         return None
 
 
-def _key(path: Path, settings: Sequence[Any]) -> str:
-    whole = [FORMAT, pd.__version__, sha256(path), *settings]
+def _key(digest: str, settings: Sequence[Any]) -> str:
+    whole = [FORMAT, pd.__version__, digest, *settings]
     return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:32]
-
-
-def _forget_old(tables: Path) -> None:
-    newest = sorted(tables.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
-    for folder in newest[MOST_TABLES:]:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 # --- from the file to the cache -------------------------------------------------------------
 
 
 def _write(layout: Layout, folder: Path) -> None:
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(mode=0o700)
+    columns = _fill(layout, folder)
+    kinds = {name: {"kind": _kind(c), "texts": [*c.codes]} for name, c in columns.items()}
+    described = {"rows": layout.rows, "columns": kinds, "facts": dict(layout.facts)}
+    (folder / "columns.json").write_text(json.dumps(described), encoding="utf-8")
+    for file in folder.iterdir():
+        with file.open("rb") as opened:
+            sync(opened.fileno())
+
+
+def _publish(unfinished: Path, folder: Path) -> None:
     try:
-        columns = _fill(layout, unfinished)
-        kinds = {name: {"kind": _kind(c), "texts": [*c.codes]} for name, c in columns.items()}
-        described = {"rows": layout.rows, "columns": kinds, "facts": dict(layout.facts)}
-        (unfinished / "columns.json").write_text(json.dumps(described), encoding="utf-8")
-        for file in unfinished.iterdir():
-            with file.open("rb") as opened:
-                os.fsync(opened.fileno())
-        if not folder.is_dir():  # another process may have been faster
-            unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # otherwise another process was faster
+            raise
 
 
 def _fill(layout: Layout, folder: Path) -> dict[str, CachedColumn]:

@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyarrow as pa
@@ -18,9 +17,6 @@ from mlrun.data.identifiers import names_rows
 from mlrun.data.table_cache import ROWS_AT_ONCE, Layout, read_big
 from mlrun.data.text_table import BLOCK, read_cells, read_cells_in_batches
 from mlrun.errors import MlrunError
-
-if TYPE_CHECKING:
-    from pyarrow.parquet import ParquetFile
 
 BIG = 16 * 2**20  # bytes; smaller files are parsed in a tenth of a second
 TEXTS = {".csv", ".tsv", ".txt", ".data", ".tab", ".psv", ".dat", ".gz", ".bz2", ".xz", ".zst"}
@@ -81,8 +77,7 @@ def read_table(
     settings, as_text = settings or FileSettings(), AsText(tuple(texts), last_as_text)
     in_a_text = replace(as_text, names=(*as_text.names, *spelled))
     if path.suffix.lower() in parquet_file.SUFFIXES:
-        look = partial(_read_parquet, path=path, settings=settings, as_text=as_text)
-        return parquet_file.read(path, look)
+        return _read_parquet(path, settings, as_text)
     if _is_big(path) and path.suffix.lower() in TEXTS:
         found = _read_big(path, settings, in_a_text)
         if found is not None:
@@ -155,19 +150,20 @@ def _read_big(path: Path, settings: FileSettings, as_text: AsText) -> TableFile 
     return TableFile(table, findings, facts["decimal"], facts["has_header"])
 
 
-def _read_parquet(
-    file: "ParquetFile", path: Path, settings: FileSettings, as_text: AsText
-) -> TableFile:
+def _read_parquet(path: Path, settings: FileSettings, as_text: AsText) -> TableFile:
     """Read the table; a large one from the cache, like a CSV file."""
-    names = unique_names(parquet_file.names_of(file), settings.duplicates, path)
-    rows, texts = file.metadata.num_rows, as_text.of(names)
-    if rows == 0:
-        raise MlrunError(f"{path} has columns but no rows")
-    pieces = partial(parquet_file.pieces, file, names, rows=ROWS_AT_ONCE)
+
+    def layout() -> Layout:
+        header, rows = parquet_file.names_and_rows(path)
+        names = unique_names(header, settings.duplicates, path)
+        if rows == 0:
+            raise MlrunError(f"{path} has columns but no rows")
+        pieces = partial(parquet_file.pieces, path, names, rows=ROWS_AT_ONCE)
+        return Layout(names, rows, as_text.of(names), pieces, {})
+
     if _is_big(path):
-        layout = Layout(names, rows, texts, pieces, {})
         key = ["parquet", settings.duplicates, *astuple(as_text)]
-        found = read_big(path, lambda: layout, settings=key)
-        if found is not None:
+        if found := read_big(path, layout, settings=key):
             return TableFile(found[0])
-    return TableFile(pd.concat(pieces(names, texts), ignore_index=True))
+    read = layout()
+    return TableFile(pd.concat(read.pieces(read.names, read.texts), ignore_index=True))

@@ -30,6 +30,7 @@ from mlrun.data.table_file import TableFile, read_table
 from mlrun.data.table_settings import TableSettings
 from mlrun.data.target import Target, target_column, target_of, with_target
 from mlrun.errors import MlrunError
+from mlrun.system.data_files import unchanged
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Tabular(TableSettings):
         """
         if files is None:
             files, sample = self._find()
-        with Findings(files["train"].name) as told:
+        with Findings(files["train"].name) as told, unchanged(*files.values()):
             return self._load(files, sample, split, contract, told)
 
     def _load(
@@ -107,7 +108,7 @@ class Tabular(TableSettings):
             MlrunError: the file does not fit the model; without `allow_unknown`, also if a
                 category is unknown to training.
         """
-        with Findings(path.name) as told:
+        with Findings(path.name) as told, unchanged(path):
             read = self._read_new(path, contract, spec)
             told.extend(read.findings)
         table = read.table

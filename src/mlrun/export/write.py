@@ -9,7 +9,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from mlrun.export.torch_file import Answers, Facts
 from mlrun.runs.ensemble import refuse_ensemble
 from mlrun.runs.folder import open_run
 from mlrun.runs.predictor import Predictor, open_predictor
-from mlrun.system.files import write_atomically
+from mlrun.system.files import file_at, output_errors, read_bytes, replaced, write_atomically
 from mlrun.training.engines.autograd import outputs_by_torch
 from mlrun.version import __version__
 
@@ -70,7 +70,9 @@ def export(folder: str, format: str, *, output: str | None = None) -> Exported:
     run = open_run(folder)
     refuse_ensemble(run, "export")
     predictor, values = open_predictor(run)
-    path = Path(output) if output is not None else run.path / f"model{SUFFIXES[format]}"
+    path = run.path / f"model{SUFFIXES[format]}"
+    if output is not None:
+        path = _named(Path(output))
     exported = write(path, kind, predictor, values)
     program = program_for(format, path.name) if predictor.contract["input"] == "table" else None
     if program is None:
@@ -78,18 +80,31 @@ def export(folder: str, format: str, *, output: str | None = None) -> Exported:
     return replace(exported, program=_write_program(path, program))
 
 
+def _named(path: Path) -> Path:
+    """Return the file that the user names; a link leads to it."""
+    with output_errors(path):
+        target = file_at(path)
+    if target is None or str(path) == "-":
+        raise MlrunError(f"--output {path}: an export needs a file")
+    return target if path.is_symlink() else path
+
+
 def _write_program(path: Path, program: str) -> Path | None:
     """Write the program beside the file, unless someone else's is there."""
     target = path.with_name(f"{path.name}.py")
     first = program.splitlines()[0]
-    if target.exists() and first not in target.read_text("utf-8", errors="replace"):
+    if os.path.lexists(target) and not _begins_with(target, first):
         log.warning("%s exists and is not from mlrun export: it was not replaced", target)
         return None
-    try:
+    with output_errors(target):
         write_atomically(target, program.encode())
-    except OSError as error:
-        raise MlrunError(f"cannot write {target}: {error.strerror}; see --output") from None
     return target
+
+
+def _begins_with(path: Path, line: str) -> bool:
+    with suppress(OSError, MlrunError):  # e.g. a link
+        return read_bytes(path).startswith(line.encode())
+    return False
 
 
 def write(path: Path, kind: Format, predictor: Predictor, values: Mapping[str, Any]) -> Exported:
@@ -102,22 +117,11 @@ def write(path: Path, kind: Format, predictor: Predictor, values: Mapping[str, A
     predictor = replace(predictor, model=predictor.model.to(cpu), device=cpu, outputs_of=exact)
     with _quiet():
         content = kind.to_bytes(predictor, facts_of(predictor, values))
-        try:
-            difference = _keep_if_right(path, content, predictor, kind)
-        except OSError as error:
-            raise MlrunError(f"cannot write {path}: {error.strerror}; see --output") from None
+        with output_errors(path), replaced(path) as file:
+            file.write(content)
+            file.flush()
+            difference = largest_difference(predictor, kind.load(Path(file.name)))
     return Exported(path, compared_rows(predictor), difference)
-
-
-def _keep_if_right(path: Path, content: bytes, predictor: Predictor, kind: Format) -> float:
-    temporary = path.parent / f".{path.name}.{os.getpid()}{path.suffix}"
-    try:
-        write_atomically(temporary, content)
-        difference = largest_difference(predictor, kind.load(temporary))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return difference
 
 
 def format_of(name: str) -> Format:

@@ -1,11 +1,9 @@
 """Console output of a run, on a terminal or as plain lines; run.log gets the same lines."""
 
 import logging
-import os
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from logging.handlers import MemoryHandler
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +15,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from mlrun.errors import MlrunError
-from mlrun.system.secrets import redact, secrets
+from mlrun.report.log_file import log_file, log_taken_over
+from mlrun.system.streams import mute_stdout
 
 LINES = 20  # of progress without a terminal: one per 5 % of the run
 REFRESH_SECONDS = 0.25
@@ -64,7 +62,7 @@ class Console:
         Raises:
             MlrunError: the file cannot be written.
         """
-        self._file.setTarget(_log_file(path))
+        self._file.setTarget(log_file(path))
         self._file.flushLevel = logging.DEBUG
         self._file.flush()
 
@@ -153,42 +151,6 @@ class Console:
         return "  ".join([*parts, *(f"{name} {row[name]:.4g}" for name in scores)])
 
 
-@contextmanager
-def log_taken_over(*handlers: logging.Handler) -> Iterator[None]:
-    """Send mlrun's messages only to these handlers; restore the logger afterwards."""
-    before = log.handlers, log.level, log.propagate
-    log.handlers, log.propagate = [*handlers], False
-    log.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        log.handlers, log.level, log.propagate = before
-
-
-@contextmanager
-def logged_to(path: Path) -> Iterator[None]:
-    """Log only to this file inside the block.
-
-    Raises:
-        MlrunError: the file cannot be written.
-    """
-    file = _log_file(path)
-    with log_taken_over(file):
-        try:
-            yield
-        finally:
-            file.close()
-
-
-def _log_file(path: Path) -> logging.FileHandler:
-    try:
-        file = logging.FileHandler(path, encoding="utf-8")
-    except OSError as error:
-        raise MlrunError(f"cannot write {path}: {error.strerror}") from None
-    file.setFormatter(_Redacted("%(asctime)s %(levelname)-7s %(message)s"))
-    return file
-
-
 def epoch_lines(history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield a line for every 5 % of the epochs of a run."""
     every = max(1, len(history) // LINES)
@@ -198,17 +160,6 @@ def epoch_lines(history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             scores = [name for name in row if name.startswith(("train/", "valid/"))]
             shown = "  ".join(f"{name} {row[name]:.4g}" for name in scores)
             yield f"epoch {row['epoch']:>{width}}/{len(history)}  {shown}"
-
-
-class _Redacted(logging.Formatter):
-    """Formats lines and tracebacks without the secrets of the environment."""
-
-    def __init__(self, words: str) -> None:
-        super().__init__(words)
-        self._hidden = secrets()
-
-    def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record), self._hidden)
 
 
 class _Screen(logging.Handler):
@@ -234,11 +185,6 @@ def plain_console(*, stderr: bool = False, quiet: bool = False) -> RichConsole:
     out = RichConsole(highlight=False, markup=False, soft_wrap=True, stderr=stderr, quiet=quiet)
     out.on_broken_pipe = mute_stdout  # type: ignore[method-assign]  # rich would exit
     return out
-
-
-def mute_stdout() -> None:
-    """Discard further output after the reader has exited (`mlrun … | head`)."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def duration(seconds: float) -> str:

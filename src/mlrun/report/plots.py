@@ -1,5 +1,10 @@
 """Plots of a run, with matplotlib's Figure: importing pyplot would take a second."""
 
+import mlrun.report.matplotlib_import  # noqa: F401  before all that imports matplotlib
+
+# isort: split
+import io
+import logging
 import math
 import textwrap
 import warnings
@@ -15,6 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mlrun.data.dataset import REGRESSION, Spec
+from mlrun.errors import one_line
+from mlrun.system.files import write_atomically
+
+log = logging.getLogger(__name__)
 
 TRAIN, VALID, BEST = "#4c72b0", "#dd8452", "#555555"
 MOST_DRAWN = 20_000  # points; more would hide each other
@@ -275,4 +284,10 @@ def _save(figure: Figure, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a missing glyph is drawn as a box
         warnings.filterwarnings("ignore", "constrained_layout not applied")  # of a tiny picture
-        figure.savefig(path, dpi=120, metadata={"Software": None})
+        picture = io.BytesIO()
+        try:
+            figure.savefig(picture, format="png", dpi=120, metadata={"Software": None})
+        except Exception as error:  # e.g. settings of the user's matplotlibrc; the run goes on
+            log.warning("cannot draw %s: %s", path.name, one_line(str(error)[:200]))
+            return
+    write_atomically(path, picture.getvalue(), durable=False)

@@ -5,6 +5,8 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from mlrun.system.files import replaced, write_atomically
+
 EPOCHS = 2  # a longer trace is too large to open
 
 
@@ -26,6 +28,7 @@ class Profiler:
         self._profile.stop()
         averages = self._profile.key_averages()
         table = averages.table(sort_by="self_cpu_time_total", row_limit=40)
-        (self._folder / "profile.txt").write_text(table, encoding="utf-8")
-        self._profile.export_chrome_trace(str(self._folder / "trace.json"))
+        write_atomically(self._folder / "profile.txt", table.encode())
+        with replaced(self._folder / "trace.json") as file:
+            self._profile.export_chrome_trace(file.name)
         return str(averages.table(sort_by="self_cpu_time_total", row_limit=8))

@@ -17,6 +17,9 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
+from mlrun.system.files import remove
+from mlrun.system.no_links import opened
+
 TAGS = {"train/loss": "Loss/train", "valid/loss": "Loss/valid"}
 FLUSH_SECONDS = 1.0
 MANY = 40  # records of one length; for fewer, byte by byte is faster than numpy
@@ -31,9 +34,9 @@ class EventFile:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for before in folder.glob("events.out.tfevents.*.mlrun"):
-            before.unlink()
+            remove(before)
         path = folder / f"events.out.tfevents.{int(time.time())}.mlrun"
-        self._file = path.open("wb")
+        self._file = opened(path, "xb")
         self._held: list[bytes] = []
         self._flushed = time.monotonic()
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))

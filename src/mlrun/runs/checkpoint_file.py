@@ -24,6 +24,7 @@ from safetensors import SafetensorError, deserialize
 
 from mlrun.errors import MlrunError
 from mlrun.runs.checkpoint_values import DTYPE_NAMES, JSON, Part, decode
+from mlrun.system.files import read_bytes
 
 FORMAT = 2
 MAGIC = f'{{"__metadata__":{{"mlrun checkpoint {FORMAT}, CRC-32":"'.encode()
@@ -98,7 +99,7 @@ def read_parts(path: Path) -> dict[str, Any]:
 
 def _checked(path: Path) -> bytes:
     """Read a file and check its start and its checksum."""
-    content = path.read_bytes()
+    content = read_bytes(path)
     if content[8 : CHECKSUM.start] != MAGIC:
         raise MlrunError(f"{path}: not a checkpoint of format {FORMAT}, the one this mlrun reads")
     if content[CHECKSUM] != _checksum(content[:8], memoryview(content)[CHECKSUM.stop :]):

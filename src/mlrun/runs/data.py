@@ -14,8 +14,8 @@ from mlrun.data.preprocess.module import Contract
 from mlrun.data.sample import write_sample
 from mlrun.errors import MlrunError
 from mlrun.runs.folder import RunFolder
+from mlrun.system.data_files import DataFile, changed, sha256
 from mlrun.system.files import read_json
-from mlrun.system.provenance import DataFile, sha256
 
 
 def load_run_data(
@@ -74,6 +74,10 @@ def _load(
     if absent := [role for role in reader.needs if role not in files]:
         raise MlrunError(f"{source} is damaged: no data file for {absent[0]}")
     dataset: Dataset = reader.load(files=files, split=split, contract=contract, sample=sample)
+    read = {file.role: file.sha256 for file in dataset.data}
+    for file in recorded if exactly else ():
+        if read.get(file.role) != file.sha256:  # it was another file a moment ago
+            raise changed(files[file.role])
     return dataset
 
 

@@ -7,8 +7,9 @@ from mlrun.config.schema import Trainer
 from mlrun.report.console import Console
 from mlrun.runs.folder import RunFolder
 from mlrun.runs.job import Job
-from mlrun.runs.predictions import write_predictions
+from mlrun.runs.predictions import predictions_csv
 from mlrun.runs.predictor import scored_parts
+from mlrun.system.files import write_atomically
 from mlrun.system.seams import Place, reached
 from mlrun.training.loop import EpochRow, Scores, finished
 from mlrun.training.metrics import class_accuracy, shown
@@ -71,7 +72,8 @@ def score(run: RunFolder, job: Job) -> dict[str, Scores]:
         per_class = class_accuracy(dataset.spec, rows.targets, result.predictions)
         run.note(class_accuracy={shown_part: per_class})
     predictions = predictor.predict(dataset.predict)
-    write_predictions(run.predictions, dataset.spec, dataset.predict.ids, predictions)
+    content = predictions_csv(dataset.spec, dataset.predict.ids, predictions)
+    write_atomically(run.predictions, content)
     return results
 
 

@@ -38,7 +38,7 @@ def write_beginning(
             "this run cannot be opened again",
             key,
         )
-    provenance = provenance_of(job.dataset.files)
+    provenance = provenance_of(job.dataset.data)
     write_first_record(run, job, config=recorded, command=command, provenance=provenance)
 
 

@@ -5,6 +5,7 @@ find either the old or the new file, never a partial one.
 """
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,9 @@ from typing import Any, TypeVar
 from omegaconf import OmegaConf
 
 from mlrun.errors import MlrunError, did_you_mean
+from mlrun.system import locks
 from mlrun.system.files import as_json, read_json, write_atomically
+from mlrun.system.no_links import distrust, opened, refused
 
 T = TypeVar("T")
 RUN_FORMAT = 2
@@ -93,8 +96,8 @@ class RunFolder:
 
 def remove_leftovers(run: RunFolder) -> None:
     """Delete the temporary files of a killed process."""
-    for file in list(run.path.rglob(".*.tmp")):
-        file.unlink(missing_ok=True)
+    for _, _, _, folder in os.fwalk(run.path):
+        locks.remove_leftovers(folder)
 
 
 @contextmanager
@@ -104,19 +107,14 @@ def locked(run: RunFolder) -> Iterator[None]:
     Raises:
         MlrunError: another process holds the lock.
     """
-    from filelock import FileLock, Timeout  # only imported for training
-
-    lock = FileLock(run.path / ".lock", blocking=False)
     try:
-        lock.acquire()
-    except Timeout:
-        raise MlrunError(f"another process is training in {run.path}") from None
+        file = opened(run.path / ".lock", "ab")
     except OSError as error:
         raise MlrunError(f"cannot write to {run.path}: {error.strerror}") from None
-    try:
+    with file:
+        if not locks.take(file.fileno()):
+            raise MlrunError(f"another process is training in {run.path}")
         yield
-    finally:
-        lock.release()
 
 
 def open_run(path: str | Path) -> RunFolder:
@@ -138,6 +136,7 @@ def open_run(path: str | Path) -> RunFolder:
         raise MlrunError(f"{folder}: the run ended before its training started; start it again")
     if not file.is_file():
         raise MlrunError(f"{folder} is not a run folder: it has no run.json{_runs_in(folder)}")
+    distrust(folder)
     _refuse_links(folder)
     record = read_json(file)
     if not isinstance(record, dict) or record.get("format") != RUN_FORMAT:
@@ -158,9 +157,10 @@ def is_sweep(path: Path) -> bool:
 
 def _refuse_links(folder: Path) -> None:
     """Raise MlrunError if the folder contains links, which could lead to other places."""
-    for parent, folders, files in os.walk(folder):
-        for name in [*folders, *files]:
-            path = Path(parent, name)
-            linked = path.is_symlink() or (name == "run.log" and path.stat().st_nlink > 1)
-            if linked or not (path.is_file() or path.is_dir()):
-                raise MlrunError(f"{path}: refused; a run folder must not contain links")
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            status, path = entry.stat(follow_symlinks=False), folder / entry.name
+            if stat.S_ISDIR(status.st_mode):
+                _refuse_links(path)
+            elif not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+                raise refused(path, status)

@@ -23,8 +23,9 @@ from mlrun.runs.ensemble import (
     scores_together,
 )
 from mlrun.runs.folder import RunFolder, open_run
-from mlrun.runs.predictions import write_members, write_predictions
+from mlrun.runs.predictions import members_csv, predictions_csv
 from mlrun.runs.predictor import scored_parts
+from mlrun.system.files import output_errors, replaced, written
 
 
 def evaluate(
@@ -105,7 +106,8 @@ def predict(
     Args:
         folder: the run folder.
         input: a file of new rows; default: the rows of the run's own pred.csv.
-        output: the file to write; default: `pred.csv` or `pred_<input>.csv` in the run folder.
+        output: the file to write, "-" for standard output; default: `pred.csv` or
+            `pred_<input>.csv` in the run folder.
         data: a folder with the run's data files, if they were moved.
         proba: add a column with the probability of each class.
         members: write each member's prediction and their disagreement instead; default output:
@@ -126,15 +128,14 @@ def predict(
         )
     if proba and together.probabilities is None:
         raise MlrunError(f"'{ensemble.spec.target}' is a number, so it has no probabilities")
-    try:
-        if members:
-            each = dict(zip(ensemble.names, together.each, strict=True))
-            write_members(target, ensemble.spec, ids, each, together.disagreement, guard=guard)
-        else:
-            shares, values = together.probabilities if proba else None, together.predictions
-            write_predictions(target, ensemble.spec, ids, values, probabilities=shares, guard=guard)
-    except OSError as error:
-        raise MlrunError(f"cannot write {target}: {error.strerror}; see --output") from None
+    if members:
+        each = dict(zip(ensemble.names, together.each, strict=True))
+        content = members_csv(ensemble.spec, ids, each, together.disagreement, guard=guard)
+    else:
+        shares, values = together.probabilities if proba else None, together.predictions
+        content = predictions_csv(ensemble.spec, ids, values, probabilities=shares, guard=guard)
+    with output_errors(target), replaced(target) if output is None else written(target) as file:
+        file.write(content)
     return target
 
 
@@ -156,8 +157,8 @@ def predicted(
 def _target(run: RunFolder, input: str | None, output: str | None, members: bool) -> Path:
     """Return the path of the predictions."""
     parts = ["pred"] + ["members"] * members + ([Path(input).name.split(".")[0]] if input else [])
-    target = Path(output) if output is not None else run.path / f"{'_'.join(parts)}.csv"
-    if input is not None and target.exists() and Path(input).exists() and target.samefile(input):
+    target = run.path / f"{'_'.join(parts)}.csv" if output is None else Path(output)
+    if input is not None and target.is_file() and Path(input).exists() and target.samefile(input):
         raise MlrunError(f"--output {target} is the input file; choose another file")
     return target
 

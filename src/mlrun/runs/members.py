@@ -29,9 +29,10 @@ from mlrun.runs.folder import RunFolder, claim_exactly, locked, open_run, remove
 from mlrun.runs.group import PreparedRun, in_groups, train_together
 from mlrun.runs.job import Job, prepare, sibling
 from mlrun.runs.member_specs import MemberSpec, member_specs
-from mlrun.runs.predictions import write_predictions
+from mlrun.runs.predictions import predictions_csv
 from mlrun.runs.record import outcome_written
 from mlrun.runs.stopped import Stopped, changed, configuration, read_stopped, rebuild, tidy_up
+from mlrun.system.files import write_atomically
 from mlrun.training.loop import EpochRow, finished
 from mlrun.training.metrics import shown, shown_spread
 from mlrun.training.types import Progress
@@ -216,10 +217,10 @@ def _conclude(run: RunFolder, runs: Sequence[PreparedRun]) -> list[tuple[str, st
     rows = [dataset.predict for dataset in datasets]
     outputs = [member.outputs(part) for member, part in zip(members, rows, strict=True)]
     ids, combined = combined_by_row(members, rows, outputs)
-    write_predictions(run.predictions, spec, ids, combined.predictions)
+    write_atomically(run.predictions, predictions_csv(spec, ids, combined.predictions))
     histories = {one.run.path.name: one.history for one in runs}
-    monitor = runs[0].job.settings.trainer.monitor
-    draw_curves(run.plots, histories, title=run.path.name, monitor=monitor, spec=spec)
+    monitor, title = runs[0].job.settings.trainer.monitor, run.path.name
+    draw_curves(run.plots, histories, title=title, monitor=monitor, spec=spec)
     own = allow_words(allowed_now())
     reasons = Counter(STOP_REASONS[one.run.entry("stopped", str)] for one in runs)
     lines = [("stopped", ", ".join(f"{count} × {reason}" for reason, count in reasons.items()))]

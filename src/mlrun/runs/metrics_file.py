@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mlrun.system.files import csv_rows, write_atomically
+from mlrun.system.no_links import opened
 
 
 class MetricsFile:
@@ -32,8 +33,8 @@ class MetricsFile:
 
     def flush(self) -> None:
         """Append the buffered rows."""
-        with self._path.open("a", encoding="utf-8", newline="") as file:
-            file.write(csv_rows(map(self._cells, self._held)))
+        with opened(self._path, "ab") as file:
+            file.write(csv_rows(map(self._cells, self._held)).encode())
         self._held.clear()
         self._written = time.monotonic()
 

@@ -17,6 +17,7 @@ from mlrun.runs.ensemble import member_runs
 from mlrun.runs.folder import RunFolder, open_run
 from mlrun.runs.inference import evaluate, predicted
 from mlrun.runs.predictions import predictions_table
+from mlrun.system.no_links import opened
 from mlrun.system.process_state import restored
 
 Data = pd.DataFrame | str | Path  # rows as a table or a file
@@ -47,10 +48,11 @@ class Run:
     @property
     def history(self) -> pd.DataFrame:
         """One row per epoch, as in metrics.csv; for an ensemble with a column `member`."""
-        members = [member for member in member_runs(self._folder) if member.metrics.is_file()]
+        run = self._folder
+        members = [member for member in member_runs(run) if member.metrics.is_file()]
         if not members:
-            return pd.read_csv(self.path / "metrics.csv")
-        tables = {member.path.name: pd.read_csv(member.metrics) for member in members}
+            return _history(run)
+        tables = {member.path.name: _history(member) for member in members}
         return pd.concat(tables, names=["member", None]).reset_index("member")
 
     def evaluate(
@@ -132,3 +134,8 @@ def _plain(column: pd.Series) -> pd.Series:
     if infer_dtype(column, skipna=True) in ("floating", "mixed-integer-float", "decimal"):
         return column.astype("float64")
     return column.map(str, na_action="ignore").astype(object)
+
+
+def _history(run: RunFolder) -> pd.DataFrame:
+    with opened(run.metrics) as file:
+        return pd.read_csv(file)

@@ -1,9 +1,8 @@
-"""Write pred.csv: the id and the prediction of each row."""
+"""The content of pred.csv: the id and the prediction of each row."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,22 +11,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mlrun.data.dataset import Spec
-from mlrun.system.files import csv_rows, write_atomically
+from mlrun.system.files import csv_rows
 
 
-def write_predictions(
-    path: Path,
+def predictions_csv(
     spec: Spec,
     ids: Sequence[Any],
     predictions: Tensor,
     *,
     probabilities: Tensor | None = None,
     guard: bool = False,
-) -> None:
-    """Write one row per prediction, atomically.
+) -> bytes:
+    """Return one row per prediction.
 
     Args:
-        path: the CSV file.
         spec: has the header and the class labels.
         ids: the id of each row.
         predictions: (n, 1) values or (n,) class numbers.
@@ -39,22 +36,20 @@ def write_predictions(
     if probabilities is not None:
         header += [f"probability_{label}" for label in spec.classes]
         columns += [map(str, column) for column in probabilities.numpy().astype(np.float32).T]
-    _write(path, header, columns, guard=guard)
+    return _csv(header, columns, guard=guard)
 
 
-def write_members(
-    path: Path,
+def members_csv(
     spec: Spec,
     ids: Sequence[Any],
     each: Mapping[str, Tensor],
     disagreement: Tensor,
     *,
     guard: bool = False,
-) -> None:
-    """Write every member's prediction for each row, and the disagreement.
+) -> bytes:
+    """Return every member's prediction for each row, and the disagreement.
 
     Args:
-        path: the CSV file.
         spec: has the name of the id column and the class labels.
         ids: the id of each row.
         each: member → (n,) values or class numbers.
@@ -64,22 +59,20 @@ def write_members(
     columns = [ids, *(_readable(spec, e) for e in each.values())]
     columns.append(map(str, disagreement.numpy().astype(np.float32)))
     names = map(guarded, each)  # names of folders, which may come from a stranger
-    _write(path, [spec.header[0], *names, "disagreement"], columns, guard=guard)
+    return _csv([spec.header[0], *names, "disagreement"], columns, guard=guard)
 
 
-def _write(
-    path: Path, header: Sequence[str], columns: Sequence[Iterable[Any]], *, guard: bool
-) -> None:
+def _csv(header: Sequence[str], columns: Sequence[Iterable[Any]], *, guard: bool) -> bytes:
     rows: Iterable[Sequence[Any]] = chain([header], zip(*columns, strict=True))
     if guard:
         rows = ([guarded(cell) for cell in row] for row in rows)
-    write_atomically(path, csv_rows(rows).encode())
+    return csv_rows(rows).encode()
 
 
 def predictions_table(
     spec: Spec, ids: Sequence[Any], predictions: Tensor, probabilities: Tensor | None = None
 ) -> pd.DataFrame:
-    """Return the rows of `write_predictions` as a table: float64 values or class labels."""
+    """Return the rows of `predictions_csv` as a table: float64 values or class labels."""
     values = predictions.flatten().double().numpy()
     columns: dict[str, Any] = {spec.header[0]: list(ids)}
     columns[spec.header[1]] = [spec.classes[int(n)] for n in values] if spec.classes else values

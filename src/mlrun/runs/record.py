@@ -1,7 +1,6 @@
 """Write the files of a run: run.json at the end, the others during training."""
 
 import logging
-import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ from mlrun.runs.job import Job
 from mlrun.runs.metrics_file import MetricsFile
 from mlrun.system.provenance import now
 from mlrun.system.seams import Place, reached
-from mlrun.system.signals import Interrupted
+from mlrun.system.signals import Interrupted, number_of
 from mlrun.training.loop import EpochRow, stop_reason
 from mlrun.training.metrics import NAMES
 from mlrun.training.objective import Objective
@@ -46,7 +45,8 @@ def outcome_written(run: RunFolder) -> Iterator[RunOutcome]:
         run.update(status=outcome.status, ended=now())
     except BaseException as raised:
         # Ctrl-C during scoring or plotting stops at once; the run can still be resumed.
-        error = Interrupted(signal.SIGINT) if isinstance(raised, KeyboardInterrupt) else raised
+        stop = isinstance(raised, KeyboardInterrupt)
+        error = Interrupted(number_of(raised)) if stop else raised
         if isinstance(error, Interrupted):
             error.folder = run.path
         with suppress(OSError):  # the disk may have failed; report the first error

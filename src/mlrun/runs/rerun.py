@@ -12,6 +12,7 @@ from mlrun.runs.ensemble import refuse_ensemble
 from mlrun.runs.folder import RunFolder, claim_exactly, open_run
 from mlrun.runs.single import train_run
 from mlrun.runs.stopped import configuration
+from mlrun.system.files import read_bytes
 
 NOT_COMPARED = "seconds"
 
@@ -70,7 +71,7 @@ def compare(run: RunFolder, again: RunFolder) -> tuple[bool, list[str]]:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
         raise MlrunError(f"{path}: cannot compare: {error.strerror}") from None
 

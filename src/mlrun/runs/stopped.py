@@ -24,7 +24,7 @@ from mlrun.runs.data import load_run_data
 from mlrun.runs.folder import RunFolder, remove_leftovers
 from mlrun.runs.job import Job, prepare
 from mlrun.runs.predictor import check_plan, check_weights
-from mlrun.system.files import blamed_on
+from mlrun.system.files import blamed_on, move
 from mlrun.system.seams import Place, reached
 from mlrun.training.rehearsal import one_step
 from mlrun.training.schedule import length, rates_ahead, step_sizes
@@ -128,7 +128,7 @@ def tidy_up(stopped: Stopped) -> None:
     remove_leftovers(run)
     if stopped.complaint:
         log.warning(stopped.complaint)
-        run.previous.replace(run.last)  # the damaged file must not replace previous.safetensors
+        move(run.previous, run.last)  # the damaged file must not replace previous.safetensors
     for entry in ("error", "ended", "stopped"):
         run.record.pop(entry, None)
 

@@ -1,13 +1,14 @@
 """`mlrun -m … --dry-run`: print the plan of a sweep without writing anything."""
 
-import os
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from mlrun.errors import MlrunError, one_line
-from mlrun.report.console import duration, logged_to, plain_console
+from mlrun.report.console import duration, plain_console
+from mlrun.report.log_file import log_taken_over
 from mlrun.runs.folder import RunFolder
 from mlrun.runs.group import PreparedRun, engine_for, in_groups
 from mlrun.sweeps.grid import swept
@@ -37,7 +38,7 @@ def print_plan(points: Sequence[Point]) -> None:
     groups, seconds, sample = 0, 0.0, False
     rates: dict[str, float] = {}
     reasons: dict[str, None] = {}
-    with logged_to(Path(os.devnull)):
+    with log_taken_over(logging.NullHandler()):
         for group in in_groups(_prepared(points, failures), alike=alike):
             groups += 1
             sample = sample or group[0].job.dataset.sample

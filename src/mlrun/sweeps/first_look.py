@@ -9,7 +9,8 @@ from logging.handlers import MemoryHandler
 from mlrun.config.build import build
 from mlrun.data.dataset import Dataset
 from mlrun.errors import MlrunError, one_line
-from mlrun.report.console import log_taken_over, plain_console
+from mlrun.report.console import plain_console
+from mlrun.report.log_file import log_taken_over
 from mlrun.sweeps.points import Point
 
 LOCAL = ("mlrun", "basic", "joblib", "submitit_local")  # launchers of jobs on this machine

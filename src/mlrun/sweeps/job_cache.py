@@ -60,7 +60,7 @@ class JobCache:
 
     def provenance(self, dataset: Dataset) -> Mapping[str, Any]:
         """Return data files, versions and git state for a run on this dataset."""
-        return _kept(self._provenance, dataset, lambda: provenance_of(dataset.files))
+        return _kept(self._provenance, dataset, lambda: provenance_of(dataset.data))
 
     def _prepare(self, point: Point) -> Job:
         data = data_key(point)

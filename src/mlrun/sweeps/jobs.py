@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mlrun.errors import Diverged, FailedFast, MlrunError
-from mlrun.report.console import Console, epoch_lines, logged_to
+from mlrun.report.console import Console, epoch_lines
+from mlrun.report.log_file import logged_to
 from mlrun.runs.announce import announce
 from mlrun.runs.first_record import write_first_record, write_for_people
 from mlrun.runs.folder import RUN_FORMAT, RunFolder, open_run

@@ -1,6 +1,5 @@
 """`mlrun -m`: run a sweep from the command line, with any of Hydra's sweepers and launchers."""
 
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,7 +33,7 @@ from mlrun.sweeps.progress import SweepProgress
 from mlrun.sweeps.summary import write_summary
 from mlrun.sweeps.table import show_end, show_what_is_left
 from mlrun.sweeps.worker_pool import WorkerPool
-from mlrun.system.signals import Interrupted
+from mlrun.system.signals import Interrupted, number_of
 from mlrun.training.metrics import check_objectives
 
 
@@ -175,7 +174,7 @@ def concluded(opened: SweepFolder, *, quiet: bool, failing: bool = True) -> Iter
     except FailedFast:
         failing = fast = True
     except (Interrupted, KeyboardInterrupt) as raised:
-        error = raised if isinstance(raised, Interrupted) else Interrupted(signal.SIGINT)
+        error = raised if isinstance(raised, Interrupted) else Interrupted(number_of(raised))
         error.folder = opened.path
         write_summary(opened)
         raise error from None

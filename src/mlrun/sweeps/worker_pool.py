@@ -24,7 +24,7 @@ from mlrun.sweeps.folder import SweepFolder, open_sweep, thawed
 from mlrun.sweeps.jobs import Jobs
 from mlrun.sweeps.points import Point
 from mlrun.sweeps.progress import SweepProgress
-from mlrun.system.signals import Interrupted, interruptible
+from mlrun.system.signals import OTHERS, Interrupted, interruptible
 
 TURNS = 4  # per process; with fewer, some processes would wait for the last one
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -151,7 +151,8 @@ def _begin(queue: Any) -> None:
         os.environ[VISIBLE] = device  # CUDA reads this at its first use
     if cores:
         os.sched_setaffinity(0, cores)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent decides
+    for number in (signal.SIGINT, *OTHERS):  # the terminal sends them to all; the parent decides
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

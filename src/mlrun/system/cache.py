@@ -1,10 +1,18 @@
-"""The user's cache folder: compiled kernels and parsed tables. You can delete all of it."""
+"""The user's cache folder: compiled kernels, parsed and loaded tables. You can delete all of it."""
 
+import functools
+import logging
 import os
+import re
+import shutil
 import stat
 from pathlib import Path
 
 import platformdirs
+
+log = logging.getLogger(__name__)
+
+ENTRY = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")  # named after the hash of its content
 
 
 def cache_folder(name: str) -> Path | None:
@@ -14,11 +22,20 @@ def cache_folder(name: str) -> Path | None:
     """
     folder = platformdirs.user_cache_path("mlrun") / name
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         usable = is_private(folder) and os.access(folder, os.W_OK)
-    except OSError:
+    except OSError as error:
+        _say_once(folder, str(error.strerror))
         return None
+    if not usable:
+        _say_once(folder, "it must be a folder that only you can write to")
     return folder if usable else None
+
+
+@functools.cache
+def _say_once(folder: Path, reason: str) -> None:
+    log.info("no cache in %s: %s", folder, reason)
 
 
 def is_private(path: Path) -> bool:
@@ -27,3 +44,11 @@ def is_private(path: Path) -> bool:
     others_write = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     own = not hasattr(os, "getuid") or status.st_uid == os.getuid()
     return own and not others_write and not path.is_symlink()
+
+
+def forget_old(folder: Path, most: int) -> None:
+    """Delete all entries of a cache but the `most` recently used ones."""
+    entries = [entry for entry in os.scandir(folder) if ENTRY.fullmatch(entry.name)]
+    newest = sorted(entries, key=lambda entry: entry.stat().st_mtime, reverse=True)
+    for entry in newest[most:]:
+        shutil.rmtree(entry, ignore_errors=True)

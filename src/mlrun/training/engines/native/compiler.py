@@ -61,9 +61,10 @@ def compile_to(path: Path, variant: str) -> None:
         unfinished = Path(folder) / path.name
         words = [*command(), *flags, _build_facts(variant), "-o", str(unfinished), str(SOURCE)]
         try:
-            subprocess.run(words, check=True, capture_output=True, text=True, timeout=SECONDS)
+            subprocess.run(words, check=True, capture_output=True, timeout=SECONDS)
         except subprocess.CalledProcessError as error:
-            reason = [*error.stderr.splitlines(), f"exit status {error.returncode}"][0]
+            said = error.stderr.decode("utf-8", "replace").splitlines()
+            reason = [*said, f"exit status {error.returncode}"][0]
             raise Unavailable(f"{words[0]} cannot compile the kernel: {reason}") from error
         except (OSError, subprocess.SubprocessError) as error:
             raise Unavailable(f"{words[0]} cannot compile the kernel: {error}") from error

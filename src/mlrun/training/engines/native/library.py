@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from mlrun.system.cache import cache_folder, is_private
+from mlrun.system.locks import temporary_folder
 from mlrun.training.engines.native import compiler, interface
 from mlrun.training.engines.native.compiler import Unavailable
 
@@ -62,7 +63,9 @@ def _compiled() -> ctypes.CDLL:
         path = folder / f"{_key()}.so"
         if not (path.is_file() and is_private(path)):
             log.info("compiling the native kernel, once on this machine")
-            compiler.compile_to(path, variant())
+            with temporary_folder(folder) as unfinished:
+                compiler.compile_to(unfinished / path.name, variant())
+                (unfinished / path.name).replace(path)
         try:
             return ctypes.CDLL(str(path))
         except OSError as error:

@@ -75,7 +75,7 @@ class Tabular(TableSettings):
         name = self._target_name(tables["train"], test, path, told)
         own_ids = identifiers(tables["train"], test, setting=self.id, target=name, told=told)
         spelling = self.spelling(read["train"].decimal)
-        table = with_target(tables["train"], name, **spelling)
+        table = with_target(tables["train"], name, na_texts=self.missing_texts, **spelling)
         if absent := len(tables["train"]) - len(table):
             told.add("rows", f"{absent} of {len(tables['train'])} have no '{name}': left out")
         target = Target.of(table[name], self.kind, path, told=told, **spelling)
@@ -273,7 +273,8 @@ class Tabular(TableSettings):
         rows = self.read(table, contract, spec, path)
         if rows.targets is not None or spec.target not in table.columns:
             return rows, rows if rows.targets is not None else None
-        labelled = with_target(table, spec.target, **self.spelling("."))
+        words = {"na_texts": self.missing_texts, **self.spelling(".")}
+        labelled = with_target(table, spec.target, **words)
         if not len(labelled):
             return rows, None
         value = f"{len(table) - len(labelled)} of {len(table)} have no '{spec.target}': not scored"

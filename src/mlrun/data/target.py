@@ -16,7 +16,13 @@ from mlrun.data.column_kinds import Reading, reading_of
 from mlrun.data.column_values import as_numbers, first_missing, position
 from mlrun.data.dataset import CLASSIFICATION, REGRESSION, Spec
 from mlrun.data.findings import Findings
-from mlrun.data.number_format import PLAIN, NumberFormat, format_of, missing_among
+from mlrun.data.number_format import (
+    PLAIN,
+    NumberFormat,
+    format_of,
+    missing_among,
+    without_missing,
+)
 from mlrun.errors import MlrunError
 
 MOST_CLASSES = 20  # integers with more distinct values are quantities
@@ -78,21 +84,51 @@ class Target:
 
 
 def with_target(
-    table: pd.DataFrame, name: str, *, decimal: str, na_values: Collection[str]
+    table: pd.DataFrame,
+    name: str,
+    *,
+    decimal: str,
+    na_values: Collection[str],
+    na_texts: Collection[str] = (),
 ) -> pd.DataFrame:
     """Return the rows that have a target.
 
-    In a column of numbers, words like `n/a` are missing targets; in one of texts they are classes.
+    Args:
+        table: all rows.
+        name: the target column.
+        decimal: the decimal separator of the file.
+        na_values: words, lower case, that mean a missing target in a column of numbers.
+        na_texts: such words in a column of texts, where `None` may be a class.
     """
     column = table[name]
-    if column.notna().all() and np.isfinite(PLAIN.parse(column.to_numpy(object))).all():
+    numbers = PLAIN.parse(column.to_numpy(object))
+    if np.isfinite(without_missing(numbers, na_values)).all():
         return table
     reading = reading_of(column, decimal=decimal, na_values=na_values)
-    words = na_values if reading.kind != "texts" else ()
-    missing = missing_among(column.to_numpy(object), words)
-    if not missing.any():
-        return table
-    return table[~missing]
+    if reading.kind in ("texts", "empty"):  # nothing but such words: they are the classes
+        missing = missing_targets(column, None, na_texts)
+    else:
+        missing = missing_targets(column, reading.form, na_values)
+    return table[~missing] if missing.any() else table
+
+
+def missing_targets(
+    column: pd.Series, form: NumberFormat | None, words: Collection[str]
+) -> NDArray[np.bool_]:
+    """Return (n,) whether a target is missing: an empty cell, or a word or number for it.
+
+    Args:
+        column: texts, or numbers.
+        form: how it spells numbers; None: it has classes.
+        words: the words and numbers that mean a missing target, lower case.
+    """
+    texts = column.to_numpy(object)
+    missing = missing_among(texts, words)
+    if form is None:
+        return missing
+    typed = pd.api.types.is_numeric_dtype(column)
+    numbers = column.to_numpy(np.float64, na_value=np.nan) if typed else form.parse(texts)
+    return missing | (np.isfinite(numbers) & np.isnan(without_missing(numbers, words)))
 
 
 def target_column(
@@ -221,11 +257,15 @@ def target_of(
     """Return the targets of a table for a trained model, or None and the reason."""
     if spec.target not in table.columns:
         return None, f"{path} has no target column '{spec.target}'"
-    column = table[spec.target]
+    column, words = table[spec.target], contract["na_values"]
+    form = None if spec.classes else format_of(contract["target_format"])
+    missing = missing_targets(column, form, words["texts" if form is None else "numbers"])
+    if missing.any():
+        return None, f"{position(column, int(missing.argmax()), path)}: the target is missing"
     try:
-        if spec.classes:
+        if form is None:
             return as_tensor(class_numbers(column, spec.classes, path)), ""
-        return as_tensor(quantities(column, path, format_of(contract["target_format"]))), ""
+        return as_tensor(quantities(column, path, form)), ""
     except MlrunError as error:
         return None, str(error)
 

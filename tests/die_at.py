@@ -173,6 +173,8 @@ POINTS: dict[str, Patch] = {
     "pred.csv-renamed": after(os, "replace", to("pred.csv")),
     "while-drawing": before(Figure, "draw"),
     "half-a-picture": half(".*.png.*.tmp"),
+    # predict and export
+    "output-before-rename": before(os, "replace", to("p")),
     # while it is resumed
     "before-the-state-is-restored": at(Place.STATE_RESTORING),
     "state-restored": at(Place.STATE_RESTORED),

@@ -142,3 +142,32 @@ damaged_folder = pytest.mark.fault(
     "damaged files in a run folder",
     "success, or one error line and exit code 2",
 )
+odd_output = pytest.mark.fault(
+    "`--output` names a pipe, a device or a link",
+    "a pipe or device is written to, a link leads to its file; an export says that it needs a file",
+)
+leftovers = pytest.mark.fault(
+    "kill -9 while mlrun writes a file outside a run folder, or into its cache",
+    "the old file stays; the next command that writes there removes the temporary file",
+)
+interrupted_writer = pytest.mark.fault(
+    "SIGTERM, SIGHUP or SIGUSR1 while predict or export writes",
+    "the old file stays, nothing else is left; exit 128 + signal",
+)
+changing = pytest.mark.fault(
+    "a data file changes while it is read",
+    "one error line, exit 2; nothing is cached",
+)
+swapped = pytest.mark.fault(
+    "a file in a run folder from someone else becomes a link while it is opened",
+    "one line names the refused item; nothing is executed, nothing outside is read or written",
+)
+odd_world = pytest.mark.fault(
+    "standard output closed or full, no home folder, no cache, 16 open files, ASCII, odd names, a "
+    "wrong MPLBACKEND",
+    "the command works, or one error line and exit code 2",
+)
+poor_folder = pytest.mark.fault(
+    "a folder without fsync or locks",
+    "the run goes on, and says once what a crash may cost",
+)

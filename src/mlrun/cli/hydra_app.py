@@ -169,7 +169,10 @@ def _claim_named(path: Path) -> Path:
 @contextmanager
 def _no_empty_folder() -> Iterator[None]:
     """Delete the folder that Hydra created, if it is still empty at the end."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    runtime: Any = OmegaConf.to_container(
+        HydraConfig.get().runtime, resolve=False
+    )  # ${x} is a name
+    folder = Path(runtime["output_dir"])
     try:
         yield
     finally:

@@ -92,7 +92,7 @@ def main(arguments: Sequence[str]) -> int:
         with allowing(allow):
             return _dispatch(words)
     except MlrunError as error:
-        from mlrun.data.remote_file import without_cache_folder
+        from mlrun.system.cache import without_cache_folder
 
         _print_error(f"error: {without_cache_folder(one_line(error))}")
         return 2

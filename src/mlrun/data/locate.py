@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlrun.data.remote_file import is_remote, local_copy
+from mlrun.data.source_file import expanded
 from mlrun.errors import MlrunError, did_you_mean
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ def find(folder: Path, names: str | Sequence[str | None] | None, *, key: str) ->
     for name in wanted:
         if name is not None and is_remote(name):
             return local_copy(name)
-    candidates = [folder / Path(name).expanduser() for name in wanted if name is not None]
+    candidates = [folder / expanded(name) for name in wanted if name is not None]
     for path in candidates:
         if path.is_file():
             return path

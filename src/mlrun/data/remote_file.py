@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
-import platformdirs
-
-from mlrun.data.source_file import LARGEST
+from mlrun.data.source_file import LARGEST, expanded
 from mlrun.errors import MlrunError
 from mlrun.system.cache import cache_folder, forget_old
 from mlrun.system.files import write_atomically
@@ -36,7 +34,7 @@ MOST_FILES = 64  # in the cache; the least recently used ones are deleted
 def is_remote(name: str | Path) -> bool:
     """Whether this names standard input, an address or a pipe, and no file."""
     remote = str(name) == STDIN or ADDRESS.match(str(name)) is not None
-    return remote or Path(name).expanduser().is_fifo()
+    return remote or expanded(name).is_fifo()
 
 
 def local_copy(name: str | Path) -> Path:
@@ -55,7 +53,7 @@ def local_copy(name: str | Path) -> Path:
         return _standard_input()
     if ADDRESS.match(str(name)):
         return _download(ADDRESS.sub(lambda found: f"{found[1].lower()}://", str(name), count=1))
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_fifo():
         return _pipe(path)
     if path.exists() and not (path.is_file() or path.is_dir()):
@@ -142,12 +140,6 @@ def _shown(address: str) -> str:
 def _file_name(address: str) -> str:
     name = unquote(urlsplit(address).path).rpartition("/")[2]
     return re.sub(r"[^\w.() -]", "_", name).lstrip(".")[-100:] or "table"
-
-
-def without_cache_folder(text: str) -> str:
-    """Return a message that names stored files by their names alone."""
-    folder = platformdirs.user_cache_path("mlrun") / "downloads"
-    return re.sub(rf"{re.escape(str(folder))}/[0-9a-f]{{64}}/", "", text)
 
 
 # --- the cache ------------------------------------------------------------------------------

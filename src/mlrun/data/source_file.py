@@ -33,6 +33,18 @@ class Source:
     findings: tuple[Finding, ...] = ()
 
 
+def expanded(name: str | Path) -> Path:
+    """Return a path in which ~ is the home folder.
+
+    Raises:
+        MlrunError: there is no home folder.
+    """
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        raise MlrunError(f"{name}: no home folder is known; write the whole path") from None
+
+
 def find_source(path: Path) -> Source:
     """Return what to read from a file.
 
@@ -40,7 +52,7 @@ def find_source(path: Path) -> Source:
         MlrunError: the file is unreadable, or an archive with several tables. Reading raises one
             if the content is damaged or unpacks to an unreasonable size.
     """
-    path = path.expanduser()
+    path = expanded(path)
     try:
         with path.open("rb") as file:
             start = file.read(8)

@@ -35,8 +35,8 @@ class EventFile:
         folder.mkdir(parents=True, exist_ok=True)
         for before in folder.glob("events.out.tfevents.*.mlrun"):
             remove(before)
-        path = folder / f"events.out.tfevents.{int(time.time())}.mlrun"
-        self._file = opened(path, "xb")
+        self._path = folder / f"events.out.tfevents.{int(time.time())}.mlrun"
+        opened(self._path, "xb").close()
         self._held: list[bytes] = []
         self._flushed = time.monotonic()
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
@@ -58,16 +58,15 @@ class EventFile:
             self._flush()
 
     def close(self) -> None:
-        """Write the buffered events and close the file."""
-        with self._file:
-            self._flush()
+        """Write the buffered events."""
+        self._flush()
 
     def _write(self, event: Event) -> None:
         self._held.append(event.SerializeToString())
 
     def _flush(self) -> None:
-        self._file.write(framed(self._held))
-        self._file.flush()
+        with opened(self._path, "ab") as file:
+            file.write(framed(self._held))
         self._held.clear()
         self._flushed = time.monotonic()
 

@@ -99,7 +99,6 @@ class Record:
             },
         )
         self._profiler = Profiler(run.path) if settings.trainer.profile else None
-        # Last, because nothing would close it if a later line failed.
         self._events = EventFile(run.path / "tensorboard")
         self._events.hyperparameters(_hyperparameters(job.plain_config))
         for row in self.history:

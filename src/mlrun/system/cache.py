@@ -20,7 +20,7 @@ def cache_folder(name: str) -> Path | None:
 
     mlrun trusts the files in it, so no other user may be able to write there.
     """
-    folder = platformdirs.user_cache_path("mlrun") / name
+    folder = _all_caches() / name
     try:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -31,6 +31,21 @@ def cache_folder(name: str) -> Path | None:
     if not usable:
         _say_once(folder, "it must be a folder that only you can write to")
     return folder if usable else None
+
+
+def without_cache_folder(text: str) -> str:
+    """Return a message that names stored files by their names alone."""
+    folder = _all_caches() / "downloads"
+    return re.sub(rf"{re.escape(str(folder))}/[0-9a-f]{{64}}/", "", text)
+
+
+def _all_caches() -> Path:
+    """Return mlrun's folder in the user's cache folder; without a home folder, it cannot exist."""
+    try:
+        folder = platformdirs.user_cache_path("mlrun")
+    except RuntimeError:
+        folder = Path("~")
+    return folder if folder.is_absolute() else Path(os.devnull)
 
 
 @functools.cache

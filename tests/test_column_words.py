@@ -28,9 +28,27 @@ def test_lists_of_odd_names_are_taken_as_typed(mlrun, write_csv):
     assert features == ["2019", "Preis (€)"]
 
 
-def test_a_sweep_over_targets_takes_numbers_as_names(mlrun, write_csv):
+@pytest.mark.parametrize(
+    ("word", "targets"),
+    [
+        ("data.target=2021,a.b", ["2021", "a.b"]),
+        ("data.target=价格,Preis (€),2021", ["价格", "Preis (€)", "2021"]),
+        ("data.target=choice(2021,价格)", ["2021", "价格"]),
+    ],
+)
+def test_a_sweep_over_targets_takes_odd_words_as_names(mlrun, write_csv, word, targets):
     write_csv("odd.csv", TABLE)
-    assert mlrun("-m", *RUN, "data.target=2021,a.b", "hydra.sweep.dir=sweep").code == 0
+    assert mlrun("-m", *RUN, word, "hydra.sweep.dir=sweep").code == 0
+    records = [json.loads(Path(f"sweep/{job}/run.json").read_text()) for job in range(len(targets))]
+    assert [record["spec"]["target"] for record in records] == targets
+
+
+def test_a_sweep_over_lists_takes_numbers_as_names(mlrun, write_csv):
+    write_csv("odd.csv", TABLE)
+    words = ("data.target=2021", "data.features=[2019],[2019,价格]", "hydra.sweep.dir=sweep")
+    assert mlrun("-m", *RUN, *words).code == 0
+    records = [json.loads(Path(f"sweep/{job}/run.json").read_text()) for job in range(2)]
+    assert [record["spec"]["features"] for record in records] == [["2019"], ["2019", "价格"]]
 
 
 @pytest.mark.parametrize(
@@ -48,8 +66,18 @@ def test_a_sweep_over_targets_takes_numbers_as_names(mlrun, write_csv):
     ],
 )
 def test_words_that_hydra_reads_as_text_stay_as_they_are(word):
-    assert with_quoted_names([word]) == [word]
+    assert with_quoted_names([word], sweep=False) == with_quoted_names([word], sweep=True) == [word]
 
 
 def test_quotes_within_a_name_are_escaped():
-    assert with_quoted_names(["data.target=it's"]) == [r"data.target='it\'s'"]
+    assert with_quoted_names(["data.target=it's"], sweep=False) == [r"data.target='it\'s'"]
+
+
+def test_null_stays_null_among_names():
+    assert with_quoted_names(["data.id=null,7"], sweep=True) == ["data.id=null,'7'"]
+
+
+def test_commas_separate_names_only_in_sweeps():
+    word = "data.target=Preis (€), netto"
+    assert with_quoted_names([word], sweep=False) == ["data.target='Preis (€), netto'"]
+    assert with_quoted_names([word], sweep=True) == ["data.target='Preis (€)','netto'"]

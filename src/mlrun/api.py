@@ -107,7 +107,7 @@ def _composed_words(
     overrides: Sequence[str], settings: dict[str, Any], allow: Sequence[str], *, sweep: bool
 ) -> Iterator[tuple[DictConfig, Any, list[str]]]:
     """Yield the composed configuration; restore the state of the process afterwards."""
-    words = with_quoted_names(words_of(overrides, settings))
+    words = with_quoted_names(words_of(overrides, settings), sweep=sweep)
     command = ["-m", *words] if sweep else words
     register_new_folder()
     with _untouched(allow), typed(command), composing(words, sweep=sweep) as made:

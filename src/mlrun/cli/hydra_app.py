@@ -50,7 +50,8 @@ def run_hydra(arguments: Sequence[str]) -> int:
     """
     prepare_hydra()
     register_new_folder()
-    words = with_quoted_names(_as_hydra_wants(_without_dry_run(arguments)))
+    wanted = _as_hydra_wants(_without_dry_run(arguments))
+    words = with_quoted_names(wanted, sweep=not {*MULTIRUN}.isdisjoint(wanted))
     allow, outcome = allowed_now(), JobOutcome()
 
     def job(config: DictConfig) -> float:

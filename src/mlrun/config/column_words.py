@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, ValueType
+from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 
 NAME = (
@@ -18,29 +18,34 @@ NAME = (
 NAMES = ("data.drop", "data.features", "data.categorical", "data.na_values")
 
 
-def with_quoted_names(words: Sequence[str]) -> list[str]:
-    """Return the words, with quotes around column names that Hydra would not read as text."""
-    return [_quoted(word) for word in words]
+QUOTED = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
+CHOICE = re.compile(rf"(?:{QUOTED}|\[(?:{QUOTED}|[^\]])*\]|[^,])+")  # between commas at the top
 
 
-def _quoted(word: str) -> str:
+def with_quoted_names(words: Sequence[str], *, sweep: bool) -> list[str]:
+    """Return the words, with quotes around column names that Hydra would not read as text.
+
+    Args:
+        words: the command line.
+        sweep: whether commas separate the values of jobs.
+    """
+    return [_quoted(word, sweep) for word in words]
+
+
+def _quoted(word: str, sweep: bool) -> str:
     key, equals, value = word.partition("=")
     bare = key.lstrip("+")
     if not equals or bare not in (*NAME, *NAMES) or value.strip() in ("", "null", "???"):
         return word
     parsed = _parsed(word)
-    if bare in NAME:
-        swept = parsed is not None and parsed.is_choice_sweep()
-        names = [part.strip() for part in value.split(",")] if swept else [value]
-        if parsed is not None and not any(map(_is_other, _values(parsed))):
-            return word
-        return f"{key}={','.join(map(_text, names))}"
-    if not (value.startswith("[") and value.endswith("]")):
+    if parsed is not None and not any(map(_is_other, _values(parsed.value()))):
         return word
-    if parsed is not None and not _lists_others(parsed):
-        return word
-    names = [part.strip() for part in value[1:-1].split(",")]
-    return f"{key}=[{','.join(map(_text, names))}]"
+    call = re.fullmatch(r"choice\((.*)\)", value)  # Hydra drops the quotes within it
+    several = call is not None or sweep or (parsed is not None and parsed.is_choice_sweep())
+    inner = call[1] if call is not None else value
+    choices = CHOICE.findall(inner) if several else [inner]
+    quote = _name if bare in NAME else _list
+    return f"{key}={','.join(quote(choice.strip()) for choice in choices)}"
 
 
 def _parsed(word: str) -> Override | None:
@@ -50,21 +55,28 @@ def _parsed(word: str) -> Override | None:
         return None
 
 
-def _lists_others(parsed: Override) -> bool:
-    return parsed.value_type is ValueType.ELEMENT and any(map(_is_other, _values(parsed)))
+def _values(value: object) -> list[object]:
+    """Return the single value, the entries of a list, or those of the choices of a sweep."""
+    entries = value.list if isinstance(value, ChoiceSweep) else value
+    if not isinstance(entries, list):
+        return [entries]
+    return [one for entry in entries for one in _values(entry)]
 
 
-def _values(parsed: Override) -> list[object]:
-    """Return the single value, the entries of the list, or the choices of a sweep."""
-    value = parsed.value()
-    if parsed.is_choice_sweep():
-        return list(getattr(value, "list", []))
-    return list(value) if isinstance(value, list) else [value]
+def _list(text: str) -> str:
+    """Return a list of names, each in quotes; anything else stays as it is."""
+    if not (text.startswith("[") and text.endswith("]")):
+        return text
+    return f"[{','.join(_text(name.strip()) for name in CHOICE.findall(text[1:-1]))}]"
 
 
 def _is_other(value: object) -> bool:
     """Whether Hydra read a name as a number or a flag."""
     return isinstance(value, int | float)
+
+
+def _name(text: str) -> str:
+    return text if text == "null" else _text(text)
 
 
 def _text(name: str) -> str:

@@ -22,7 +22,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 import mlrun as api
-from mlrun.config.compose import words_of
+from mlrun.config.words import words_of
 from tests.test_resume import assert_same_run
 
 SMALL = ("trainer.epochs=2", "quiet=true")

@@ -22,13 +22,12 @@ from tests.test_resume import started
 
 
 @pytest.fixture
-def run(finished) -> Path:
-    folder: Path = finished("run", *SMOKE)
-    return folder
+def run(finished):
+    return finished("run", *SMOKE)
 
 
 @pytest.fixture
-def csv(run) -> str:
+def csv(run):
     """The predictions of the run."""
     return (run / "pred.csv").read_text()
 

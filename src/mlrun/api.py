@@ -10,10 +10,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from mlrun.config.allowlist import allowing
 from mlrun.config.column_words import with_quoted_names
-from mlrun.config.compose import composing, explained, plain_overrides, words_of
+from mlrun.config.compose import composing, explained, plain_overrides
 from mlrun.config.hydra_patches import typed
 from mlrun.config.schema import settings_of
 from mlrun.config.values import Composed, composed
+from mlrun.config.words import remember_words, words_of
 from mlrun.errors import JobsFailed, MlrunError
 from mlrun.runs.ensemble import is_ensemble
 from mlrun.runs.folder import claim, claim_exactly, is_sweep, open_run, register_new_folder
@@ -23,6 +24,7 @@ from mlrun.runs.resume import newest_unfinished, resume_run
 from mlrun.runs.single import train_run
 from mlrun.system import processes
 from mlrun.system.process_state import restored
+from mlrun.system.secrets import remembering
 from mlrun.training.torch_private import forget_optimizers_without_compiler
 
 
@@ -110,8 +112,10 @@ def _composed_words(
     words = with_quoted_names(words_of(overrides, settings), sweep=sweep)
     command = ["-m", *words] if sweep else words
     register_new_folder()
-    with _untouched(allow), typed(command), composing(words, sweep=sweep) as made:
-        yield *made, words
+    with remembering(), _untouched(allow), typed(command):
+        remember_words(words)
+        with composing(words, sweep=sweep) as made:
+            yield *made, words
 
 
 @contextmanager

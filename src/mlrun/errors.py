@@ -24,11 +24,6 @@ class FailedFast(Exception):
         super().__init__("another job of the sweep failed")
 
 
-def one_line(message: object) -> str:
-    """Return the message with control characters escaped, so that they cannot affect a terminal."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(message))
-
-
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Return ' Did you mean 'mlp'?', or an empty string if no choice is similar."""
     likeness = {choice: _likeness(word, choice) for choice in choices}

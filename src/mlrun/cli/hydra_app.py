@@ -15,18 +15,19 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from mlrun.config.allowlist import allow_words, allowed_now, allowing, check_hydra
+from mlrun.config.allowlist import allow_words, allowed_now, allowing
 from mlrun.config.column_words import with_quoted_names
-from mlrun.config.compose import NAME, explained, prepare_hydra
+from mlrun.config.compose import NAME, check_composed, explained, prepare_hydra
 from mlrun.config.hydra_patches import known_flags, patched, typed
 from mlrun.config.options import CONF, own_conf
 from mlrun.config.suggestions import instead_of, value_after
 from mlrun.config.values import composed
+from mlrun.config.words import hide_in_words
 from mlrun.errors import MlrunError
 from mlrun.runs.folder import claim, claim_exactly, register_new_folder
 from mlrun.sweeps import dry_run_requested
 from mlrun.system import processes
-from mlrun.system.secrets import hide_in_text
+from mlrun.system.safe_text import safe_streams, say
 
 MULTIRUN = ("-m", "--multirun")
 CONFIG_FLAGS = ("--config-name", "-cn", "--config-path", "-cp")
@@ -53,11 +54,12 @@ def run_hydra(arguments: Sequence[str]) -> int:
     wanted = _as_hydra_wants(_without_dry_run(arguments))
     words = with_quoted_names(wanted, sweep=not {*MULTIRUN}.isdisjoint(wanted))
     allow, outcome = allowed_now(), JobOutcome()
+    recorded = hide_in_words([*words, *allow_words(allow)])  # a launcher may store the function
 
     def job(config: DictConfig) -> float:
-        # Allow again, because a launcher may run the job in another process.
-        with _no_empty_folder(), allowing(allow):
-            return _job(config, [*words, *allow_words(allow)], outcome)
+        # Again, because a launcher may run the job in another process.
+        with safe_streams(), _no_empty_folder(), allowing(allow):
+            return _job(config, recorded, outcome)
 
     command = hydra.main(version_base="1.3", config_path=str(CONF), config_name=NAME)(job)
     try:
@@ -75,18 +77,18 @@ def _run(command: Callable[[], Any], words: Sequence[str]) -> int:
     may_set_mode = own_conf() is not None or any(SETS_MODE.match(word) for word in words)
     printing = any(word.partition("=")[0] in PRINTING for word in words)
     try:
-        with explained(), typed(words), patched(check_hydra, may_set_mode=may_set_mode):
-            _without_secrets(command) if printing else command()
+        with explained(), typed(words), patched(check_composed, may_set_mode=may_set_mode):
+            _safely(command) if printing else command()
     except SystemExit as error:  # errors of argparse, and --help
         return 2 if error.code else 0
     return 0
 
 
-def _without_secrets(command: Callable[[], Any]) -> None:
-    """Hide secrets in Hydra's output, which may end up in a file or an issue."""
+def _safely(command: Callable[[], Any]) -> None:
+    """Print Hydra's output, which may end up in a file or an issue, without secrets."""
     with redirect_stdout(io.StringIO()) as text:
         command()
-    print(hide_in_text(text.getvalue()), end="")
+    say(text.getvalue(), end="")
 
 
 def _without_dry_run(arguments: Sequence[str]) -> list[str]:

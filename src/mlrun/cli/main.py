@@ -13,9 +13,12 @@ from collections.abc import Sequence
 
 from mlrun.cli.verbs import VERBS, _train
 from mlrun.config.options import GROUPS
-from mlrun.errors import Diverged, JobsFailed, MlrunError, did_you_mean, one_line
+from mlrun.errors import Diverged, JobsFailed, MlrunError, did_you_mean
 from mlrun.system import processes
 from mlrun.system.garbage import pause_collection
+from mlrun.system.plain_text import one_line
+from mlrun.system.safe_text import safe_streams, say
+from mlrun.system.secrets import is_secret, remembering
 from mlrun.system.signals import Interrupted, number_of, stop_on_signals
 from mlrun.system.streams import end_streams, mute_stdout, prepare_streams
 from mlrun.version import __version__
@@ -82,8 +85,14 @@ def entry_point() -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command line; return 0, 1 (a bug or a failed job) or 2 (a user error)."""
+    with remembering(), safe_streams():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         _check_names(arguments)
+        _remember_secrets(arguments)
         allow, words = _allowed(arguments)
         if not allow:
             return _dispatch(words)
@@ -103,11 +112,11 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     except Interrupted as error:
         if error.folder is not None or not processes.rank():
-            print(error, file=sys.stderr)
+            say(error, error=True)
         if error.folder is not None:
             own = [word for word in arguments if word.startswith("allow=")]
             command = " ".join(["mlrun resume", str(error.folder), *own])
-            print(f"to continue: {command}", file=sys.stderr)
+            say(f"to continue: {command}", error=True)
         return error.exit_code
     except KeyboardInterrupt as error:
         return 128 + number_of(error)
@@ -120,9 +129,9 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     except Exception as error:
         if _out_of_memory(error):
-            print(f"error: out of memory: {one_line(error)}", file=sys.stderr)
+            say(f"error: out of memory: {one_line(error)}", error=True)
             return 2
-        traceback.print_exc()
+        say(traceback.format_exc(), error=True, end="")
         return 1
 
 
@@ -139,7 +148,15 @@ def _print_error(text: str) -> None:
     if processes.rank():
         time.sleep(SECONDS_TO_SAY_IT)
         text = f"process {processes.rank()}: {text}"
-    print(text, file=sys.stderr)
+    say(text, error=True)
+
+
+def _remember_secrets(arguments: Sequence[str]) -> None:
+    if any(is_secret(word) or ":/" in word for word in arguments):
+        from mlrun.config.column_words import with_quoted_names  # imports Hydra
+        from mlrun.config.words import remember_words
+
+        remember_words(with_quoted_names(arguments, sweep="-m" in arguments))
 
 
 def _out_of_memory(error: Exception) -> bool:

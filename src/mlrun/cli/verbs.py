@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from mlrun.config.options import listing
-from mlrun.errors import MlrunError, one_line
+from mlrun.errors import MlrunError
+from mlrun.system.plain_text import one_line
+from mlrun.system.safe_text import SafeFormatter, say
 
 
 def _train(arguments: list[str]) -> int:
@@ -20,7 +22,7 @@ def _train(arguments: list[str]) -> int:
 def _ls(arguments: list[str]) -> int:
     parser = _Parser("ls", "list the options of a group, or of all groups")
     parser.add_argument("group", nargs="?", metavar="GROUP")
-    print(listing(parser.parse_args(arguments).group))
+    say(listing(parser.parse_args(arguments).group))
     return 0
 
 
@@ -40,7 +42,7 @@ def _evaluate(arguments: list[str]) -> int:
     results = evaluate(options.pop("run"), **options)
     width = max(map(len, results))
     for name, values in results.items():
-        print(f"{name:<{width}}  {shown(values)}")
+        say(one_line(f"{name:<{width}}  {shown(values)}"))
     return 0
 
 
@@ -65,7 +67,7 @@ def _predict(arguments: list[str]) -> int:
 
     target = predict(options.pop("run"), **options)
     if not is_standard_output(target):
-        print(target)
+        say(target)
     return 0
 
 
@@ -83,9 +85,9 @@ def _export(arguments: list[str]) -> int:
 
     made = export(given.run, given.format, output=given.output)
     compared = f"{made.rows} rows compared, largest difference {made.difference:.1g}"
-    print(f"{made.path}  ({compared})")
+    say(f"{made.path}  ({compared})")
     if made.program:
-        print(f"new rows: python {made.program} FILE")
+        say(f"new rows: python {made.program} FILE")
     return 0
 
 
@@ -94,13 +96,13 @@ def _show_warnings() -> None:
     log = logging.getLogger("mlrun")
     handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(logging.WARNING)
-    handler.addFilter(_on_one_line)
+    handler.setFormatter(_OneLine())
     log.handlers, log.propagate = [handler], False
 
 
-def _on_one_line(record: logging.LogRecord) -> bool:
-    record.msg, record.args = one_line(record.getMessage()), ()
-    return True
+class _OneLine(SafeFormatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return one_line(super().format(record))
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -128,7 +130,7 @@ def _show(arguments: list[str]) -> int:
     lines = show(given.run)
     width = max(len(name) for name, _ in lines)
     for name, text in lines:
-        print(one_line(f"{name:<{width}}  {text}"))
+        say(one_line(f"{name:<{width}}  {text}"))
     return 0
 
 
@@ -160,7 +162,7 @@ def _rerun(arguments: list[str]) -> int:
 
     command = ["mlrun", "rerun", *arguments]
     identical, lines = rerun(options.pop("run"), **options, command=command)
-    print("\n".join(map(one_line, lines)))
+    say("\n".join(map(one_line, lines)))
     return 0 if identical else 1
 
 

@@ -1,10 +1,8 @@
 """Compose configurations with Hydra inside a program, without hydra.main."""
 
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from hydra import initialize_config_dir
@@ -20,6 +18,7 @@ from mlrun.config.allowlist import check_hydra
 from mlrun.config.explain import explain
 from mlrun.config.hydra_patches import ConfigLoader, patched
 from mlrun.config.options import CONF, own_conf
+from mlrun.config.recorded import check_launcher
 from mlrun.config.schema import register
 from mlrun.errors import JobsFailed, MlrunError
 from mlrun.system.signals import Interrupted
@@ -43,6 +42,16 @@ def prepare_hydra() -> None:
     Plugins.instance().register(OwnConf)
     if os.environ.get("MLRUN_DATA") == "":
         del os.environ["MLRUN_DATA"]  # treat an empty variable as not set
+
+
+def check_composed(config: Any) -> None:
+    """Check what Hydra has composed, as plain unresolved values, before it builds anything.
+
+    Raises:
+        MlrunError: naming the refused setting.
+    """
+    check_hydra(config["hydra"])
+    check_launcher(config)
 
 
 @contextmanager
@@ -75,7 +84,7 @@ def composing(words: Sequence[str], *, sweep: bool) -> Iterator[tuple[DictConfig
     """
     prepare_hydra()
     before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
-    with patched(check_hydra, may_set_mode=True):
+    with patched(check_composed, may_set_mode=True):
         GlobalHydra.instance().clear()
         try:
             with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
@@ -88,39 +97,6 @@ def composing(words: Sequence[str], *, sweep: bool) -> Iterator[tuple[DictConfig
                 yield config, loader
         finally:
             GlobalHydra.instance().hydra, HydraConfig.instance().cfg = before
-
-
-def words_of(overrides: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
-    """Return overrides and keyword settings as command-line words.
-
-    `trainer={"epochs": 5}` becomes `trainer.epochs=5`; None becomes null; texts are quoted.
-    """
-    return [*overrides, *(word for key, value in settings.items() for word in _words(key, value))]
-
-
-def _words(key: str, value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping) and value:
-        for name, entry in value.items():
-            yield from _words(f"{key}.{name}", entry)
-    else:
-        yield f"{key}={_spelled(value)}"
-
-
-def _spelled(value: Any) -> str:
-    """Write a value in Hydra's grammar."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(_spelled, value))}]"
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{name}: {_spelled(entry)}" for name, entry in value.items()) + "}"
-    return quoted(str(value)) if isinstance(value, str | Path) else str(value)
-
-
-def quoted(text: str) -> str:
-    """Write a text in quotes; in Hydra's grammar backslashes count only before a quote."""
-    inside = re.sub(r"(\\*)'", lambda found: found[1] * 2 + r"\'", text)
-    return "'" + re.sub(r"\\+$", lambda found: found[0] * 2, inside) + "'"
 
 
 def plain_overrides(config: DictConfig) -> list[str]:

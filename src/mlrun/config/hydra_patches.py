@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 
 import hydra._internal.hydra as hydra_internals
@@ -23,6 +24,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override
 from omegaconf._utils import OmegaConfDumper
 from omegaconf.basecontainer import BaseContainer
 
+from mlrun.config.words import hide_in_words
+from mlrun.system.secrets import hide, remember
+
 ConfigLoader = ConfigLoaderImpl
 _APPLY = ConfigLoaderImpl._apply_overrides_to_config
 _MERGE = BaseContainer.merge_with
@@ -30,17 +34,18 @@ _MERGE = BaseContainer.merge_with
 
 @contextmanager
 def patched(check: Callable[[Any], None], *, may_set_mode: bool) -> Iterator[None]:
-    """Patch Hydra in five places for this block, and restore everything afterwards.
+    """Patch Hydra in six places for this block, and restore everything afterwards.
 
     - Hydra builds loggers, callbacks and plugins right after composing; `check` inspects the plain
-      `hydra` node before that.
+      configuration before that.
+    - Hydra and its plugins print and store configurations as YAML: without secrets.
     - Hydra composes everything again to read hydra.mode, which only users set.
     - OmegaConf reads YAML with yaml.SafeLoader; the C version is faster.
     - Hydra cannot set a list where a mapping is, or the other way round; see `apply_overrides`
       (for words) and `_merged` (for files).
 
     Args:
-        check: called with the composed, unresolved `hydra` node; raises to reject it.
+        check: called with the composed, unresolved configuration; raises to reject it.
         may_set_mode: whether the user's arguments or files could set hydra.mode.
     """
 
@@ -48,13 +53,17 @@ def patched(check: Callable[[Any], None], *, may_set_mode: bool) -> Iterator[Non
         def load_configuration(self, *arguments: Any, **named: Any) -> DictConfig:
             with _swept_groups_of(self, *arguments[1:], **named):
                 config = super().load_configuration(*arguments, **named)
-            check(OmegaConf.to_container(config.hydra))
+            plain = OmegaConf.to_container(config)
+            remember(plain)
+            check(plain)
+            _hide_in_folder_names(config)
             return config
 
     changes: list[tuple[Any, str, Any]] = [
         (ConfigLoaderImpl, "_apply_overrides_to_config", staticmethod(apply_overrides)),
         (BaseContainer, "merge_with", _merged),
         (hydra_internals, "ConfigLoaderImpl", Checked),
+        (OmegaConf, "to_yaml", staticmethod(_hidden_yaml)),
         (yaml, "SafeLoader", getattr(yaml, "CSafeLoader", yaml.SafeLoader)),
     ]
     if not may_set_mode:
@@ -172,8 +181,29 @@ def _empty_if_other(parent: DictConfig, key: str, kind: type) -> None:
             parent[key] = None
 
 
+def _hide_in_folder_names(config: DictConfig) -> None:
+    """Hide secrets in `${hydra.job.override_dirname}`."""
+    words = [str(word) for word in config.hydra.overrides.task]
+    if hide_in_words(words) != words:
+        overrides = OverridesParser.create().parse_overrides(words)
+        name = overrides_dirname(overrides, config.hydra.job.config.override_dirname)
+        config.hydra.job.override_dirname = name
+
+
+def _hidden_yaml(config: Any, *, resolve: bool = False, sort_keys: bool = False) -> str:
+    """Do the work of OmegaConf.to_yaml, without secrets."""
+    value: Any = OmegaConf.to_container(config, resolve=resolve, enum_to_str=True)
+    remember(value)
+    if isinstance(value, list):  # the words of a job
+        return to_yaml(hide_in_words(value))
+    overrides = (value or {}).get("hydra", {}).get("overrides", {})
+    for group, words in overrides.items():
+        overrides[group] = hide_in_words(words)
+    return to_yaml(hide(value, str(config._get_full_key(None) or "")), sort_keys=sort_keys)
+
+
 def overrides_dirname(overrides: Sequence[Override], settings: Mapping[str, Any]) -> str:
-    """Return the value of `${hydra.job.override_dirname}`.
+    """Return the value of `${hydra.job.override_dirname}`, without secrets.
 
     Args:
         overrides: the overrides of the job.
@@ -181,7 +211,9 @@ def overrides_dirname(overrides: Sequence[Override], settings: Mapping[str, Any]
     """
     separators = {"kv_sep": settings["kv_sep"], "item_sep": settings["item_sep"]}
     exclude = list(settings["exclude_keys"])
-    return str(get_overrides_dirname(list(overrides), exclude_keys=exclude, **separators))
+    words = hide_in_words([str(override.input_line) for override in overrides])
+    hidden = [replace(one, input_line=w) for one, w in zip(overrides, words, strict=True)]
+    return str(get_overrides_dirname(hidden, exclude_keys=exclude, **separators))
 
 
 def returned(job: JobReturn) -> Any:
@@ -189,11 +221,15 @@ def returned(job: JobReturn) -> Any:
     return job._return_value
 
 
-def to_yaml(value: Any) -> str:
+def to_yaml(value: Any, *, sort_keys: bool = False) -> str:
     """Return plain values as YAML, like OmegaConf.to_yaml but much faster."""
     return str(
         yaml.dump(
-            value, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False
+            value,
+            Dumper=_Dumper,
+            default_flow_style=False,
+            allow_unicode=True,
+            sort_keys=sort_keys,
         )
     )
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from mlrun.errors import MlrunError, did_you_mean, one_line
+from mlrun.errors import MlrunError, did_you_mean
+from mlrun.system.plain_text import one_line
 
 GROUPS = (
     "task",

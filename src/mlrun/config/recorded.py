@@ -7,7 +7,7 @@ recorded.
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +15,26 @@ from omegaconf import OmegaConf
 
 from mlrun.config.allowlist import check_targets
 from mlrun.config.values import Composed, composed
+from mlrun.config.words import hide_in_words
 from mlrun.errors import MlrunError
-from mlrun.system.secrets import HIDDEN, is_secret, redact, secrets
+from mlrun.system.secrets import HIDDEN, hide, hide_in_text, is_hidden, is_secret, joined
 
 _LOOKUP = re.compile(
     r"\$\{[^{}]*:"
 )  # ${oc.env:…} and the like, but not references such as ${trainer.epochs}
 _STAND_IN = "\0"
+_STORE_NOTHING = ("mlrun", "basic", "joblib")  # launchers
 # Paths on the machine that trained; run.json records the data files separately.
 _PATHS = ("paths.", "data.dir", "data.train", "data.test")
 
 
 def for_the_record(config: Composed) -> dict[str, Any]:
     """Return the values of the configuration without secrets; ??? stays ???."""
-    references = {key: text for key, text in _leaves(config.raw) if "${" in str(text)}
-    looked_up = _looked_up(json.dumps(references), config.raw)
-    return _recordable(config.values, looked_up, "", secrets())  # type: ignore[no-any-return]
+    leaves = [*_leaves(config.raw)]
+    references = {key: text for key, text in leaves if "${" in str(text)}
+    secret = [key for key, value in leaves if is_hidden(value, key)]
+    looked_up = _looked_up(json.dumps([references, secret]), config.raw)
+    return hide(config.values, also=looked_up)  # type: ignore[no-any-return]
 
 
 def with_references(config: Composed) -> dict[str, Any]:
@@ -38,7 +42,7 @@ def with_references(config: Composed) -> dict[str, Any]:
     marked = OmegaConf.create(for_the_record(config))
     for key, text in _leaves(config.raw):
         if isinstance(text, str) and "${" in text and not _LOOKUP.search(text):
-            OmegaConf.update(marked, key, text)
+            OmegaConf.update(marked, key, hide_in_text(text))
     return OmegaConf.to_container(marked)  # type: ignore[return-value]
 
 
@@ -61,10 +65,34 @@ def check_lookups(config: Composed) -> None:
             )
 
 
+def check_launcher(config: Any) -> None:
+    """Check that the launcher of a sweep stores no secret, as submitit does with all settings.
+
+    Args:
+        config: the composed, unresolved configuration as plain values, including `hydra`.
+
+    Raises:
+        MlrunError: naming the setting.
+    """
+    launcher = config["hydra"]["runtime"]["choices"].get("hydra/launcher")
+    if launcher in (None, *_STORE_NOTHING):
+        return
+    words = config["hydra"]["overrides"]["task"]
+    hidden = zip(words, hide_in_words(words), strict=True)
+    found = [word.partition("=")[0].lstrip("+") for word, shown in hidden if word != shown]
+    leaves = ((key, value) for key, value in _leaves(config) if isinstance(value, str))
+    found += [key for key, value in leaves if hide(value, key) != value]
+    if found:
+        raise MlrunError(
+            f"{found[0]} is a secret, and hydra/launcher={launcher} stores all settings in files; "
+            f"take it from the environment: {found[0]}='${{oc.env:NAME}}'"
+        )
+
+
 def path_references(config: Composed) -> dict[str, str]:
     """Return the path settings that contain references, unresolved."""
     found = _leaves(config.raw)
-    return {k: v for k, v in found if k.startswith(_PATHS) and "${" in str(v)}
+    return {k: hide_in_text(v) for k, v in found if k.startswith(_PATHS) and "${" in str(v)}
 
 
 def with_paths(
@@ -78,7 +106,7 @@ def with_paths(
         folder: the data folder, used if `paths.data` was not recorded.
 
     Raises:
-        MlrunError: a path came from the environment.
+        MlrunError: a path came from the environment, or an address contained a secret.
     """
     folder = folder if values["paths"]["data"] == HIDDEN else values["paths"]["data"]
     config = OmegaConf.create(values)
@@ -87,12 +115,26 @@ def with_paths(
         if "${" in path and key.startswith("data."):
             raise MlrunError(f"{key}={text}: came from the environment and is not recorded")
         OmegaConf.update(config, key, path)
-    return OmegaConf.to_container(config)  # type: ignore[return-value]
+    found: Any = OmegaConf.to_container(config)
+    if keys := _with_hidden_addresses(found):
+        raise MlrunError(f"{keys[0]} has an address with a secret, which is not recorded")
+    return found  # type: ignore[no-any-return]
 
 
 def left_out(values: Mapping[str, Any]) -> list[str]:
     """Return the keys whose missing values prevent rebuilding a recorded configuration."""
-    return [k for k, v in _leaves(values) if v == HIDDEN and not k.startswith(_PATHS)]
+    return [k for k, v in _leaves(values) if HIDDEN in str(v) and not k.startswith(_PATHS)]
+
+
+def not_recorded(config: Composed) -> list[str]:
+    """Return the keys whose missing values prevent running a job from the journal of a sweep."""
+    values = for_the_record(config)
+    return [*left_out(values), *_with_hidden_addresses(values)]
+
+
+def _with_hidden_addresses(values: Mapping[str, Any]) -> list[str]:
+    data = _leaves(values["data"], "data")
+    return [key for key, value in data if HIDDEN in str(value) and value != HIDDEN]
 
 
 def from_the_record(values: Any, source: Path, *, references: bool = False) -> Composed:
@@ -139,49 +181,32 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping | list):
         entries = value.items() if isinstance(value, Mapping) else enumerate(value)
         for key, entry in entries:
-            yield from _leaves(entry, _joined(name, key))
+            yield from _leaves(entry, joined(name, key))
     else:
         yield name, value
 
 
-_found: dict[str, frozenset[str]] = {}  # cache: the result depends only on the references
+_found: dict[str, frozenset[str]] = {}  # cache: the result depends only on these keys and texts
 
 
-def _looked_up(references: str, raw: Any) -> frozenset[str]:
-    """Return the keys whose texts come from a lookup, directly or through references.
+def _looked_up(depends_on: str, raw: Any) -> frozenset[str]:
+    """Return the keys whose texts come from a lookup or a secret, directly or through references.
 
     Args:
-        references: the keys with references, and their texts.
+        depends_on: the keys with references, their texts, and the keys of secrets.
         raw: the configuration, unresolved.
     """
-    if references not in _found:
-        marked = OmegaConf.create(_each_text(raw, _stand_in))
+    if depends_on not in _found:
+        marked = OmegaConf.create(_with_stand_ins(raw, ""))
         leaves = _leaves(OmegaConf.to_container(marked, resolve=True))
-        _found[references] = frozenset(key for key, text in leaves if _STAND_IN in str(text))
-    return _found[references]
+        _found[depends_on] = frozenset(key for key, text in leaves if _STAND_IN in str(text))
+    return _found[depends_on]
 
 
-def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+def _with_stand_ins(value: Any, name: str) -> Any:
     if isinstance(value, dict):
-        return {key: _each_text(entry, change) for key, entry in value.items()}
+        return {key: _with_stand_ins(entry, joined(name, key)) for key, entry in value.items()}
     if isinstance(value, list):
-        return [_each_text(entry, change) for entry in value]
-    return change(value) if isinstance(value, str) else value
-
-
-def _stand_in(text: str) -> str:
-    return _STAND_IN if _LOOKUP.search(text) else text
-
-
-def _recordable(value: Any, looked_up: frozenset[str], name: str, hidden: Sequence[str]) -> Any:
-    if isinstance(value, dict | list):
-        entries = value.items() if isinstance(value, dict) else enumerate(value)
-        found = {k: _recordable(v, looked_up, _joined(name, k), hidden) for k, v in entries}
-        return found if isinstance(value, dict) else [*found.values()]
-    if isinstance(value, bool | int | float | None):
-        return value
-    return HIDDEN if name in looked_up or is_secret(name) else redact(str(value), hidden)
-
-
-def _joined(name: str, key: Any) -> str:
-    return f"{name}.{key}" if name else str(key)
+        return [_with_stand_ins(entry, joined(name, key)) for key, entry in enumerate(value)]
+    replaced = isinstance(value, str) and _LOOKUP.search(value)
+    return _STAND_IN if replaced or is_hidden(value, name) else value

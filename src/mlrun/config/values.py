@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mlrun.errors import MlrunError
+from mlrun.system.secrets import remember
 
 NOT_SET = "???"
 
@@ -54,12 +55,16 @@ class Composed:
 def composed(config: DictConfig) -> Composed:
     """Convert a composed configuration.
 
+    Its secrets are remembered, so that no message repeats them.
+
     Raises:
         MlrunError: a reference leads nowhere.
     """
     try:
         raw: Any = OmegaConf.to_container(config)
+        remember(raw)
         values: Any = OmegaConf.to_container(config, resolve=True)
+        remember(values)
     except OmegaConfBaseException as error:
         raise MlrunError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from error
     return Composed(raw, values)

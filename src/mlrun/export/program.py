@@ -6,6 +6,7 @@ from types import ModuleType
 
 from mlrun.data import categories, dates, number_format
 from mlrun.export import reader
+from mlrun.system import plain_text
 
 HEADER = '''"""Predict with {name}: python {name}.py new.csv > predictions.csv
 
@@ -30,7 +31,7 @@ def main(model: str, file: str, separator: str = ",") -> None:
     columns = {spec["header"][1]: prediction.ravel()}
     for label, values in zip(spec["classes"], probabilities[0].T if probabilities else ()):
         columns[f"probability_{label}"] = values
-    print(pd.DataFrame(columns).to_csv(index=False), end="")
+    print(plain(pd.DataFrame(columns).to_csv(index=False)), end="")
 '''
 
 TORCH = '''
@@ -51,7 +52,7 @@ def main(model: str, file: str, separator: str = ",") -> None:
     columns = {spec["header"][1]: prediction}
     for number, label in enumerate(spec["classes"]):
         columns[f"probability_{label}"] = answers["probabilities"][:, number].tolist()
-    print(pd.DataFrame(columns).to_csv(index=False), end="")
+    print(plain(pd.DataFrame(columns).to_csv(index=False)), end="")
 '''
 
 FOOTER = """
@@ -78,7 +79,7 @@ def program_for(format: str, name: str) -> str | None:
     if format not in MAINS:
         return None
     main, needs = MAINS[format]
-    parts = [_source(module) for module in (number_format, dates, categories, reader)]
+    parts = [_source(module) for module in (plain_text, number_format, dates, categories, reader)]
     return HEADER.format(name=name, needs=needs) + "\n".join(parts) + main + FOOTER
 
 

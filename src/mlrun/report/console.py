@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mlrun.report.log_file import log_file, log_taken_over
-from mlrun.system.streams import mute_stdout
+from mlrun.report.safe_console import plain_console
+from mlrun.system.safe_text import safe
 
 LINES = 20  # of progress without a terminal: one per 5 % of the run
 REFRESH_SECONDS = 0.25
@@ -96,7 +97,7 @@ class Console:
         self._started = self._shown = time.monotonic()
         self._first: int | None = None
         if self.live:
-            columns = (BarColumn(12), TextColumn("{task.description}"))
+            columns = (BarColumn(12), TextColumn("{task.description}", markup=False))
             self._progress = Progress(*columns, console=self.out, auto_refresh=False)
             self._task: TaskID = self._progress.add_task("", total=epochs)
             self._progress.start()
@@ -130,7 +131,8 @@ class Console:
         text = "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
         log.info("%s\n%s", title, text, extra={"hidden": self.live})
         if self.live:
-            panel = Panel(Text(text), title=title, title_align="left", border_style="green")
+            head = Text(title)
+            panel = Panel(Text(text), title=head, title_align="left", border_style="green")
             self.out.print(panel, soft_wrap=False)
         if self.quiet:
             self.out.print(str(folder))
@@ -173,18 +175,11 @@ class _Screen(logging.Handler):
         if getattr(record, "hidden", False):
             return
         color = getattr(record, "panel", None)
-        text = Text(record.getMessage())
+        text = Text(safe(record.getMessage()))
         if color and self._out.is_terminal:
             self._out.print(Panel(text, border_style=color), soft_wrap=False)
         else:
             self._out.print(text)
-
-
-def plain_console(*, stderr: bool = False, quiet: bool = False) -> RichConsole:
-    """Return a console without markup and wrapping that survives a closed pipe."""
-    out = RichConsole(highlight=False, markup=False, soft_wrap=True, stderr=stderr, quiet=quiet)
-    out.on_broken_pipe = mute_stdout  # type: ignore[method-assign]  # rich would exit
-    return out
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlrun.errors import MlrunError
 from mlrun.system.no_links import opened
-from mlrun.system.secrets import redact, secrets
+from mlrun.system.safe_text import SafeFormatter
 
 log = logging.getLogger("mlrun")
 
@@ -67,16 +67,5 @@ def log_file(path: Path) -> logging.Handler:
         file = _LogFile(path)
     except OSError as error:
         raise MlrunError(f"cannot write {path}: {error.strerror}") from None
-    file.setFormatter(_Redacted("%(asctime)s %(levelname)-7s %(message)s"))
+    file.setFormatter(SafeFormatter("%(asctime)s %(levelname)-7s %(message)s"))
     return file
-
-
-class _Redacted(logging.Formatter):
-    """Formats lines and tracebacks without the secrets of the environment."""
-
-    def __init__(self, words: str) -> None:
-        super().__init__(words)
-        self._hidden = secrets()
-
-    def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record), self._hidden)

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mlrun.data.dataset import REGRESSION, Spec
-from mlrun.errors import one_line
 from mlrun.system.files import write_atomically
+from mlrun.system.plain_text import one_line, plain
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ def _with_unit(score: str, spec: Spec | None) -> str:
     """Return the score with its unit: that of the target, its square, or none."""
     name = score.removeprefix("valid/")
     if spec is None or spec.kind != REGRESSION or not spec.target:
-        return name
+        return _literal(name)
     target = _shortened(spec.target)
     standardised = (spec.target_center, spec.target_scale) != (0.0, 1.0)
     words = {
@@ -275,8 +275,8 @@ def _number(value: float, _: int | None) -> str:
 
 
 def _literal(text: str) -> str:
-    """Escape $, which would start a formula."""
-    return text.replace("$", r"\$")
+    """Escape $, which would start a formula, and write out control characters."""
+    return plain(text).replace("$", r"\$")
 
 
 def _save(figure: Figure, path: Path) -> None:

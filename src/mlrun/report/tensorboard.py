@@ -19,6 +19,7 @@ from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
 from mlrun.system.files import remove
 from mlrun.system.no_links import opened
+from mlrun.system.plain_text import one_line
 
 TAGS = {"train/loss": "Loss/train", "valid/loss": "Loss/valid"}
 FLUSH_SECONDS = 1.0
@@ -43,13 +44,16 @@ class EventFile:
 
     def hyperparameters(self, values: Mapping[str, Any]) -> None:
         """Write the settings for TensorBoard's HParams tab."""
-        plain = {k: v if isinstance(v, bool | int | float) else str(v) for k, v in values.items()}
+        plain = {
+            one_line(key): value if isinstance(value, bool | int | float) else one_line(value)
+            for key, value in values.items()
+        }
         self._write(Event(wall_time=time.time(), step=0, summary=hparams_pb(plain)))
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Write an epoch's row of metrics.csv, with losses as Loss/train and Loss/valid."""
         scalars = [
-            Summary.Value(tag=TAGS.get(name, name), simple_value=value)
+            Summary.Value(tag=TAGS.get(name) or one_line(name), simple_value=value)
             for name, value in row.items()
             if name not in ("epoch", "step", "seconds")
         ]

@@ -7,7 +7,7 @@ from mlrun.config.schema import Trainer
 from mlrun.report.console import Console
 from mlrun.runs.folder import RunFolder
 from mlrun.runs.job import Job
-from mlrun.runs.predictions import predictions_csv
+from mlrun.runs.predictions import predictions_csv, warn_of_control_characters
 from mlrun.runs.predictor import scored_parts
 from mlrun.system.files import write_atomically
 from mlrun.system.seams import Place, reached
@@ -53,6 +53,7 @@ def conclude(
     part, words = ("test", "test") if "test" in results else ("valid", "validation")
     rows = job.dataset.parts[part]
     assert rows.targets is not None
+    warn_of_control_characters(spec, job.dataset.predict.ids)
     guess = results[part].predictions
     draw_predictions(run.plots, spec, rows.targets, guess, rows=words)
     return results

@@ -10,11 +10,13 @@ from typing import Any
 from mlrun.config.hydra_patches import to_yaml
 from mlrun.config.recorded import for_the_record, left_out
 from mlrun.config.values import Composed
+from mlrun.config.words import hide_in_words
 from mlrun.runs.folder import RUN_FORMAT, RunFolder
 from mlrun.runs.job import Job
 from mlrun.system.files import write_atomically
+from mlrun.system.plain_text import plain
 from mlrun.system.provenance import now, provenance_of
-from mlrun.system.secrets import hide, hide_in_words, redact
+from mlrun.system.secrets import hide
 from mlrun.training.distributed import process_group
 from mlrun.training.engines.choose import kernel_built
 
@@ -97,4 +99,4 @@ def write_for_people(run: RunFolder, config: Composed, overrides: Sequence[str])
 
 
 def _yaml(value: Any) -> bytes:
-    return redact(to_yaml(value)).encode()
+    return plain(to_yaml(value)).encode()

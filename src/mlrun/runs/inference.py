@@ -23,7 +23,7 @@ from mlrun.runs.ensemble import (
     scores_together,
 )
 from mlrun.runs.folder import RunFolder, open_run
-from mlrun.runs.predictions import members_csv, predictions_csv
+from mlrun.runs.predictions import members_csv, predictions_csv, warn_of_control_characters
 from mlrun.runs.predictor import scored_parts
 from mlrun.system.files import output_errors, replaced, written
 
@@ -128,6 +128,7 @@ def predict(
         )
     if proba and together.probabilities is None:
         raise MlrunError(f"'{ensemble.spec.target}' is a number, so it has no probabilities")
+    warn_of_control_characters(ensemble.spec, ids)
     if members:
         each = dict(zip(ensemble.names, together.each, strict=True))
         content = members_csv(ensemble.spec, ids, each, together.disagreement, guard=guard)

@@ -29,7 +29,7 @@ from mlrun.runs.folder import RunFolder, claim_exactly, locked, open_run, remove
 from mlrun.runs.group import PreparedRun, in_groups, train_together
 from mlrun.runs.job import Job, prepare, sibling
 from mlrun.runs.member_specs import MemberSpec, member_specs
-from mlrun.runs.predictions import predictions_csv
+from mlrun.runs.predictions import predictions_csv, warn_of_control_characters
 from mlrun.runs.record import outcome_written
 from mlrun.runs.stopped import Stopped, changed, configuration, read_stopped, rebuild, tidy_up
 from mlrun.system.files import write_atomically
@@ -217,6 +217,7 @@ def _conclude(run: RunFolder, runs: Sequence[PreparedRun]) -> list[tuple[str, st
     rows = [dataset.predict for dataset in datasets]
     outputs = [member.outputs(part) for member, part in zip(members, rows, strict=True)]
     ids, combined = combined_by_row(members, rows, outputs)
+    warn_of_control_characters(spec, ids)
     write_atomically(run.predictions, predictions_csv(spec, ids, combined.predictions))
     histories = {one.run.path.name: one.history for one in runs}
     monitor, title = runs[0].job.settings.trainer.monitor, run.path.name

@@ -1,5 +1,6 @@
 """The content of pred.csv: the id and the prediction of each row."""
 
+import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -12,6 +13,9 @@ from torch import Tensor
 
 from mlrun.data.dataset import Spec
 from mlrun.system.files import csv_rows
+from mlrun.system.plain_text import plain
+
+log = logging.getLogger(__name__)
 
 
 def predictions_csv(
@@ -67,6 +71,13 @@ def _csv(header: Sequence[str], columns: Sequence[Iterable[Any]], *, guard: bool
     if guard:
         rows = ([guarded(cell) for cell in row] for row in rows)
     return csv_rows(rows).encode()
+
+
+def warn_of_control_characters(spec: Spec, ids: Iterable[Any]) -> None:
+    """Warn that some ids or labels are not written as they are, see `csv_rows`."""
+    texts = ",".join(map(str, (*spec.header, *spec.classes, *ids)))
+    if plain(texts) != texts:
+        log.warning("ids or labels have control characters, written as \\x1b and the like")
 
 
 def predictions_table(

@@ -15,6 +15,7 @@ from mlrun.runs.folder import RunFolder
 from mlrun.runs.job import Job
 from mlrun.runs.metrics_file import MetricsFile
 from mlrun.system.provenance import now
+from mlrun.system.safe_text import reason
 from mlrun.system.seams import Place, reached
 from mlrun.system.signals import Interrupted, number_of
 from mlrun.training.loop import EpochRow, stop_reason
@@ -51,8 +52,7 @@ def outcome_written(run: RunFolder) -> Iterator[RunOutcome]:
             error.folder = run.path
         with suppress(OSError):  # the disk may have failed; report the first error
             if run.record:  # empty: the run ended before its start
-                reason = str(error) or type(error).__name__
-                run.update(status=_status(error), error=reason, ended=now())
+                run.update(status=_status(error), error=reason(error), ended=now())
         expected = isinstance(error, MlrunError | Diverged | Interrupted | FailedFast)
         trace = None if expected else error
         log.error("%s: %s", _status(error), error, exc_info=trace, extra={"hidden": True})

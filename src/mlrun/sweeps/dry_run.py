@@ -6,15 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mlrun.errors import MlrunError, one_line
-from mlrun.report.console import duration, plain_console
+from mlrun.errors import MlrunError
+from mlrun.report.console import duration
 from mlrun.report.log_file import log_taken_over
+from mlrun.report.safe_console import plain_console
 from mlrun.runs.folder import RunFolder
 from mlrun.runs.group import PreparedRun, engine_for, in_groups
 from mlrun.sweeps.grid import swept
 from mlrun.sweeps.grouping import alike
 from mlrun.sweeps.job_cache import JobCache
 from mlrun.sweeps.points import Point
+from mlrun.system.plain_text import one_line
+from mlrun.system.safe_text import reason
 from mlrun.training.loop import fit
 from mlrun.training.types import Progress
 
@@ -30,7 +33,7 @@ def print_plan(points: Sequence[Point]) -> None:
     out = plain_console()
     out.print(f"jobs: {len(points)}")
     for key in swept(points):
-        words = dict.fromkeys(word for point in points for word in point.overrides)
+        words = dict.fromkeys(word for point in points for word in point.recorded)
         values = [word.partition("=")[2] for word in words if word.partition("=")[0] == key]
         repeated = " (repetitions)" if key == "seed" else ""
         out.print(f"  {key}: {one_line(', '.join(values))}{repeated}")
@@ -50,13 +53,13 @@ def print_plan(points: Sequence[Point]) -> None:
             seconds += rates[kind] * epochs * sum(map(_work, group))
     out.print(f"groups, trained one after another: {groups}")
     out.print(f"about {duration(seconds)} here, if no job stops early")
-    for reason in reasons:
-        out.print(f"the native engine is not used: {one_line(reason)}")
+    for why in reasons:
+        out.print(f"the native engine is not used: {one_line(why)}")
     if sample:
         out.print("on SAMPLE DATA: found no data files")
-    for reason, jobs in failures.items():
+    for why, jobs in failures.items():
         named = ", ".join(map(str, jobs[:8])) + (" …" if len(jobs) > 8 else "")
-        out.print(f"{len(jobs)} would fail: {one_line(reason)} (jobs {named})")
+        out.print(f"{len(jobs)} would fail: {one_line(why)} (jobs {named})")
     out.print("nothing was written")
     if failures:
         failing = sum(map(len, failures.values()))
@@ -69,7 +72,7 @@ def _prepared(points: Sequence[Point], failures: dict[str, list[int]]) -> Iterat
         try:
             job = cache.job(point)
         except Exception as error:
-            failures.setdefault(str(error), []).append(point.number)
+            failures.setdefault(reason(error), []).append(point.number)
         else:
             yield PreparedRun(RunFolder(Path(point.folder)), job, Progress(), None)
 

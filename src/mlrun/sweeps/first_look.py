@@ -8,9 +8,9 @@ from logging.handlers import MemoryHandler
 
 from mlrun.config.build import build
 from mlrun.data.dataset import Dataset
-from mlrun.errors import MlrunError, one_line
-from mlrun.report.console import plain_console
+from mlrun.errors import MlrunError
 from mlrun.report.log_file import log_taken_over
+from mlrun.report.safe_console import plain_console
 from mlrun.sweeps.points import Point
 
 LOCAL = ("mlrun", "basic", "joblib", "submitit_local")  # launchers of jobs on this machine
@@ -28,7 +28,7 @@ class FirstLook:
         """Print the messages, as a single run does."""
         out = plain_console(quiet=quiet)
         for record in self.messages:
-            out.print(one_line(record.getMessage()))
+            out.print(record.getMessage())
 
     def log(self) -> None:
         """Log the messages again, for the first job on this dataset."""

@@ -10,15 +10,21 @@ from typing import Any
 
 from filelock import FileLock
 
-from mlrun.config.recorded import for_the_record, from_the_record, path_references, with_paths
+from mlrun.config.recorded import (
+    for_the_record,
+    from_the_record,
+    not_recorded,
+    path_references,
+    with_paths,
+)
 from mlrun.config.schema import settings_of
+from mlrun.config.words import hide_in_words
 from mlrun.errors import FailedFast, MlrunError
 from mlrun.runs.folder import RunFolder, claim, claim_exactly, locked
 from mlrun.sweeps.journal import QUEUED, Entry, Journal
 from mlrun.sweeps.points import Point
 from mlrun.system.files import as_json, read_json, write_atomically
 from mlrun.system.provenance import now
-from mlrun.system.secrets import hide_in_words
 from mlrun.system.signals import Interrupted
 
 FORMAT = 1
@@ -102,6 +108,24 @@ def begin_sweep(
     return sweep
 
 
+def check_recorded(points: Sequence[Point], key: str) -> None:
+    """Check that jobs can be read again from the folder of the sweep.
+
+    Args:
+        points: the jobs.
+        key: the setting that makes the sweep read them again, for messages.
+
+    Raises:
+        MlrunError: naming a setting that is not recorded.
+    """
+    for point in points:
+        if missing := not_recorded(point.config):
+            raise MlrunError(
+                f"{missing[0]} is a secret or comes from the environment and is not recorded; "
+                f"leave out {key}, which reads the jobs again from the sweep folder"
+            )
+
+
 def queue(journal: Journal, points: Sequence[Point]) -> None:
     """Add points to the journal as queued jobs."""
     journal.add(*map(_queued, points))
@@ -111,7 +135,7 @@ def _queued(point: Point) -> dict[str, Any]:
     return {
         "job": point.number,
         "status": QUEUED,
-        "overrides": hide_in_words(point.overrides),
+        "overrides": point.recorded,
         "folder": point.folder,
         "config": for_the_record(point.config),
         "places": path_references(point.config),

@@ -27,6 +27,7 @@ from mlrun.sweeps.points import Point
 from mlrun.sweeps.progress import SweepProgress
 from mlrun.sweeps.summary import write_summary
 from mlrun.system.files import read_json
+from mlrun.system.safe_text import reason
 from mlrun.system.signals import Interrupted
 from mlrun.training.loop import EpochRow
 from mlrun.training.metrics import SIZE
@@ -134,7 +135,7 @@ class Jobs:
         data = self._cache.provenance(job.dataset)["data"]
         files = {file["role"]: file["sha256"] for file in data}
         known = self.sweep.record.get("files", {})
-        name = " ".join(word for word in point.overrides if word.startswith(_OF_DATA))
+        name = " ".join(word for word in point.recorded if word.startswith(_OF_DATA))
         if known.get(name, files) != files:
             raise MlrunError("the data has changed since the start of the sweep; use --data FOLDER")
         if name not in known:
@@ -220,15 +221,15 @@ class Jobs:
         self._note(run, WAITING if waits else DONE, score=record.get("best_score"), **facts)
 
     def _fail(self, run: RunFolder, error: Exception) -> None:
-        reason = str(error) or type(error).__name__
+        why = reason(error)
         known = isinstance(error, MlrunError | Diverged)
         if not run.record:
             point = self._points[run.path]
-            run.update(format=RUN_FORMAT, status="failed", error=reason, seed=point.settings.seed)
+            run.update(format=RUN_FORMAT, status="failed", error=why, seed=point.settings.seed)
             write_for_people(run, point.config, point.overrides)
         with logged_to(run.log):
-            log.error("failed: %s", reason, exc_info=None if known else error)
-        self._note(run, FAILED, error=reason)
+            log.error("failed: %s", why, exc_info=None if known else error)
+        self._note(run, FAILED, error=why)
         if self.fail_fast:
             raise FailedFast
 

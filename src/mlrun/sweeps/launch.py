@@ -13,16 +13,24 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mlrun.config.allowlist import allow_words, allowed_now
-from mlrun.config.compose import quoted
 from mlrun.config.hydra_patches import ConfigLoader, returned
 from mlrun.config.schema import own_metrics
+from mlrun.config.words import quoted
 from mlrun.data.locate import DEFAULT_DATA
 from mlrun.errors import FailedFast, JobsFailed, MlrunError
-from mlrun.report.console import plain_console
+from mlrun.report.safe_console import plain_console
 from mlrun.sweeps import dry_run_requested, halving
 from mlrun.sweeps.dry_run import print_plan
 from mlrun.sweeps.first_look import FirstLook, look_at_data
-from mlrun.sweeps.folder import SweepFolder, at_work, begin_sweep, claim_sweep, open_sweep, queue
+from mlrun.sweeps.folder import (
+    SweepFolder,
+    at_work,
+    begin_sweep,
+    check_recorded,
+    claim_sweep,
+    open_sweep,
+    queue,
+)
 from mlrun.sweeps.grid import combinations, swept
 from mlrun.sweeps.job_cache import JobCache
 from mlrun.sweeps.jobs import Jobs
@@ -33,6 +41,7 @@ from mlrun.sweeps.progress import SweepProgress
 from mlrun.sweeps.summary import write_summary
 from mlrun.sweeps.table import show_end, show_what_is_left
 from mlrun.sweeps.worker_pool import WorkerPool
+from mlrun.system.safe_text import safe
 from mlrun.system.signals import Interrupted, number_of
 from mlrun.training.metrics import check_objectives
 
@@ -107,8 +116,8 @@ def launch_elsewhere(opened: SweepFolder, launcher: Launcher, points: Sequence[P
     entries = opened.journal.read()
     for point, found in zip(points, results, strict=True):
         if entries[point.number].status not in (DONE, FAILED):
-            reason = str(returned(found))
-            opened.journal.add({"job": point.number, "status": FAILED, "error": reason})
+            why = safe(returned(found))
+            opened.journal.add({"job": point.number, "status": FAILED, "error": why})
 
 
 def overrides_of(
@@ -210,7 +219,17 @@ def new_sweep(
         points: the known points.
         keys: the keys in which they differ.
         facts: further entries of sweep.json.
+
+    Raises:
+        MlrunError: the jobs need settings that are not recorded.
     """
+    launcher = config.hydra.runtime.choices["hydra/launcher"]
+    if launcher == "mlrun":
+        facts["per_device"] = config.hydra.launcher.per_device
+    if facts.get("per_device"):
+        check_recorded(like, "hydra.launcher.per_device")
+    if like[0].settings.sweep.halving:
+        check_recorded(like, "sweep.halving")
     sweep_node = OmegaConf.to_container(config.hydra.sweep, resolve=False)
     assert isinstance(sweep_node, dict)
     own = str(sweep_node["dir"]).startswith("${new_folder:")
@@ -220,9 +239,6 @@ def new_sweep(
         config.hydra.sweep.dir = str(path)
         word = f"hydra.sweep.dir={quoted(str(path))}"
         config.hydra.overrides.hydra.append(word)  # for launchers that compose again
-    launcher = config.hydra.runtime.choices["hydra/launcher"]
-    if launcher == "mlrun":
-        facts["per_device"] = config.hydra.launcher.per_device
     data = Path(like[0].settings.paths.data)
     facts["folder"] = "" if data == DEFAULT_DATA else str(data.absolute())
     return begin_sweep(path, points, keys, command=command_line(), launcher=launcher, **facts)

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from mlrun.config.hydra_patches import ConfigLoader, apply_overrides, overrides_dirname
 from mlrun.config.schema import Settings, settings_of
 from mlrun.config.values import Composed, composed
+from mlrun.config.words import hide_in_words
 from mlrun.errors import MlrunError
 
 KeyPath = tuple[str, ...]  # the keys that lead to a value
@@ -36,9 +37,9 @@ class Point:
     settings: Settings = field(repr=False)
 
     @property
-    def name(self) -> str:
-        """The overrides as text, for people."""
-        return " ".join(self.overrides)
+    def recorded(self) -> list[str]:
+        """The overrides without secrets."""
+        return hide_in_words(self.overrides)
 
 
 class Composer:
@@ -83,7 +84,8 @@ class Composer:
             folder = self._folder(number, words, config)
             return Point(number, tuple(words), folder, config, settings_of(config.values))
         except MlrunError as error:
-            raise MlrunError(f"job {number} ({' '.join(words)}): {error}") from error
+            named = " ".join(hide_in_words(words))
+            raise MlrunError(f"job {number} ({named}): {error}") from error
 
     def compose(self, words: Sequence[str]) -> Composed:
         """Compose the configuration for these overrides, without the `hydra` node."""

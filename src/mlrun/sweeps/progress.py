@@ -7,10 +7,11 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from mlrun.errors import one_line
-from mlrun.report.console import LINES, REFRESH_SECONDS, duration, plain_console
+from mlrun.report.console import LINES, REFRESH_SECONDS, duration
+from mlrun.report.safe_console import plain_console
 from mlrun.sweeps.journal import DONE, FAILED, RUNNING, STOPPED, WAITING
 from mlrun.sweeps.points import Point
+from mlrun.system.plain_text import one_line
 from mlrun.training.metrics import higher_is_better
 
 
@@ -33,7 +34,7 @@ class SweepProgress:
         self._best: tuple[float, Point] | None = None
         self._started = self._shown = time.monotonic()
         self._lines = 0
-        columns = (BarColumn(12), TextColumn("{task.description}"))
+        columns = (BarColumn(12), TextColumn("{task.description}", markup=False))
         self._live = Progress(*columns, console=self.out, auto_refresh=False)
         self._task: TaskID = self._live.add_task("", total=1.0)
 

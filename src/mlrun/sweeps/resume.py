@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mlrun.data.locate import DEFAULT_DATA
 from mlrun.errors import MlrunError
-from mlrun.report.console import plain_console
+from mlrun.report.safe_console import plain_console
 from mlrun.sweeps.folder import at_work, open_sweep, thawed
 from mlrun.sweeps.journal import FAILED, QUEUED, RUNNING, WAITING, Entry
 from mlrun.sweeps.launch import concluded, train_points

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
@@ -19,6 +18,7 @@ from mlrun.config.hydra_patches import ConfigLoader
 from mlrun.config.recorded import from_the_record, path_references, with_paths, with_references
 from mlrun.config.schema import own_metrics
 from mlrun.config.values import Composed
+from mlrun.config.words import hide_in_words
 from mlrun.errors import MlrunError, did_you_mean
 from mlrun.sweeps import dry_run_requested
 from mlrun.sweeps.first_look import FirstLook, look_at_data
@@ -41,6 +41,7 @@ from mlrun.sweeps.search_space import (
     chosen_words,
     corner,
     group_choices,
+    space_again,
     space_of,
     values_of,
     written_out,
@@ -132,9 +133,12 @@ def resume_search(opened: SweepFolder, folder: str) -> None:
     Args:
         opened: the sweep of the search.
         folder: the data folder, if it came from the environment.
+
+    Raises:
+        MlrunError: a setting is damaged or refused, or was a secret.
     """
     record, source = opened.record["search"], opened.path / "sweep.json"
-    space = space_of(OverridesParser.create().parse_overrides(record["words"]))
+    space = space_again(record["words"], source)
     frozen = {}
     for one in opened.record["frozen"]:
         values = with_paths(one["config"], one["places"], folder)
@@ -148,7 +152,7 @@ def resume_search(opened: SweepFolder, folder: str) -> None:
 
 def _frozen(choices: Sequence[str], config: Composed) -> dict[str, Any]:
     recorded, paths = with_references(config), path_references(config)
-    return {"choices": list(choices), "config": recorded, "places": paths}
+    return {"choices": hide_in_words(choices), "config": recorded, "places": paths}
 
 
 # --- the search ---

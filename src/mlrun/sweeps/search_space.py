@@ -3,12 +3,16 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
+from mlrun.config.words import hide_in_words
 from mlrun.errors import MlrunError
 from mlrun.sweeps.points import Composer
+from mlrun.system.secrets import HIDDEN
 
 try:
     from optuna.distributions import (
@@ -53,6 +57,9 @@ def space_of(overrides: Sequence[Override]) -> Space:
 
 def _range(override: Override) -> BaseDistribution:
     sweep: Any = override.value()
+    if HIDDEN in written_out(override):
+        key = override.key_or_group
+        raise MlrunError(f"{key}: a search records each value, and this is a secret; give it one")
     tags = set(getattr(sweep, "tags", ()))
     if odd := sorted(tags - {"log"}):
         raise MlrunError(f"{override.input_line}: unknown tag '{odd[0]}'; only log is supported")
@@ -72,8 +79,23 @@ def _range(override: Override) -> BaseDistribution:
         raise MlrunError(f"{override.input_line}: {error}") from None
 
 
+def space_again(words: Sequence[str], source: Path) -> Space:
+    """Return the search space of words that were written out.
+
+    Raises:
+        MlrunError: a word contained a secret.
+    """
+    if hidden := [word.partition("=")[0] for word in words if HIDDEN in word]:
+        raise MlrunError(f"{source}: {hidden[0]} was a secret and is not recorded; search anew")
+    return space_of(OverridesParser.create().parse_overrides([*words]))
+
+
 def written_out(override: Override) -> str:
-    """Return the override in a form that does not need the option files."""
+    """Return the override without secrets, in a form that does not need the option files."""
+    return hide_in_words([_written_out(override)])[0]
+
+
+def _written_out(override: Override) -> str:
     if override.is_sweep_override() and override.is_discrete_sweep():
         sweep: Any = override.value()
         if not isinstance(sweep, RangeSweep):

@@ -9,11 +9,11 @@ from rich.console import Console as RichConsole
 from rich.table import Table
 
 from mlrun.config.allowlist import allow_words, allowed_now
-from mlrun.errors import one_line
-from mlrun.report.console import plain_console
+from mlrun.report.safe_console import plain_console
 from mlrun.sweeps.folder import SweepFolder, is_at_work, open_sweep
 from mlrun.sweeps.journal import DONE, FAILED, STOPPED, Entry
 from mlrun.sweeps.summary import SURE, Setting, by_setting, difference, fronts, kind_of, ranked
+from mlrun.system.plain_text import one_line
 
 TOP = 10
 WIDTH = 80

@@ -24,6 +24,7 @@ from mlrun.sweeps.folder import SweepFolder, open_sweep, thawed
 from mlrun.sweeps.jobs import Jobs
 from mlrun.sweeps.points import Point
 from mlrun.sweeps.progress import SweepProgress
+from mlrun.system.safe_text import safe_streams
 from mlrun.system.signals import OTHERS, Interrupted, interruptible
 
 TURNS = 4  # per process; with fewer, some processes would wait for the last one
@@ -93,7 +94,8 @@ def take(turn: Turn) -> bool:
     """Run a turn in this process; return whether a failure stopped it."""
     sweep = open_sweep(turn.sweep)
     entries = sweep.journal.read()
-    with allowing(turn.allow), SweepProgress(len(turn.jobs), quiet=True) as progress:
+    progress = SweepProgress(len(turn.jobs), quiet=True)
+    with safe_streams(), allowing(turn.allow), progress:
         points = [thawed(entries[number], sweep.journal.path, turn.data) for number in turn.jobs]
         jobs = Jobs(sweep, turn.command, progress, turn.fail_fast)
         try:

@@ -15,7 +15,8 @@ from typing import Any, BinaryIO
 from mlrun.errors import MlrunError
 from mlrun.system.locks import mark, remove_leftovers, sync, temporary_name
 from mlrun.system.no_links import folder_of, name_in, open_in, opened
-from mlrun.system.secrets import redact, secrets
+from mlrun.system.plain_text import plain, plain_json
+from mlrun.system.secrets import SHORTEST, redact, secrets
 
 
 def write_atomically(
@@ -193,12 +194,18 @@ def read_text(path: Path) -> str:
 
 def as_json(value: Any) -> bytes:
     """Return readable JSON without secrets; NaN and infinite numbers become null."""
-    return (json.dumps(_writable(value, secrets()), indent=2, ensure_ascii=False) + "\n").encode()
+    return _json(value, indent=2)
 
 
 def as_line(value: Any) -> bytes:
     """Return the JSON of `as_json` on one line."""
-    return (json.dumps(_writable(value, secrets()), ensure_ascii=False) + "\n").encode()
+    return _json(value, indent=None)
+
+
+def _json(value: Any, *, indent: int | None) -> bytes:
+    # A short secret may also be a word that mlrun reads again, such as "test".
+    writable = _writable(value, secrets(SHORTEST))
+    return (plain_json(json.dumps(writable, indent=indent, ensure_ascii=False)) + "\n").encode()
 
 
 def _writable(value: Any, hidden: Sequence[str]) -> Any:
@@ -214,10 +221,10 @@ def _writable(value: Any, hidden: Sequence[str]) -> Any:
 
 
 def csv_rows(rows: Iterable[Sequence[Any]]) -> str:
-    """Return rows as CSV text, one line per row."""
+    """Return rows as CSV text, one line per row; control characters are written out."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    return plain(text.getvalue())
 
 
 @contextmanager

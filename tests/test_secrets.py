@@ -80,7 +80,7 @@ WORDS = {
     "+model.x={tokens:[first,second],n:2}": f"+model.x={{tokens: ['{HIDDEN}','{HIDDEN}'],n: 2}}",
     "+model.x=[{a:{password:1234}}]": f"+model.x=[{{a: {{password: '{HIDDEN}'}}}}]",
     "+model.token=a\\ b": f"+model.token={HIDDEN}",
-    "+model.token=a,'b c'": f"+model.token={HIDDEN},{HIDDEN}",
+    "+model.token=a,'b c'": f"+model.token={HIDDEN}",
     "+model.x={token:a},{token:null}": f"+model.x={{token: '{HIDDEN}'}},{{token: null}}",
     "++model.api_key@pkg=abc": f"++model.api_key@pkg={HIDDEN}",
     "+model.token=it's [odd": f"+model.token={HIDDEN}",
@@ -153,9 +153,7 @@ def test_the_shells_working_folder_is_no_secret(monkeypatch, workdir):
 
 def test_a_short_secret_is_hidden_only_where_it_is_a_word():
     remember({"password": "hunter2", "token": "ab"})
-    assert (
-        redact("no login as 'hunter2', hunter22 or ab") == f"no login as '{HIDDEN}', hunter22 or ab"
-    )
+    assert redact("not 'hunter2', hunter22 or ab") == f"not '{HIDDEN}', hunter22 or ab"
 
 
 def test_each_line_of_a_secret_is_hidden():
@@ -164,10 +162,8 @@ def test_each_line_of_a_secret_is_hidden():
 
 
 def test_addresses_keep_all_but_their_secrets():
-    text = "cannot read postgres://me:pw@h/db?sslmode=off and https://h/a?sig=a%20b#x (C:/a@b)"
-    wanted = (
-        f"cannot read postgres://{HIDDEN}@h/db?sslmode=off and https://h/a?sig={HIDDEN}#x (C:/a@b)"
-    )
+    text = "not postgres://me:pw@h/db?sslmode=off or https://h/a?sig=a%20b#x (C:/a@b)"
+    wanted = f"not postgres://{HIDDEN}@h/db?sslmode=off or https://h/a?sig={HIDDEN}#x (C:/a@b)"
     assert hide_in_text(text) == wanted
     assert hide_in_text(wanted) == wanted
 
@@ -178,11 +174,9 @@ def test_nobody_prints_a_secret(capsys):
         sys.stdout.write("printed 5ecre7ed \x1b[31m\n")
         sys.stderr.write("5ecre7ed\n")
         logging.getLogger("other").error("%s and %s", "5ecre7ed", "\x1b[31m")
-        with warnings.catch_warnings():
-            warnings.simplefilter("default")
-            warnings.warn("warned of 5ecre7ed \x1b[31m", stacklevel=1)
+        warning = warnings.formatwarning("warned of 5ecre7ed \x1b[31m", UserWarning, "a.py", 1)
     found = capsys.readouterr()
     assert found.out == f"printed {HIDDEN} \x1b[31m\n"
     assert "5ecre7ed" not in found.err
     assert "\x1b" not in found.err
-    assert f"warned of {HIDDEN} \\x1b[31m" in found.err
+    assert f"warned of {HIDDEN} \\x1b[31m" in warning

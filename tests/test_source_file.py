@@ -4,6 +4,7 @@ import bz2
 import gzip
 import hashlib
 import io
+import json
 import lzma
 import sys
 import threading
@@ -310,3 +311,23 @@ def test_the_least_recently_used_contents_are_deleted(server, monkeypatch):
     server.content, server.tag = b"x,y\n5,6\n", "two"
     assert again(f"{server.address}/t.csv").is_file()
     assert not first.exists()
+
+
+def test_an_address_is_recorded_without_its_secret(server, mlrun):
+    server.content = b"x,y\n" + b"".join(b"%d,%d\n" % (i, 2 * i) for i in range(30))
+    word = f"data.train={server.address}/a.csv?token=5ecre7-5ecre7&v=1"
+    words = ("task=csv", word, "trainer.engine=autograd", "trainer.epochs=2", "quiet=true")
+    assert mlrun(*words, "scheduler=constant", "hydra.run.dir=run").code == 0
+    hidden = f"{server.address}/a.csv?token=(not recorded)&v=1"
+    record = json.loads(Path("run/run.json").read_text())
+    assert record["config"]["data"]["train"] == hidden
+    assert hidden in record["command"]
+    for command in (["rerun", "run"], ["resume", "run", "trainer.epochs=3"]):
+        assert mlrun(*command).code == 0  # from the stored copy
+    assert mlrun("-m", *words, "seed=0,1", "hydra.sweep.dir=sweep").code == 0
+    written = [path for path in Path().glob("[rs]*/**/*") if path.is_file()]
+    assert not [path for path in written if b"5ecre7" in path.read_bytes()]
+    Path("sweep/0/run.json").unlink()
+    answer = mlrun("resume", "sweep")
+    assert answer.code == 2
+    assert "data.train has an address with a secret, which is not recorded" in answer.err

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from mlrun.system.plain_text import one_line
+
 log = logging.getLogger(__name__)
 
 MOST_ROWS = 24  # of a printed table; run.json has all
@@ -53,7 +55,8 @@ class Findings:
     def table(self) -> str:
         """Return a text with three aligned columns: what, taken as what, and how to overrule it."""
         shown, more = self.found[:MOST_ROWS], len(self.found) - MOST_ROWS
-        rows = [(self.file, *HEADER), *((one.what, one.value, one.override) for one in shown)]
+        found = ((one.what, one.value, one.override) for one in shown)
+        rows = [tuple(map(one_line, row)) for row in ((self.file, *HEADER), *found)]
         first, second = (
             max((len(row[i]) for row in rows if len(row[i]) <= WIDEST), default=0) for i in (0, 1)
         )

@@ -7,6 +7,7 @@ import torch
 from mlrun.models.summary import layers_of
 from mlrun.report.console import Console
 from mlrun.runs.job import Job
+from mlrun.system.plain_text import one_line
 
 log = logging.getLogger(__name__)
 
@@ -17,9 +18,10 @@ def announce(console: Console, job: Job) -> None:
     if dataset.sample:
         console.sample_warning(next(iter(dataset.files.values())).parent)
     wanted = f"{len(spec.classes)} classes" if spec.classes else "1 value"
+    target = one_line(spec.target)
     log.info(
         "%s: %s of '%s' (%s) from %s features",
-        *(job.settings.task, spec.kind, spec.target, wanted, "x".join(map(str, spec.in_shape))),
+        *(job.settings.task, spec.kind, target, wanted, "x".join(map(str, spec.in_shape))),
     )
     words = {"train": "for training", "valid": "for validation", "test": "for testing"}
     counts = [f"{len(rows)} {words[part]}" for part, rows in dataset.parts.items()]

@@ -108,21 +108,24 @@ def begin_sweep(
     return sweep
 
 
-def check_recorded(points: Sequence[Point], key: str) -> None:
-    """Check that jobs can be read again from the folder of the sweep.
+def check_recorded(points: Sequence[Point], *, per_device: int | None) -> None:
+    """Check that a sweep that reads its jobs from its folder finds all of their settings there.
 
     Args:
         points: the jobs.
-        key: the setting that makes the sweep read them again, for messages.
+        per_device: the setting of mlrun's launcher.
 
     Raises:
         MlrunError: naming a setting that is not recorded.
     """
-    for point in points:
+    halving = points[0].settings.sweep.halving
+    reads = {"hydra.launcher.per_device": per_device, "sweep.halving": halving}
+    again = [key for key, value in reads.items() if value is not None]
+    for point in points if again else ():
         if missing := not_recorded(point.config):
             raise MlrunError(
                 f"{missing[0]} is a secret or comes from the environment and is not recorded; "
-                f"leave out {key}, which reads the jobs again from the sweep folder"
+                f"leave out {again[0]}, which reads the jobs again from the sweep folder"
             )
 
 

@@ -226,10 +226,7 @@ def new_sweep(
     launcher = config.hydra.runtime.choices["hydra/launcher"]
     if launcher == "mlrun":
         facts["per_device"] = config.hydra.launcher.per_device
-    if facts.get("per_device"):
-        check_recorded(like, "hydra.launcher.per_device")
-    if like[0].settings.sweep.halving:
-        check_recorded(like, "sweep.halving")
+    check_recorded(like, per_device=facts.get("per_device"))
     sweep_node = OmegaConf.to_container(config.hydra.sweep, resolve=False)
     assert isinstance(sweep_node, dict)
     own = str(sweep_node["dir"]).startswith("${new_folder:")

@@ -497,6 +497,22 @@ def test_the_program_of_an_export_reads_odd_cells_as_mlrun_does(mlrun, write_csv
     assert sorted(levels["c"]) == ["10", "7.0", "Blue", "red"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["onnx", "torch_export"])
+def test_an_exported_model_with_its_program_answers_odd_cells_as_mlrun_does(mlrun, write_csv, name):
+    write_csv("odd.csv", ODD)
+    write_csv("new.csv", NEW_ODD)
+    data = ("task=csv", "data.train=odd.csv", "data.target=y", "data.categorical=[z]")
+    assert mlrun(*data, *SMOKE, "optimizer.lr=0.1", "hydra.run.dir=run").code == 0
+    assert mlrun("predict", "run", "--input", "new.csv", "--output", "p.csv", ALLOW).code == 0
+    assert mlrun("export", "run", "--format", name).code == 0
+    program = [sys.executable, "-I", f"run/model{SUFFIXES[name]}.py", "new.csv"]
+    printed = subprocess.run(program, capture_output=True, text=True)
+    assert (printed.returncode, printed.stderr) == (0, "")
+    found, wanted = pd.read_csv(io.StringIO(printed.stdout)), pd.read_csv("p.csv")
+    assert found["y"].tolist() == pytest.approx(wanted["y"].tolist(), rel=1e-5)
+
+
 def test_no_row_of_the_checks_file_is_taken_for_a_note_or_a_comment(mlrun, write_csv, monkeypatch):
     levels = [*range(10, 100, 10), "# 1"]
     write_csv(

@@ -233,6 +233,29 @@ def test_groups_stay_together_in_folds(mlrun, write_csv):
         assert all({3 * (row // 3) + k for k in range(3)} <= {*valid} for row in valid)
 
 
+@pytest.mark.parametrize("target", ["y", "kind"])
+def test_folds_of_groups_predict_every_row_also_after_a_stop(mlrun, write_csv, target):
+    rows = "".join(f"{i},{i * 7 % 17},g{i * i % 11},{i % 3},{i * 1.5}\n" for i in range(41))
+    write_csv("t.csv", "n,x,batch,kind,y\n" + rows)
+    split = ("data.split.method=group", "data.split.column=batch", "folds=4", "seeds=2")
+    words = ("task=csv", "data.train=t.csv", f"data.target={target}", "trainer.epochs=3", *split)
+    assert mlrun(*words, "hydra.run.dir=whole").code == 0
+    stop = ("trainer.max_minutes=1e-9", "checkpoint.every_seconds=0")
+    assert mlrun(*words, *stop, "hydra.run.dir=many").code == 0
+    assert mlrun("resume", "many", "trainer.max_minutes=null").code == 0
+    assert Path("many/pred.csv").read_bytes() == Path("whole/pred.csv").read_bytes()
+    known = run_record("many")["metrics"]["out_of_fold"]
+    assert known == run_record("whole")["metrics"]["out_of_fold"]
+    found, truth = table("many/pred.csv"), table("t.csv")
+    assert [row["id"] for row in found] == [str(i) for i in range(41)]
+    pairs = [(row[target], true[target]) for row, true in zip(found, truth, strict=True)]
+    if target == "kind":
+        assert known["accuracy"] == pytest.approx(sum(a == b for a, b in pairs) / 41)
+    else:
+        error = sum((float(a) - float(b)) ** 2 for a, b in pairs) / 41
+        assert known["mse"] == pytest.approx(error, rel=1e-4)
+
+
 @pytest.mark.slow
 def test_members_the_kernel_lacks_are_stacked_and_others_take_turns_which_is_reported(mlrun):
     words = ("model.activation=prelu", "quiet=false", *TINY[1:], "trainer.epochs=1", "seeds=4")

@@ -43,6 +43,34 @@ def test_a_score_that_one_row_cannot_have_is_refused_as_monitor(mlrun, write_csv
     assert "R² is not defined for 1 validation row" in answer.err
 
 
+@pytest.mark.parametrize("members", [(), ("folds=2",), ("seeds=2",)])
+def test_min_delta_does_not_decide_which_weights_are_kept(mlrun, write_csv, members):
+    write_csv("my.csv", LINE)
+    words = ("trainer.monitor=valid/r2", "trainer.min_delta=0.5", "trainer.epochs=30")
+    assert mlrun(*RUN, *words, "optimizer.lr=0.01", *members).code == 0
+    runs = [*Path("run/members").iterdir()] if members else [Path("run")]
+    for run in runs:
+        with (run / "metrics.csv").open() as file:
+            scores = [float(row["valid/r2"]) for row in csv.DictReader(file)]
+        record = json.loads((run / "run.json").read_text())
+        assert record["best_epoch"] == scores.index(max(scores)) + 1
+        assert record["best_score"] == record["metrics"]["valid"]["r2"] == max(scores)
+
+
+def test_a_sweep_ranks_by_the_best_epoch_whatever_min_delta(mlrun, write_csv):
+    write_csv("my.csv", LINE)
+    words = ("trainer.monitor=valid/r2", "trainer.min_delta=9", "trainer.epochs=9")
+    rates = ("optimizer.lr=0.001,0.01", "hydra.sweep.dir=sweep", "sweep.halving=2")
+    assert mlrun("-m", *RUN[:-1], *words, *rates).code == 0
+    with Path("sweep/summary.csv").open() as file:
+        jobs = [*csv.DictReader(file)]
+    for job in jobs:
+        with Path("sweep", job["folder"], "metrics.csv").open() as file:
+            scores = [float(row["valid/r2"]) for row in csv.DictReader(file)]
+        assert float(job["score"]) == max(scores)
+    assert [job["status"] for job in jobs] == ["stopped", "done"]
+
+
 @pytest.mark.parametrize("members", [(), ("seeds=2",)])
 def test_a_run_validated_on_one_row_can_be_shown(mlrun, write_csv, members):
     write_csv("my.csv", FIVE)

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mlrun.data.number_format import INVISIBLE
+
 WHOLE = re.compile(r"(-?\d+)\.0+")
 
 
@@ -34,7 +36,7 @@ def spelled(value: object) -> str | None:
         return None
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
-    return str(value).strip() or None
+    return str(value).translate(INVISIBLE).strip() or None
 
 
 def levels_of(column: pd.Series, na_values: Collection[str] = ()) -> list[str]:

@@ -8,7 +8,7 @@ MISSING, NUMBER, DATE, TEXT = "missing", "number", "date", "text"
 MISSING_WORDS = frozenset(
     ("", "?", "-", "--", ".", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing")
 )
-MONEY = r"[$€£¥₹]|[A-Z]{3}"
+MONEY = r"(?:US|HK|R|A|C)?\$|[€£¥₹₩₽₺]|Rs\.?|[A-Z]{3}"
 TIME = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?(?:Z| ?[+-]\d{2}:?\d{2})?"
 DATES = re.compile(
     rf"(?:\d{{4}}([-/.])\d{{1,2}}\1\d{{1,2}}|\d{{1,2}}([-/.])\d{{1,2}}\2(?:\d{{4}}|\d{{2}}))"
@@ -60,6 +60,14 @@ def decimal_of(rows: Sequence[Sequence[str]], separator: str) -> str:
         return "," if sure[","] > sure["."] else "."
     unsure = any(NUMBERS[","].fullmatch(cell) and cell.count(",") == 1 for cell in cells)
     return "," if unsure and separator == ";" else "."
+
+
+def example_of_doubt(rows: Sequence[Sequence[str]]) -> str | None:
+    """Return a cell like 1.234 if no cell decides whether a point stands between thousands."""
+    cells = [cell.strip() for row in rows for cell in row if "," in cell or "." in cell]
+    if any(_decides(cell, sign) for cell in cells for sign in ".,"):
+        return None
+    return next((cell for cell in cells if "." in cell and NUMBERS[","].fullmatch(cell)), None)
 
 
 @lru_cache(maxsize=2**16)

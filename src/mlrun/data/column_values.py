@@ -59,8 +59,10 @@ def as_numbers(
     if bad.any():
         at = int(bad.argmax())
         like = "" if form == PLAIN else f" as in training ({form.words})"
-        what = f"'{column.iloc[at]}' is not a finite number{like}"
-        raise MlrunError(f"{position(column, at, path)}: {what}{advice}")
+        what = f"{str(column.iloc[at])!r} is not a finite number{like}"
+        first = column.index[at] == 0 and len(column) > 1
+        hint = "; if row 1 is no data: data.units=row" if first else ""
+        raise MlrunError(f"{position(column, at, path)}: {what}{advice}{hint}")
     return numbers if typed else np.where(missing, np.nan, numbers)
 
 

@@ -155,9 +155,10 @@ def infer_kind(target: pd.Series, reading: Reading, path: Path, told: Findings) 
     distinct = target.nunique()
     if reading.kind != "numbers":
         if distinct > MOST_CLASSES and distinct > len(target) / 2:
+            why = f": {reading.others.text}" if reading.others is not None else ""
             raise MlrunError(
                 f"the target '{target.name}' has {distinct} different texts in {len(target)} rows "
-                f"('{target.iloc[0]}' …): these are neither numbers nor classes"
+                f"('{target.iloc[0]}' …): these are neither numbers nor classes{why}"
             )
         kind, why = CLASSIFICATION, f"{distinct} different texts"
     elif reading.form.flags or pd.api.types.is_bool_dtype(target):
@@ -251,6 +252,16 @@ def _refuse_missing(target: pd.Series, path: Path) -> None:
         raise MlrunError(f"{position(target, at, path)}: the target is missing")
 
 
+def _refuse_words(target: pd.Series, words: Collection[str], path: Path) -> None:
+    if pd.api.types.is_numeric_dtype(target):
+        return  # without words
+    missing = missing_among(target.to_numpy(object), words)
+    if missing.any():
+        at = int(missing.argmax())
+        word = "" if pd.isna(target.iloc[at]) else f" ('{target.iloc[at]}')"
+        raise MlrunError(f"{position(target, at, path)}: the target is missing{word}")
+
+
 def target_of(
     table: pd.DataFrame, contract: Mapping[str, Any], spec: Spec, path: Path
 ) -> tuple[Tensor | None, str]:
@@ -265,6 +276,7 @@ def target_of(
     try:
         if form is None:
             return as_tensor(class_numbers(column, spec.classes, path)), ""
+        _refuse_words(column, words["numbers"], path)
         return as_tensor(quantities(column, path, form)), ""
     except MlrunError as error:
         return None, str(error)

@@ -11,7 +11,7 @@ import pandas as pd
 from torch import Tensor
 
 from mlrun.data.dates import ISO
-from mlrun.data.number_format import NumberFormat, format_of
+from mlrun.data.number_format import BRACKETS, NumberFormat, format_of
 
 ROWS = 1024
 UNKNOWN = "no such level"
@@ -65,8 +65,11 @@ def _spelled(value: float, form: NumberFormat) -> str:
     """Return a number in the format of its column."""
     if form.flags:
         return ("FALSE", "True")[int(value)]
+    if form.negative and value < 0:
+        text = _spelled(-value, form)
+        return f"({text})" if form.negative == BRACKETS else f"{text}-"
     text = f"{value:,}" if form.thousands and abs(value) >= 1000 else str(value)
     marks = str.maketrans({",": form.thousands, ".": form.decimal})
-    unit = {"currency": "$", "percent": "%"}.get(form.symbols, "")
+    unit = {"currency": "$", "percent": "%"}.get(form.symbols, form.unit)
     text = text.translate(marks) if "e" not in text else str(value).replace(".", form.decimal)
     return f"{text}{unit}"

@@ -63,7 +63,7 @@ def _values(
 ) -> NDArray[np.float64]:
     cells = table[column["name"]]
     if column["date"] is not None:
-        return date_part(cells.to_numpy(object), column["date"]["format"], column["date"]["part"])
+        return date_part(cells.to_numpy(), column["date"]["format"], column["date"]["part"])
     if column["categories"] is not None:
         return codes(cells, column["categories"], words["texts"])
     if pd.api.types.is_numeric_dtype(cells):

@@ -108,9 +108,10 @@ def _raw_column(
 def _date_numbers(
     values: pd.Series, date: Mapping[str, Any], words: Sequence[str], path: Path
 ) -> NDArray[np.float64]:
-    texts = values.to_numpy(object)
-    numbers = date_part(texts, date["format"], date["part"])
-    wrong = np.isnan(numbers) & ~missing_among(texts, words)
+    numbers = date_part(values.to_numpy(), date["format"], date["part"])
+    if not np.isnan(numbers).any():
+        return numbers
+    wrong = np.isnan(numbers) & ~missing_among(values.to_numpy(object), words)
     if wrong.any():
         at = int(wrong.argmax())
         raise MlrunError(

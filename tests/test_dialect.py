@@ -224,7 +224,7 @@ def test_excels_line_names_the_separator():
 def test_a_title_above_the_header_is_skipped(title):
     dialect = of(f"{title}name,age,x\nAnn,3,1\nBob,4,2\nCid,5,3\n")
     assert dialect.names == ("name", "age", "x")
-    assert "above the header skipped" in said(dialect)["preamble"]
+    assert "above the table skipped" in said(dialect)["preamble"]
 
 
 def test_titles_above_years_are_skipped():

@@ -111,7 +111,7 @@ def test_a_column_without_a_name_gets_one():
 
 
 def test_names_that_repeat_are_refused_or_numbered():
-    message = "columns 1 and 3 all have the name 'x'; rename them or set data.duplicates=number"
+    message = "columns 1 and 3 all have the name 'x'; rename them, set data.duplicates=number"
     assert message in error_of("x,y,x\n1,2,3\n")
     assert read("x,y,x\n1,2,3\n", duplicates="number").names == ["x", "y", "x.1"]
 

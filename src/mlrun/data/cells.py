@@ -121,6 +121,7 @@ class Progress:
     rows: int = 0  # so far, with the empty ones
     empty_rows: int = 0
     comments: int = 0
+    headers: int = 0  # repeated among the rows
     footer: list[str] = field(default_factory=list)
 
     def findings(self) -> tuple[Finding, ...]:
@@ -131,6 +132,9 @@ class Progress:
         if self.comments:
             value = f"{counted(self.comments, 'line')} between the rows skipped"
             found.append(Finding("comments", value, "data.comment=none"))
+        if self.headers:
+            value = f"{counted(self.headers, 'row')} among the rows skipped"
+            found.append(Finding("repeated header", value))
         if self.footer:
             text = shortened(self.footer[0])
             value = f"{counted(len(self.footer), 'row')} below the table not read ('{text}')"

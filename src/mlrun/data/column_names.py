@@ -22,9 +22,10 @@ def unique_names(header: Sequence[str], duplicates: str, path: Path) -> list[str
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice and duplicates == "error":
         columns = [str(i + 1) for i, name in enumerate(names) if name == twice[0]]
+        listed = " and ".join(columns[:3]) + (" …" if columns[3:] else "")
         raise MlrunError(
-            f"{path}: columns {' and '.join(columns)} all have the name '{twice[0]}'; rename them "
-            "or set data.duplicates=number"
+            f"{path}: columns {listed} all have the name '{twice[0]}'; rename them, set "
+            "data.duplicates=number or, if another line has the names, data.header=LINE"
         )
     return _numbered(names)
 

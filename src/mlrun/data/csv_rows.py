@@ -19,7 +19,7 @@ from mlrun.data.text_pieces import MOST_FOOTER, is_note
 from mlrun.errors import MlrunError
 
 END = "\0"  # a line below the last one; inside quotes it becomes a part of a cell
-RULE = re.compile(r"[-+=]{3,}")  # a line below the header
+RULE = re.compile(r"[-+=_]{3,}")  # a line below the header or the table
 CELLS_AT_ONCE = 500_000
 
 
@@ -143,6 +143,7 @@ def _rows(file: TextFile, progress: Progress) -> Iterator[Sequence[str]]:
             after_gap = True
         elif _is_comment(fields, file.dialect):
             progress.comments += 1
+            after_gap = after_gap or _is_rule(fields)
         elif (row := _fitted(fields, file.dialect)) is None:
             held.append((line, fields, after_gap))
             if len(held) > MOST_FOOTER:
@@ -197,8 +198,12 @@ def _is_blank(fields: Sequence[str], dialect: Dialect) -> bool:
 
 
 def _is_comment(fields: Sequence[str], dialect: Dialect) -> bool:
-    marked = fields[0].lstrip().startswith(dialect.comments) or RULE.fullmatch(fields[0].strip())
-    return bool(marked) and (dialect.comments_always or _fitted(fields, dialect) is None)
+    marked = fields[0].lstrip().startswith(dialect.comments) or _is_rule(fields)
+    return marked and (dialect.comments_always or _fitted(fields, dialect) is None)
+
+
+def _is_rule(fields: Sequence[str]) -> bool:
+    return RULE.fullmatch("".join(fields).strip()) is not None
 
 
 def _fitted(fields: Sequence[str], dialect: Dialect) -> Sequence[str] | None:
@@ -224,6 +229,8 @@ def _check_notes(
 def _ragged(file: TextFile, line: int, fields: Sequence[str]) -> MlrunError:
     width, number = len(fields), len(file.dialect.names)
     has = f"the header has {number}" if file.dialect.has_header else f"the table has {number}"
+    escaped = any('\\"' in field for field in fields)
+    hint = '; write a quote within quotes as "", not as \\"' if escaped else ""
     return MlrunError(
-        f"{file.path}, line {line}: {width} field{'s' if width != 1 else ''}, but {has}"
+        f"{file.path}, line {line}: {width} field{'s' if width != 1 else ''}, but {has}{hint}"
     )

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mlrun.data.cell_kinds import example_of_doubt
 from mlrun.data.cells import AUTO, NONE, FileSettings, counted
-from mlrun.data.delimiter import Delimiter, Record, choose_delimiter, split
+from mlrun.data.delimiter import LOOKED_AT, Delimiter, Record, choose_delimiter, split
 from mlrun.data.encoding import detect_encoding, encoding_finding
 from mlrun.data.findings import Finding
 from mlrun.data.layout import Layout, find_layout
@@ -17,6 +18,7 @@ SAMPLE = 2**20  # bytes at the start of a file that decide
 MOST_LINES, MOST_CHARACTERS = 1000, 60_000  # of the sample that are looked at
 FEWEST_LINES = 50
 COMMENTS = ("#", "%", "//", ";")
+RULE = re.compile(r"[|+\s]*[-=_]{3}[-+=_|\s]*")  # a line above a table
 SIGNS = {"\t": "tab", " ": "blanks"}
 LINES = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 
@@ -168,13 +170,16 @@ def _comments_at_the_top(lines: Sequence[str], setting: str) -> _Top:
     above = [i for i in comments if i < first]
     if not above:
         return _Top(0)
-    return _Top(first, None, len(above), lines[above[-1]])
+    told = [lines[i] for i in above if lines[i].strip().strip("".join(COMMENTS))]
+    return _Top(first, None, len(above), told[-1] if told else None)
 
 
 def _is_comment(line: str, setting: str) -> bool:
     if setting not in (AUTO, NONE):
         return line.startswith(setting)
     text = line.strip()
+    if setting == AUTO and RULE.fullmatch(text):
+        return True
     known = setting == AUTO and text.startswith(COMMENTS)
     return known and not (text.startswith(";") and ";" in text[1:])  # a separator
 
@@ -210,4 +215,9 @@ def _separators_found(found: Delimiter, settings: FileSettings) -> list[Finding]
         findings.append(Finding("separator", value, "data.separator=…"))
     if settings.decimal == AUTO and found.decimal == ",":
         findings.append(Finding("decimal", "comma", "data.decimal=point"))
+    elif settings.decimal == AUTO and found.separator == ";":
+        rows = [record.fields for record in found.records[1 : 1 + LOOKED_AT]]
+        if (cell := example_of_doubt(rows)) is not None:
+            value = f"point in {cell}: it does not separate thousands"
+            findings.append(Finding("decimal", value, "data.decimal=comma"))
     return findings

@@ -17,6 +17,7 @@ OTHERS = ("cp932", "cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp874")
 ALPHABETS = {"cp1251": "Cyrillic", "koi8_r": "Cyrillic"}
 SURE = 20.0  # percent of disorder, charset-normalizer's measure, that is still text
 MARGIN = 4.0  # by which the second best must be worse
+PORTUGUESE = re.compile(rb"[\xc7\xe7][\xc3\xd5\xe3\xf5]")  # ção, ções: two accents in a row
 ENOUGH = 100_000  # bytes of lines that are not ASCII
 
 
@@ -63,7 +64,8 @@ def guess(sample: bytes) -> str | None:
     """Return the encoding of text with bytes above 127 that is not UTF-8; None if unsure."""
     odd = dict.fromkeys(re.findall(rb"[^\r\n]*[\x80-\xff][^\r\n]*", sample))
     lines = b"\n".join(odd)[:ENOUGH]
-    lengths = [len(run) for run in re.findall(rb"[\x80-\xff]+", lines)]
+    western = PORTUGUESE.sub(b"\xe3", lines).replace(b"\xa0", b" ")  # 1 000 € with fixed blanks
+    lengths = [len(run) for run in re.findall(rb"[\x80-\xff]+", western)]
     if not lengths or b"\0" in sample:
         return None
     if sum(length == 1 for length in lengths) >= 0.75 * len(lengths):  # accents within words

@@ -1,13 +1,13 @@
 """Where the table stands among the first rows of a file: preamble, header, units, data."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlrun.data.cell_kinds import DATE, NUMBER, column_kind, kind_of
 from mlrun.data.cells import AUTO, NONE, FileSettings, counted, shortened
-from mlrun.data.delimiter import Delimiter, Record, usual_width
+from mlrun.data.delimiter import CANDIDATES, Delimiter, Record, usual_width
 from mlrun.data.findings import Finding
-from mlrun.data.header_row import header_is_certain, is_data, is_rule, is_units
+from mlrun.data.header_row import header_is_certain, is_data, joined_names, rows_below_header
 
 MOST_PREAMBLE = 50  # rows above the header
 LOOKED_AT = 200  # rows below it
@@ -39,16 +39,21 @@ def find_layout(
         skipped: the number of lines above the rows.
     """
     width = usual_width([record.fields for record in found.records])
-    at, findings = _start(found, settings, width)
+    at = _start(found, settings, width)
     records = found.records[at:] or found.records[-1:]
     header, noted = _header(records, settings, commented, found.decimal, width)
     body = records[1:] if header is not None and header is not commented else records
     units = _units(body, settings, found.decimal) if header is not None else ()
-    names, width, fitted = _fitted(header, body[len(units) :], found, width)
+    body = body[len(units) :]
+    if header is not None and header is not commented:
+        header, units, joined = _with_groups(header, units, found.records[max(0, at - 1) : at])
+        noted += joined
+    above_header = [r for r in found.records[:at] if header is None or r.first < header.first]
+    names, width, fitted = _fitted(header, body, found, width)
     above = [record for record in (header, *units) if record is not None]
     lines = max([skipped, *(record.last for record in (*found.records[:at], *above))])
-    kinds = tuple(_kinds(body[len(units) :], found.decimal, len(names)))
-    findings += [*noted, *_units_finding(units), *fitted]
+    kinds = tuple(_kinds(body, found.decimal, len(names)))
+    findings = [*_preamble_finding(above_header), *noted, *_units_finding(units), *fitted]
     is_comment = header is not None and header is commented
     return Layout(
         tuple(names), width, lines, header is not None, kinds, tuple(findings), is_comment
@@ -58,17 +63,26 @@ def find_layout(
 # --- the lines above the header -------------------------------------------------------------
 
 
-def _start(found: Delimiter, settings: FileSettings, width: int) -> tuple[int, list[Finding]]:
+def _start(found: Delimiter, settings: FileSettings, width: int) -> int:
     """Return the index of the header, or of the first row if there is none."""
     records = found.records
     if isinstance(settings.header, int) or settings.skip_rows != AUTO or width < 2:
-        return 0, []
-    at = next((i for i, r in enumerate(records[:MOST_PREAMBLE]) if _is_full(r, width)), 0)
-    if at == 0 or not _heads(records[at:], found.decimal):
-        return 0, []
-    first = shortened(next((f for f in records[0].fields if f.strip()), ""))
-    value = f"{counted(at, 'line')} above the header skipped ('{first}')"
-    return at, [Finding("preamble", value, "data.skip_rows=0")]
+        return 0
+    full = [i for i, r in enumerate(records[:MOST_PREAMBLE]) if _is_full(r, width)]
+    title = bool(full) and all(_is_title(record, width) for record in records[: full[0]])
+    at = next((i for i in full[:1] if _heads(records[i:], width, found.decimal, data=title)), 0)
+    if full and at == 0 and _last_filled(records[full[0]].fields) != width:
+        others = (i for i in full if _is_sure(records[i:], width, found.decimal))
+        at = next(others, 0)
+    return at
+
+
+def _preamble_finding(above: Sequence[Record]) -> list[Finding]:
+    if not above:
+        return []
+    first = shortened(next((f for f in above[0].fields if f.strip()), ""))
+    value = f"{counted(len(above), 'line')} above the table skipped ('{first}')"
+    return [Finding("preamble", value, "data.skip_rows=0")]
 
 
 def _is_full(record: Record, width: int) -> bool:
@@ -76,15 +90,31 @@ def _is_full(record: Record, width: int) -> bool:
     return filled > max(1, width // 2)
 
 
-def _heads(records: Sequence[Record], decimal: str) -> bool:
-    """Whether the first of the rows is a header: it is no data, and nearly all rows fit."""
-    width = len(records[0].fields)
+def _is_title(record: Record, width: int) -> bool:
+    """Whether a row is one text, and no header whose names have another separator."""
+    text = record.fields[0]
+    return len(record.fields) == 1 < width - 1 and not any(
+        text.count(sign) >= width - 1 for sign in CANDIDATES
+    )
+
+
+def _is_sure(records: Sequence[Record], width: int, decimal: str) -> bool:
+    rows = [record.fields for record in records[1 : 1 + LOOKED_AT]]
+    certain = header_is_certain(records[0].fields, rows, decimal)
+    exact = _last_filled(records[0].fields) == width
+    return certain and exact and _heads(records, width, decimal)
+
+
+def _heads(records: Sequence[Record], width: int, decimal: str, *, data: bool = False) -> bool:
+    """Whether the first of the rows is a header, or may be `data`, and nearly all rows fit."""
+    header = records[0].fields
+    header = header[: max(width, _last_filled(header))]  # without empty fields at the end
     rows = [record.fields for record in records[1 : 1 + LOOKED_AT]]
     while rows and sum(1 for field in rows[-1] if field.strip()) < 2:  # a note below the table
         rows.pop()
-    same = [row for row in rows if len(row) == width]
+    same = [row for row in rows if len(row) == len(header)]
     fits = len(same) > 0 and len(same) >= 0.9 * len(rows)
-    return fits and not is_data(records[0].fields, same, decimal)
+    return fits and (data or not is_data(header, same, decimal))
 
 
 # --- the header and the units ---------------------------------------------------------------
@@ -126,24 +156,39 @@ def _numbers_as_names(header: Record, decimal: str) -> list[Finding]:
     return [Finding("header", value, "data.header=none")]
 
 
+def _with_groups(
+    header: Record, units: tuple[Record, ...], above: Sequence[Record]
+) -> tuple[Record, tuple[Record, ...], list[Finding]]:
+    """Join a header of two rows: merged cells above the names, or names below merged cells."""
+    if units and (names := joined_names(header.fields, units[0].fields)):
+        first, last, override = header.first, units[0].last, "data.units=none"
+        units = units[1:]
+    elif above and len({*header.fields}) < len(header.fields):  # names that repeat
+        names = joined_names(above[0].fields, header.fields)
+        first, last, override = above[0].first, header.last, f"data.header={header.last}"
+    else:
+        names = None
+    if names is None:
+        return header, units, []
+    value = f"lines {first} to {last}, in two rows ('{shortened(names[-1])}')"
+    finding = Finding("header", value, override)
+    return replace(header, fields=names, first=first, last=last), units, [finding]
+
+
 def _units(body: Sequence[Record], settings: FileSettings, decimal: str) -> tuple[Record, ...]:
     if not body or settings.units == NONE:
         return ()
-    rows = [record.fields for record in body[1 : 1 + LOOKED_AT]]
-    first = body[0].fields
-    found = settings.units == "row" or is_rule(first) or is_units(first, rows, decimal)
-    return (body[0],) if found else ()
+    rows = [record.fields for record in body[: 1 + LOOKED_AT]]
+    number = 1 if settings.units == "row" else rows_below_header(rows, decimal)
+    return tuple(body[:number])
 
 
 def _units_finding(units: Sequence[Record]) -> list[Finding]:
-    return [
-        Finding(
-            "units",
-            f"line {record.last} is not data ({shortened(', '.join(record.fields))})",
-            "data.units=none",
-        )
-        for record in units
-    ]
+    if not units:
+        return []
+    first, last, text = units[0].first, units[-1].last, shortened(", ".join(units[0].fields))
+    place = f"lines {first} to {last} are" if len(units) > 1 else f"line {last} is"
+    return [Finding("units", f"{place} not data ({text})", "data.units=none")]
 
 
 # --- the columns ----------------------------------------------------------------------------

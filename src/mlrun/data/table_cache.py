@@ -26,7 +26,7 @@ from mlrun.system.locks import sync, temporary_folder
 
 log = logging.getLogger(__name__)
 
-FORMAT = 4  # of the cache; entries of another format are ignored
+FORMAT = 5  # of the cache; entries of another format are ignored
 ROWS_AT_ONCE = 50_000
 MOST_TABLES = 8  # in the cache; the least recently used ones are deleted
 LARGEST_WHOLE = 2.0**53  # beyond it float64 cannot represent every integer

@@ -49,7 +49,7 @@ class Piece:
 
 def tidy(opened: Opened, block: int, progress: Progress) -> Iterator[Piece]:
     """Yield the rows, without blanks around cells, empty rows and notes below the table."""
-    pieces = _filled(opened.columns(block, progress), progress)
+    pieces = _without_headers(_filled(opened.columns(block, progress), progress), opened, progress)
     if opened.first_kind is None:
         return pieces
     return _without_footer(pieces, opened.first_kind, progress)
@@ -72,6 +72,23 @@ def _filled(pieces: Iterable[list[Any]], progress: Progress) -> Iterator[Piece]:
 def _trimmed(column: Any) -> Any:
     text = pc.ascii_trim_whitespace(column)
     return pc.if_else(pc.equal(pc.binary_length(text), 0), pa.scalar(None, pa.string()), text)
+
+
+def _without_headers(
+    pieces: Iterable[Piece], opened: Opened, progress: Progress
+) -> Iterator[Piece]:
+    """Leave out the rows that repeat the header, as files do that were joined or printed."""
+    for piece in pieces:
+        same = np.ones(len(piece.rows), dtype=bool)
+        for column, name in zip(piece.columns, opened.names, strict=True):
+            if not same.any():
+                break
+            cells = pa.array([name, f"\ufeff{name}"] if name else [None], pa.string())
+            same &= pc.is_in(column, value_set=cells).to_numpy(zero_copy_only=False)
+        repeated = int(same.sum()) if len(piece.columns) > 1 else 0
+        progress.headers += repeated
+        if repeated < len(same):
+            yield piece.part(~same) if repeated else piece
 
 
 def _empty_rows(columns: Sequence[Any]) -> NDArray[np.bool_]:

@@ -14,6 +14,7 @@ from mlrun.data.text_pieces import Opened
 from mlrun.errors import MlrunError
 
 ROWS_AT_ONCE = 50_000
+LONGEST_LINE = 2**20  # bytes
 Place = tuple[str, Mapping[str, Any]]
 
 
@@ -66,7 +67,7 @@ def _text(value: Any, place: str) -> str | None:
 
 def _records(source: Source) -> Iterator[Place]:
     """Yield each object with its place in the file."""
-    if source.name.lower().endswith(".json"):
+    if source.name.lower().endswith(".json") and not _has_lines(source):
         yield from _of_array(source)
         return
     with io.TextIOWrapper(source.open(), encoding="utf-8-sig") as lines:
@@ -79,6 +80,16 @@ def _records(source: Source) -> Iterator[Place]:
             raise MlrunError(f"{source.path} is not UTF-8 text") from None
 
 
+def _has_lines(source: Source) -> bool:
+    """Whether the first line is an object of its own, and another line follows."""
+    with source.open() as file:
+        first, second = file.readline(LONGEST_LINE), file.readline(LONGEST_LINE)
+    try:
+        return isinstance(json.loads(first), dict) and bool(second.strip())
+    except (ValueError, RecursionError):
+        return False
+
+
 def _of_array(source: Source) -> Iterator[Place]:
     with source.open() as file:
         content = file.read()
@@ -88,7 +99,10 @@ def _of_array(source: Source) -> Iterator[Place]:
         raise MlrunError(f"{source.path} is not UTF-8 text") from None
     values = _loaded(text, str(source.path))
     if not isinstance(values, list):
-        raise MlrunError(f"{source.path} must be an array of objects [{{…}}, {{…}}], one per row")
+        raise MlrunError(
+            f"{source.path} must be an array of objects [{{…}}, {{…}}], one per row; pandas writes "
+            "one with to_json(orient='records')"
+        )
     for number, value in enumerate(values, start=1):
         place = f"{source.path}, row {number}"
         yield place, _object(value, place)

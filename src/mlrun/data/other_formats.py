@@ -6,10 +6,10 @@ from pathlib import PurePosixPath
 from mlrun.data.arrow_formats import open_arrow, open_parquet
 from mlrun.data.cells import FileSettings
 from mlrun.data.excel_file import open_excel
+from mlrun.data.foreign_formats import refuse_foreign
 from mlrun.data.json_file import open_json
 from mlrun.data.source_file import Source
 from mlrun.data.text_pieces import Opened
-from mlrun.errors import MlrunError
 
 Reader = Callable[[Source, FileSettings], Opened]
 BY_START: tuple[tuple[bytes, Reader], ...] = (
@@ -27,7 +27,6 @@ BY_SUFFIX: dict[str, Reader] = {
     ".jsonl": open_json,
     ".ndjson": open_json,
 }
-OLD_OFFICE = b"\xd0\xcf\x11\xe0"
 
 
 def open_other(source: Source, settings: FileSettings) -> Opened | None:
@@ -38,9 +37,8 @@ def open_other(source: Source, settings: FileSettings) -> Opened | None:
             package that is not installed.
     """
     with source.open() as file:
-        start = file.read(8)
-    if start.startswith(OLD_OFFICE):
-        raise MlrunError(f"{source.path} is an old Excel file (.xls): save it as .xlsx or .csv")
+        start = file.read(16)
+    refuse_foreign(source.path, source.name, start)
     found = next((read for magic, read in BY_START if start.startswith(magic)), None)
     reader = found or BY_SUFFIX.get(PurePosixPath(source.name).suffix.lower())
     return None if reader is None else reader(source, settings)

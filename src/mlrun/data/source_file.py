@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, cast
 
 from mlrun.data.cells import shortened
 from mlrun.data.findings import Finding
+from mlrun.data.foreign_formats import refuse_foreign
 from mlrun.errors import MlrunError
 
 IN_MEMORY = 16 * 2**20  # bytes; smaller contents are unpacked once
@@ -63,8 +64,10 @@ def find_source(path: Path) -> Source:
     for magic, opener in PACKED.items():
         if start.startswith(magic):
             return _checked(_packed(path, name, opener))
-    if start.startswith(b"PK\x03\x04") and not _is_spreadsheet(path):
-        return _in_archive(path)
+    if start.startswith(b"PK\x03\x04"):
+        refuse_foreign(path, path.name, start)
+        if not _is_spreadsheet(path):
+            return _in_archive(path)
     return _checked(Source(path, name, lambda: _plain(path)))
 
 

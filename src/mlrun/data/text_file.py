@@ -16,6 +16,7 @@ LONGEST_TOP = 64 * 2**20  # bytes in which the first lines must end
 FEW = 20  # lines; with fewer in the sample, look further
 BLOCK = 2**20  # characters
 PAGE = re.compile(r"\s*<(!doctype html|html)\b", re.IGNORECASE)
+ARFF = re.compile(r"(?:\s*%[^\n]*\n)*\s*@relation\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ def _scanned(file: TextFile) -> TextFile:
                 raise MlrunError(f"{file.path} contains zero bytes: it is not a CSV file")
             if not before and PAGE.match(block):
                 raise MlrunError(f"{file.path} is an HTML page, not a table")
+            if not before and ARFF.match(block):
+                raise MlrunError(f"{file.path} is a file of Weka (ARFF): save it as .csv")
             quotes += block.count('"')
             is_spaced = is_spaced or ('"' in block and bool(spaced.search(before + block)))
             before = block[len(block.rstrip(" ")) - 1 :] or " "

@@ -1,5 +1,6 @@
 """The role of each column of a table other than the target: id, number, category, or left out."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from mlrun.errors import MlrunError, did_you_mean
 
 MOST_FEATURES = 1000  # a text column with more categories is left out by default
 MOST_COMPARED = 200_000  # rows of a table whose copies are looked for
+MOST_LINES = 5  # for columns that are read alike
 MOST_CATEGORIES = 50  # more, and over half as many as rows: names or free text
 
 
@@ -27,6 +29,8 @@ def require(name: str, table: pd.DataFrame, path: Path, *, key: str) -> str:
         names = [str(column) for column in table.columns]
         listed = ", ".join(names[:8]) + (" …" if names[8:] else "")
         hint = did_you_mean(name, names)
+        if len(names) == 1 and not hint:
+            hint = " It was read as one column: see data.separator."
         raise MlrunError(f"{path} has no column '{name}' ({key}).{hint} Its columns: {listed}")
     return name
 
@@ -76,11 +80,22 @@ def report(
     categorical: Sequence[str],
     told: Findings,
 ) -> None:
-    """Report the columns whose numbers are not spelled plainly, or have words for missing ones."""
+    """Report the columns whose numbers are not spelled plainly, or have words for missing ones.
+
+    Columns that are read alike share a line if they are many.
+    """
+    alike: dict[str, list[tuple[str, str]]] = {}
     for name in columns:
-        if name not in categorical and readings[name].words:
-            value = f"{readings[name].kind}; {readings[name].words}"
-            told.add(name, value, f"data.categorical=[{name}]")
+        if name not in categorical and (words := readings[name].words):
+            how = f"{readings[name].kind}; {words}"
+            alike.setdefault(re.sub(r" \(\d+\)", "", how), []).append((name, how))
+    for how, found in alike.items():
+        if len(found) > MOST_LINES:
+            first = found[0][0]
+            told.add(f"{first} and {len(found) - 1} more", how, f"data.categorical=[{first},…]")
+        else:
+            for name, value in found:
+                told.add(name, value, f"data.categorical=[{name}]")
 
 
 def categorical_columns(

@@ -18,6 +18,7 @@ from mlrun.data.table_cache import ROWS_AT_ONCE, Layout, read_big
 from mlrun.data.text_table import BLOCK, read_cells, read_cells_in_batches
 from mlrun.errors import MlrunError
 
+LOOKED_AT = 1000  # cells that tell numbers from codes
 BIG = 16 * 2**20  # bytes; smaller files are parsed in a tenth of a second
 TEXTS = {".csv", ".tsv", ".txt", ".data", ".tab", ".psv", ".dat", ".gz", ".bz2", ".xz", ".zst"}
 
@@ -85,7 +86,8 @@ def read_table(
     cells = read_cells(path, settings)
     kept = [*as_text.of(cells.names), *(name for name in spelled if name not in cells.typed)]
     table = _typed(cells, kept)
-    return TableFile(table, cells.findings, cells.decimal, cells.has_header)
+    findings = (*cells.findings, *_leading_zeros(table, cells))
+    return TableFile(table, findings, cells.decimal, cells.has_header)
 
 
 def _typed(cells: Cells, texts: Collection[str]) -> pd.DataFrame:
@@ -95,6 +97,20 @@ def _typed(cells: Cells, texts: Collection[str]) -> pd.DataFrame:
         for name in cells.names
     }
     return pd.DataFrame(columns, copy=False).set_axis(cells.rows - 1, axis=0)
+
+
+def _leading_zeros(table: pd.DataFrame, cells: Cells) -> list[Finding]:
+    """Return what to print of numbers like 01234, which may be codes, if all have one length."""
+    found = []
+    for name in table.select_dtypes("number").columns:
+        texts = cells.table[name].iloc[:LOOKED_AT].dropna()
+        if texts.str.fullmatch(r"\d+").all() and texts.str.len().nunique() == 1:
+            found += [(name, text) for text in texts[texts.str.match(r"0\d")][:1]]
+    if not found:
+        return []
+    listed = ", ".join(f"'{name}' ({text})" for name, text in found[:3])
+    value = f"in {listed}{' …' if len(found) > 3 else ''} mean nothing to numbers"
+    return [Finding("leading zeros", value, f"data.categorical=[{found[0][0]}]")]
 
 
 def _numbers(column: pd.Series, decimal: str) -> pd.Series:

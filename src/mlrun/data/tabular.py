@@ -10,8 +10,9 @@ import torch
 from pandas.api.types import is_numeric_dtype
 
 from mlrun.data import column_roles as roles
+from mlrun.data import doubts
 from mlrun.data.cells import FileSpelling
-from mlrun.data.column_kinds import reading_of
+from mlrun.data.column_kinds import feature_reading
 from mlrun.data.dataset import Dataset, Spec, divided
 from mlrun.data.feature_selection import select_top
 from mlrun.data.findings import Findings
@@ -72,6 +73,7 @@ class Tabular(TableSettings):
         method, path, read = Split.of(self.split), files["train"], self._read_files(files, told)
         tables = {role: one.table for role, one in read.items()}
         test = tables.get("test")
+        doubts.report_total(tables["train"], told)
         name = self._target_name(tables["train"], test, path, told)
         own_ids = identifiers(tables["train"], test, setting=self.id, target=name, told=told)
         spelling = self.spelling(read["train"].decimal)
@@ -79,6 +81,7 @@ class Tabular(TableSettings):
         if absent := len(tables["train"]) - len(table):
             told.add("rows", f"{absent} of {len(tables['train'])} have no '{name}': left out")
         target = Target.of(table[name], self.kind, path, told=told, **spelling)
+        doubts.report_target(table, name, target.classes, told)
         parts = self._split(method, recorded, table, target, path)
         if contract is None:
             columns = self._columns(table, target.name, own_ids, path, told)
@@ -205,7 +208,7 @@ class Tabular(TableSettings):
         spelling: Mapping[str, Any],
         told: Findings,
     ) -> Contract:
-        readings = {name: reading_of(table[name], **spelling) for name in columns}
+        readings = {name: feature_reading(table[name], **spelling) for name in columns}
         categorical, left_out = roles.categorical_columns(
             table[columns], self.categorical, readings, path, told=told
         )
@@ -213,6 +216,15 @@ class Tabular(TableSettings):
         if not columns:
             raise MlrunError(f"{path}: no feature column is left to predict '{target.name}'")
         roles.report(readings, columns, categorical, told)
+        listed = () if isinstance(self.categorical, str) else self.categorical
+        doubts.report(
+            table[columns],
+            {name: readings[name] for name in readings if name not in listed},
+            categorical=categorical,
+            left_out=left_out,
+            na_values=self.missing_texts,
+            told=told,
+        )
         plan = ColumnPlan(
             categorical=categorical,
             formats={name: readings[name].form for name in columns},

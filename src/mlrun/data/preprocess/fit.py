@@ -82,8 +82,8 @@ def _fit_column(
     form = plan.formats.get(name, PLAIN)
     parts: dict[str | None, NDArray[np.float64]] = {}
     if name in plan.dates:
-        texts = cells.to_numpy(object)
-        parts |= {part: date_part(texts, plan.dates[name], part) for part in PARTS}
+        dates = cells.to_numpy()
+        parts |= {part: date_part(dates, plan.dates[name], part) for part in PARTS}
         varying = {part: v for part, v in parts.items() if len(np.unique(v[~np.isnan(v)])) > 1}
         parts = varying or {"year": parts["year"]}
     else:

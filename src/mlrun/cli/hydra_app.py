@@ -172,10 +172,8 @@ def _claim_named(path: Path) -> Path:
 @contextmanager
 def _no_empty_folder() -> Iterator[None]:
     """Delete the folder that Hydra created, if it is still empty at the end."""
-    runtime: Any = OmegaConf.to_container(
-        HydraConfig.get().runtime, resolve=False
-    )  # ${x} is a name
-    folder = Path(runtime["output_dir"])
+    state: Any = OmegaConf.to_container(HydraConfig.get().runtime, resolve=False)
+    folder = Path(state["output_dir"])  # not resolved: ${x} may be a part of its name
     try:
         yield
     finally:

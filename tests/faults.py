@@ -102,6 +102,10 @@ own_target = pytest.mark.fault(
     "a class or function on the command line or in ./conf that is not on the allow-list",
     "one line names the refused item; nothing is executed, nothing outside is read or written",
 )
+hostile_conf = pytest.mark.fault(
+    "a conf/ folder from someone else: hydra.* settings, names, YAML bombs, modules next to it",
+    "one line names the refused item; nothing is executed, nothing outside is read or written",
+)
 yaml_tags = pytest.mark.fault(
     "YAML tags that create Python objects",
     "one line names the refused item; nothing is executed, nothing outside is read or written",

@@ -51,7 +51,7 @@ def test_everything_is_as_before_after_the_block():
         BaseContainer.merge_with,
         vars(ConfigLoaderImpl)["_apply_overrides_to_config"],
     )
-    with suppress(ZeroDivisionError), hydra_patches.patched(lambda _: None, may_set_mode=False):
+    with suppress(ZeroDivisionError), hydra_patches.patched(lambda *_: None, may_set_mode=False):
         assert vars(hydra_internals)["ConfigLoaderImpl"] is not before[0]
         assert hydra_internals.Hydra.get_mode is not before[1]
         raise ZeroDivisionError

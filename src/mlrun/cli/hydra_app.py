@@ -32,6 +32,9 @@ from mlrun.system.safe_text import safe_streams, say
 MULTIRUN = ("-m", "--multirun")
 CONFIG_FLAGS = ("--config-name", "-cn", "--config-path", "-cp")
 PRINTING = ("--cfg", "-c", "--info", "-i")
+COMPLETING = ("--shell-completion", "-sc")
+# bash expands what it completes: it would run an option named $(command)
+COMPLETED = re.compile(r"[\w./=,:@+~%\[\]-]*")
 # hydra.mode itself, the whole hydra node, or a file of one of Hydra's groups
 SETS_MODE = re.compile(r"[+~]*hydra(\.mode\b|[=/@])")
 
@@ -75,20 +78,31 @@ def _run(command: Callable[[], Any], words: Sequence[str]) -> int:
     """Let Hydra compose and call the job; explain its errors."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing and exiting
     may_set_mode = own_conf() is not None or any(SETS_MODE.match(word) for word in words)
-    printing = any(word.partition("=")[0] in PRINTING for word in words)
     try:
         with explained(), typed(words), patched(check_composed, may_set_mode=may_set_mode):
-            _safely(command) if printing else command()
+            if {*COMPLETING} & {*words} and any(word.startswith("query=") for word in words):
+                _harmless_choices(command)
+            elif any(word.partition("=")[0] in PRINTING for word in words):
+                say(_printed_by(command), end="")
+            else:
+                command()
     except SystemExit as error:  # errors of argparse, and --help
         return 2 if error.code else 0
     return 0
 
 
-def _safely(command: Callable[[], Any]) -> None:
-    """Print Hydra's output, which may end up in a file or an issue, without secrets."""
+def _harmless_choices(command: Callable[[], Any]) -> None:
+    """Print what can be completed, without names and values that a shell would run."""
+    lines = [line.split(" ") for line in _printed_by(command).splitlines()]
+    for choices in lines:
+        if left := [choice for choice in choices if COMPLETED.fullmatch(choice)]:
+            say(" ".join(left))
+
+
+def _printed_by(command: Callable[[], Any]) -> str:
     with redirect_stdout(io.StringIO()) as text:
         command()
-    say(text.getvalue(), end="")
+    return text.getvalue()
 
 
 def _without_dry_run(arguments: Sequence[str]) -> list[str]:
@@ -111,6 +125,8 @@ def _as_hydra_wants(arguments: Sequence[str]) -> list[str]:
     if flags:
         processes.refuse("-m")
     words = [word for word in arguments if word not in flags]
+    if "--hydra-help" in words:  # composes Hydra's own defaults, which write files
+        words += ["hydra/job_logging=none", "hydra.output_subdir=null"]
     if processes.rank():  # rank 0 creates the folder
         words = [word for word in words if not word.startswith("hydra.run.dir=")]
     return [*flags, *words]

@@ -69,6 +69,7 @@ MEANT = {
 
 def entry_point() -> None:
     """Run the `mlrun` command."""
+    os.environ["PYTHONSAFEPATH"] = "1"  # workers import nothing from the current folder either
     prepare_streams()
     stop_on_signals()
     if processes.rank():  # rank 0 prints for all

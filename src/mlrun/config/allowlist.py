@@ -1,9 +1,9 @@
 """The allow-list of classes that a configuration may build, by group.
 
 A configuration may come from a stranger, and `_target_` is code execution by design. A name is
-allowed only if it has the form `module.Class` with one of the modules below, and if it resolves to
-a subclass of the group's base class. Nothing else is imported, so looking up a name runs no code.
-A metric may also be a function.
+allowed only if it is one of the classes below, or if it has the form `module.Class` with one of the
+modules below and resolves to a subclass of the group's base class. Nothing else is imported, so
+looking up a name runs no code. A metric may also be a function.
 
 Only the command line can allow the user's own classes: `allow=[nets.*]`.
 """
@@ -28,23 +28,33 @@ _NAME = re.compile(r"(?P<module>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*)\.(?P<name>[A-Za-z
 
 @dataclass(frozen=True)
 class Allowed:
-    """The modules of a group's classes, and their required base class."""
+    """The classes of a group: one by one, or those of some modules with a base class."""
 
-    modules: tuple[str, ...]
-    base: str
+    classes: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    base: str = ""  # empty: any class
     own_base: str = ""  # of the user's own classes, if it is another one
     functions: bool = False  # whether a function will do
+    methods: tuple[str, ...] = ()  # of the user's own classes
 
 
 ALLOWED = {
-    "data": Allowed(("mlrun.data.tabular", "mlrun.data.images"), "builtins.object"),
-    "model": Allowed(
-        ("mlrun.models.linear", "mlrun.models.mlp", "mlrun.models.cnn"), "torch.nn.Module"
+    "data": Allowed(
+        classes=("mlrun.data.tabular.Tabular", "mlrun.data.images.Images"),
+        methods=("load", "read_file"),
     ),
-    "loss": Allowed(("torch.nn",), "torch.nn.modules.loss._Loss", own_base="torch.nn.Module"),
-    "optimizer": Allowed(("torch.optim",), "torch.optim.Optimizer"),
-    "scheduler": Allowed(("torch.optim.lr_scheduler",), "torch.optim.lr_scheduler.LRScheduler"),
-    "metric": Allowed((), "builtins.object", functions=True),
+    "model": Allowed(
+        modules=("mlrun.models.linear", "mlrun.models.mlp", "mlrun.models.cnn"),
+        base="torch.nn.Module",
+    ),
+    "loss": Allowed(
+        modules=("torch.nn",), base="torch.nn.modules.loss._Loss", own_base="torch.nn.Module"
+    ),
+    "optimizer": Allowed(modules=("torch.optim",), base="torch.optim.Optimizer"),
+    "scheduler": Allowed(
+        modules=("torch.optim.lr_scheduler",), base="torch.optim.lr_scheduler.LRScheduler"
+    ),
+    "metric": Allowed(functions=True),
 }
 
 
@@ -77,30 +87,28 @@ def resolve(group: str, node: Any) -> Any:
     if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
         raise MlrunError(f"{group}: nothing to build; choose one with {group}=… (mlrun ls {group})")
     arguments = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
-    for key in _special_keys(arguments):
+    for key in special_keys(arguments):
         raise MlrunError(f"{group}: '{key}' is not allowed inside a group's settings")
     return _class(group, node["_target_"])
 
 
-def _special_keys(value: Any) -> Sequence[str]:
+def special_keys(value: Any) -> Sequence[str]:
     """Return Hydra's special keys (`_target_`, `_args_` …) at any depth."""
     if isinstance(value, Mapping):
         own = [str(key) for key in value if re.fullmatch(r"_\w+_", str(key))]
-        return [*own, *(key for entry in value.values() for key in _special_keys(entry))]
+        return [*own, *(key for entry in value.values() for key in special_keys(entry))]
     if isinstance(value, list | tuple):
-        return [key for entry in value for key in _special_keys(entry)]
+        return [key for entry in value for key in special_keys(entry)]
     return []
 
 
 def _class(group: str, target: str) -> Any:
     allowed = ALLOWED[group]
     match = _NAME.fullmatch(target)
-    own = match is not None and _is_own(target)
-    if match is None or not (own or match["module"] in allowed.modules):
-        only = f"; only classes in {' or '.join(allowed.modules)} are allowed"
-        raise MlrunError(
-            f"{group}._target_={target}: refused{only if allowed.modules else ''}{_advice(target)}"
-        )
+    own = match is not None and is_own(target)
+    listed = match is not None and (match["module"] in allowed.modules or target in allowed.classes)
+    if match is None or not (own or listed):
+        raise MlrunError(f"{group}._target_={target}: refused{_only(allowed)}{advice(target)}")
     module = _imported(match["module"], own=own)
     found = getattr(module, match["name"], None)
     base = _named((own and allowed.own_base) or allowed.base)
@@ -108,12 +116,20 @@ def _class(group: str, target: str) -> Any:
     if not (fits or (allowed.functions and isinstance(found, FunctionType))):
         raise MlrunError(_no_such(group, target, module, base))
     _check_home(group, target, found, anything=base is object or not own)
+    if missing := [method for method in allowed.methods if not hasattr(found, method)]:
+        raise MlrunError(f"{group}._target_={target}: refused; it has no method {missing[0]}")
     return found
+
+
+def _only(allowed: Allowed) -> str:
+    if allowed.modules:
+        return f"; only classes in {' or '.join(allowed.modules)} are allowed"
+    return f"; only {' or '.join(allowed.classes)} is allowed" if allowed.classes else ""
 
 
 def _named(path: str) -> Any:
     module, _, name = path.rpartition(".")
-    return getattr(importlib.import_module(module), name)
+    return getattr(importlib.import_module(module), name) if path else object
 
 
 def _no_such(group: str, target: str, module: ModuleType, base: type) -> str:
@@ -176,10 +192,10 @@ def allow_words(patterns: Sequence[str]) -> list[str]:
     return [f"allow=[{','.join(patterns)}]"] if patterns else []
 
 
-def _advice(target: Any) -> str:
+def advice(target: Any) -> str:
     """Return a hint for allowing `target`, if it could be a user's class or function."""
     match = _NAME.fullmatch(str(target))
-    if match is None:
+    if match is None or match["module"].startswith("mlrun."):
         return ""
     if match["name"][0].isupper():
         return f"; for your own class: allow=[{target}]"
@@ -188,7 +204,8 @@ def _advice(target: Any) -> str:
     return f"; for your own function: allow=[{target}]" if here else ""
 
 
-def _is_own(target: str) -> bool:
+def is_own(target: str) -> bool:
+    """Whether `allow=[…]` allows this class or function."""
     return _NAME.fullmatch(target) is not None and any(
         fnmatchcase(target, pattern) for pattern in _own.get()
     )
@@ -201,63 +218,3 @@ def _imported(module: str, *, own: bool) -> ModuleType:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise MlrunError(f"allow: cannot import {module}: {error}") from error
-
-
-# --- Hydra's own configuration ---
-
-# Keys that make Hydra, or Python's logging, import and call something from a configuration.
-_CALLS = ("_target_", "()", "class", "factory", "custom_search_space")
-_HYDRAS_OWN = re.compile(
-    r"hydra\._internal\.core_plugins\.\w+\.Basic(Launcher|Sweeper)"
-    r"|hydra_plugins\.mlrun_sweep\.\w+"
-    r"|hydra_plugins\.hydra_(joblib|submitit|ray|rq)_launcher\.\w+\.\w+"
-    r"|hydra_plugins\.hydra_(optuna|ax|nevergrad)_sweeper\.\w+\.\w+"
-    r"|optuna\.samplers\.[A-Z]\w+"
-    r"|logging\.(Stream|Null)Handler|colorlog\.ColoredFormatter"  # no file handlers
-)
-_STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
-# Hydra builds these. A reference could insert unchecked values, except one within `hydra`.
-_BUILT = ("callbacks", "launcher", "sweeper", "job_logging", "hydra_logging")
-_REFERENCES_WITHIN = re.compile(r"([^$]|\$\{hydra\.[\w.]+\})*")
-
-
-def check_hydra(node: Any) -> None:
-    """Check that Hydra's configuration has only known callbacks, loggers and plugins.
-
-    Args:
-        node: the `hydra` node as plain values, unresolved.
-
-    Raises:
-        MlrunError: naming the refused setting.
-    """
-    _refuse_calls(node, "hydra")
-    for name in _BUILT:
-        _refuse_references(node.get(name), f"hydra.{name}")
-    if node.get("job", {}).get("env_set"):  # PATH, LD_PRELOAD, GIT_CONFIG_… run other programs
-        raise MlrunError(
-            "hydra.job.env_set: refused; set variables in the shell: NAME=VALUE mlrun …"
-        )
-
-
-def _refuse_references(value: Any, name: str) -> None:
-    if isinstance(value, Mapping | list):
-        for key, entry in value.items() if isinstance(value, Mapping) else enumerate(value):
-            _refuse_references(entry, f"{name}.{key}")
-    elif isinstance(value, str) and not _REFERENCES_WITHIN.fullmatch(value):
-        raise MlrunError(f"{name}={value}: refused; only references to hydra.… are allowed")
-
-
-def _refuse_calls(value: Any, name: str) -> None:
-    if isinstance(value, Mapping | list):
-        for key, entry in value.items() if isinstance(value, Mapping) else enumerate(value):
-            if key in _CALLS and not _known(entry):
-                raise MlrunError(f"{name}.{key}={entry}: refused{_advice(entry)}")
-            _refuse_calls(entry, f"{name}.{key}")
-    elif str(value).startswith(("ext://", "cfg://")) and value not in _STREAMS:
-        raise MlrunError(f"{name}={value}: refused; must be {' or '.join(_STREAMS)}")
-
-
-def _known(target: Any) -> bool:
-    if target is None:
-        return True
-    return isinstance(target, str) and bool(_HYDRAS_OWN.fullmatch(target) or _is_own(target))

@@ -14,9 +14,9 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from mlrun.config.allowlist import check_hydra
 from mlrun.config.explain import explain
 from mlrun.config.hydra_patches import ConfigLoader, patched
+from mlrun.config.hydra_settings import check_hydra
 from mlrun.config.options import CONF, own_conf
 from mlrun.config.recorded import check_launcher
 from mlrun.config.schema import register
@@ -44,14 +44,14 @@ def prepare_hydra() -> None:
         del os.environ["MLRUN_DATA"]  # treat an empty variable as not set
 
 
-def check_composed(config: Any) -> None:
-    """Check what Hydra has composed, as plain unresolved values, before it builds anything.
+def check_composed(config: DictConfig, words: Sequence[str]) -> None:
+    """Check what Hydra has composed before it builds anything; see `check_hydra`.
 
     Raises:
         MlrunError: naming the refused setting.
     """
-    check_hydra(config["hydra"])
-    check_launcher(config)
+    check_hydra(config, words)
+    check_launcher(OmegaConf.to_container(config))
 
 
 @contextmanager

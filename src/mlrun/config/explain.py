@@ -12,6 +12,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from mlrun.config.options import GROUPS, options, own_conf
 from mlrun.config.schema import Schema
+from mlrun.config.yaml_loader import read_yaml
 from mlrun.errors import MlrunError, did_you_mean
 
 # Hydra's words for +GROUP=OPTION
@@ -61,8 +62,9 @@ def explain(error: BaseException) -> str:
     for cause in chain:
         if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key:
             return _no_key(cause)
-        if "is not a subclass of" in str(cause) and isinstance(cause, OmegaConfBaseException):
-            return f"{cause.full_key}: set one of its keys, {cause.full_key}.KEY=VALUE"
+        key = cause.full_key if isinstance(cause, OmegaConfBaseException) else None
+        if key and "is not a subclass of" in str(cause):
+            return f"{key}: set one of its keys, {key}.KEY=VALUE"
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
             return f"{cause.full_key}: {str(cause.msg or cause).splitlines()[0]}"
     if group := re.match(r"You must specify '(\w+)'", text):
@@ -100,7 +102,7 @@ def _malformed(error: yaml.YAMLError) -> str:
     folder = own_conf()
     for file in sorted(folder.rglob("*.yaml")) if folder else []:
         try:
-            yaml.safe_load(_text(file))
+            read_yaml(file)
         except yaml.YAMLError as found:
             return f"{file} is not well-formed YAML: {' '.join(str(found).split())}"
     return f"malformed YAML: {' '.join(str(error).split())}"

@@ -15,6 +15,7 @@ import hydra._internal.hydra as hydra_internals
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra._internal.utils import get_args_parser
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.core.utils import JobReturn
@@ -25,6 +26,7 @@ from omegaconf._utils import OmegaConfDumper
 from omegaconf.basecontainer import BaseContainer
 
 from mlrun.config.words import hide_in_words
+from mlrun.config.yaml_loader import LimitedLoader
 from mlrun.system.secrets import hide, remember
 
 ConfigLoader = ConfigLoaderImpl
@@ -33,29 +35,46 @@ _MERGE = BaseContainer.merge_with
 
 
 @contextmanager
-def patched(check: Callable[[Any], None], *, may_set_mode: bool) -> Iterator[None]:
+def patched(
+    check: Callable[[DictConfig, Sequence[str]], None], *, may_set_mode: bool
+) -> Iterator[None]:
     """Patch Hydra in six places for this block, and restore everything afterwards.
 
-    - Hydra builds loggers, callbacks and plugins right after composing; `check` inspects the plain
-      configuration before that.
+    - Hydra builds loggers, callbacks and plugins right after composing; `check` inspects the
+      configuration before that. Files that Hydra looks up last, its own and those of launchers and
+      sweepers, it finds before those of the user, which can thus replace none of them.
     - Hydra and its plugins print and store configurations as YAML: without secrets.
     - Hydra composes everything again to read hydra.mode, which only users set.
-    - OmegaConf reads YAML with yaml.SafeLoader; the C version is faster.
+    - OmegaConf reads YAML with yaml.SafeLoader; `LimitedLoader` is faster and refuses bombs.
     - Hydra cannot set a list where a mapping is, or the other way round; see `apply_overrides`
       (for words) and `_merged` (for files).
 
     Args:
-        check: called with the composed, unresolved configuration; raises to reject it.
+        check: called with the composed configuration and the overrides; raises to reject it.
         may_set_mode: whether the user's arguments or files could set hydra.mode.
     """
 
     class Checked(ConfigLoaderImpl):
-        def load_configuration(self, *arguments: Any, **named: Any) -> DictConfig:
-            with _swept_groups_of(self, *arguments[1:], **named):
-                config = super().load_configuration(*arguments, **named)
-            plain = OmegaConf.to_container(config)
-            remember(plain)
-            check(plain)
+        def __init__(self, config_search_path: ConfigSearchPath) -> None:
+            places = config_search_path.get_path()
+            main = [place.provider for place in places].index("main")
+            places.insert(main + 1, places[-1])  # the last one is Hydra's "schema"
+            super().__init__(config_search_path)
+
+        def load_configuration(
+            self,
+            config_name: str | None,
+            overrides: list[str],
+            run_mode: RunMode,
+            *arguments: Any,
+            **named: Any,
+        ) -> DictConfig:
+            with _swept_groups_of(self, overrides, run_mode):
+                config = super().load_configuration(
+                    config_name, overrides, run_mode, *arguments, **named
+                )
+            remember(OmegaConf.to_container(config))
+            check(config, overrides)
             _hide_in_folder_names(config)
             return config
 
@@ -64,7 +83,7 @@ def patched(check: Callable[[Any], None], *, may_set_mode: bool) -> Iterator[Non
         (BaseContainer, "merge_with", _merged),
         (hydra_internals, "ConfigLoaderImpl", Checked),
         (OmegaConf, "to_yaml", staticmethod(_hidden_yaml)),
-        (yaml, "SafeLoader", getattr(yaml, "CSafeLoader", yaml.SafeLoader)),
+        (yaml, "SafeLoader", LimitedLoader),
     ]
     if not may_set_mode:
         changes.append((hydra_internals.Hydra, "get_mode", lambda *_, **__: None))
@@ -86,6 +105,18 @@ def typed(arguments: Sequence[str]) -> Iterator[None]:
         yield
     finally:
         sys.argv = before
+
+
+@contextmanager
+def without_resolvers(*names: str) -> Iterator[None]:
+    """Let references such as `${NAME:…}` fail in this block."""
+    before = dict(BaseContainer._resolvers)
+    for name in names:
+        del BaseContainer._resolvers[name]
+    try:
+        yield
+    finally:
+        BaseContainer._resolvers.update({name: before[name] for name in names})
 
 
 def known_flags() -> list[str]:
@@ -112,7 +143,7 @@ _swept_groups: ContextVar[frozenset[str]] = ContextVar(
 
 @contextmanager
 def _swept_groups_of(
-    loader: ConfigLoaderImpl, overrides: Sequence[str], run_mode: RunMode, **_: Any
+    loader: ConfigLoaderImpl, overrides: Sequence[str], run_mode: RunMode
 ) -> Iterator[None]:
     """Note the groups of which a sweep has several options.
 

@@ -60,6 +60,6 @@ def listing(group: str | None) -> str:
 
 
 def _lines(group: str) -> str:
-    found = options(group)
+    found = {one_line(name): text for name, text in options(group).items()}
     width = max(map(len, found), default=0)
     return "\n".join(f"  {name:<{width}}  {text}".rstrip() for name, text in found.items())

@@ -22,6 +22,7 @@ from mlrun.system.secrets import HIDDEN, hide, hide_in_text, is_hidden, is_secre
 _LOOKUP = re.compile(
     r"\$\{[^{}]*:"
 )  # ${oc.env:…} and the like, but not references such as ${trainer.epochs}
+_ADDRESS = re.compile(r"https?:/", re.IGNORECASE)
 _STAND_IN = "\0"
 _STORE_NOTHING = ("mlrun", "basic", "joblib")  # launchers
 # Paths on the machine that trained; run.json records the data files separately.
@@ -30,10 +31,7 @@ _PATHS = ("paths.", "data.dir", "data.train", "data.test")
 
 def for_the_record(config: Composed) -> dict[str, Any]:
     """Return the values of the configuration without secrets; ??? stays ???."""
-    leaves = [*_leaves(config.raw)]
-    references = {key: text for key, text in leaves if "${" in str(text)}
-    secret = [key for key, value in leaves if is_hidden(value, key)]
-    looked_up = _looked_up(json.dumps([references, secret]), config.raw)
+    looked_up = _keys_looked_up(config.raw)
     return hide(config.values, also=looked_up)  # type: ignore[no-any-return]
 
 
@@ -47,7 +45,7 @@ def with_references(config: Composed) -> dict[str, Any]:
 
 
 def check_lookups(config: Composed) -> None:
-    """Check that no text from the environment would be recorded.
+    """Check that no text from the environment would be recorded, or sent to an address.
 
     Numbers, paths (`paths`, `data.dir` …) and secrets may come from the environment.
 
@@ -55,6 +53,11 @@ def check_lookups(config: Composed) -> None:
         MlrunError: naming the setting.
     """
     values = dict(_leaves(config.values))
+    for key in sorted(_keys_looked_up(config.raw)):
+        if _ADDRESS.match(str(values.get(key))):
+            raise MlrunError(
+                f"{key}: refused; an address must not contain texts from the environment"
+            )
     for key, text in _leaves(config.raw):
         known = is_secret(key) or (key.startswith(_PATHS) and not is_secret(str(text)))
         if known or not isinstance(text, str) or not _LOOKUP.search(text):
@@ -187,6 +190,13 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 _found: dict[str, frozenset[str]] = {}  # cache: the result depends only on these keys and texts
+
+
+def _keys_looked_up(raw: Any) -> frozenset[str]:
+    leaves = [*_leaves(raw)]
+    references = {key: text for key, text in leaves if "${" in str(text)}
+    secret = [key for key, value in leaves if is_hidden(value, key)]
+    return _looked_up(json.dumps([references, secret]), raw)
 
 
 def _looked_up(depends_on: str, raw: Any) -> frozenset[str]:

@@ -36,7 +36,10 @@ def check_arguments(
     Raises:
         MlrunError: a key is unknown or not set, or a value has the wrong type.
     """
-    parameters = inspect.signature(kind).parameters
+    try:
+        parameters = inspect.signature(kind).parameters
+    except ValueError as error:  # a class written in C
+        raise MlrunError(f"{prefix}: cannot be configured: {error}") from error
     takes_any = any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values())
     for key, value in settings.items():
         if takes_any and key not in parameters:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from logging.handlers import MemoryHandler
 
 from mlrun.config.build import build
+from mlrun.config.recorded import check_lookups
 from mlrun.data.dataset import Dataset
 from mlrun.errors import MlrunError
 from mlrun.report.log_file import log_taken_over
@@ -57,6 +58,7 @@ def look_at_data(points: Sequence[Point], launcher: str = "mlrun") -> FirstLook 
     for key, point in {data_key(point): point for point in reversed(points)}.items():
         handler = MemoryHandler(capacity=10_000, flushLevel=logging.CRITICAL + 1)
         try:
+            check_lookups(point.config)
             with log_taken_over(handler):
                 return FirstLook(key, build("data", point.config.values).load(), handler.buffer)
         except MlrunError as error:

@@ -17,7 +17,7 @@ from mlrun.runs.folder import is_sweep
 from mlrun.sweeps.folder import SweepFolder, begin_sweep, open_sweep, queue, thawed
 from mlrun.sweeps.jobs import Jobs
 from mlrun.sweeps.journal import DONE
-from mlrun.sweeps.points import Point
+from mlrun.sweeps.points import Point, checked_folder
 from mlrun.sweeps.progress import SweepProgress
 from mlrun.system.files import as_line
 from mlrun.system.seams import Place, reached
@@ -37,7 +37,7 @@ def run_job(config: DictConfig, hydra: DictConfig, command: Sequence[str]) -> fl
     reached(Place.LAUNCHED_JOB_BEGINS)
     job = composed(config)
     number, subdir = int(hydra.job.num), str(hydra.sweep.subdir)
-    folder = str(number) if subdir == "." else subdir
+    folder = str(number) if subdir == "." else checked_folder(subdir)
     typed: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     words = tuple(typed)
     point = Point(number, words, folder, job, settings_of(job.values))

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -40,6 +41,17 @@ class Point:
     def recorded(self) -> list[str]:
         """The overrides without secrets."""
         return hide_in_words(self.overrides)
+
+
+def checked_folder(name: str) -> str:
+    """Return the folder of a job, relative to the sweep.
+
+    Raises:
+        MlrunError: it is not inside the folder of the sweep.
+    """
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise MlrunError(f"hydra.sweep.subdir={name}: must be a folder inside the sweep")
+    return name
 
 
 class Composer:
@@ -114,7 +126,7 @@ class Composer:
         name = overrides_dirname(overrides, settings)
         for key, value in (("num", number), ("id", str(number)), ("override_dirname", name)):
             OmegaConf.update(whole, f"hydra.job.{key}", value, force_add=True)
-        return str(OmegaConf.select(whole, "hydra.sweep.subdir"))
+        return checked_folder(str(OmegaConf.select(whole, "hydra.sweep.subdir")))
 
     def _parse(self, word: str) -> Override:
         if word not in self._parsed:

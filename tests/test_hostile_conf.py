@@ -234,6 +234,16 @@ def without_sources(text: str) -> str:
     return before + rest.partition("output_dir:")[2]
 
 
+@faults.hostile_conf
+def test_no_file_outside_the_folder_is_read(mlrun, hostile, write_csv):
+    secret = write_csv("secret.yaml", "password: x\n")
+    option = hostile("defaults:\n  - /../secret@data.split")
+    assert_refused(mlrun(option, *SMALL), "../secret.yaml: refused; it is outside")
+    Path("conf/model").mkdir()
+    Path("conf/model/linked.yaml").symlink_to(secret)
+    assert_refused(mlrun("model=linked"), "model/linked.yaml: refused; it is outside")
+
+
 # --- completion: bash expands what it offers ---
 
 

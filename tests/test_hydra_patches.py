@@ -12,10 +12,12 @@ import omegaconf._utils
 import pytest
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.basecontainer import BaseContainer
+from omegaconf.errors import OmegaConfBaseException
 
 from mlrun.config import hydra_patches
 from mlrun.errors import MlrunError
@@ -69,6 +71,24 @@ def test_hydra_calls_the_loader_that_checks(mlrun):
     answer = mlrun("hydra.job.env_set={PATH: x}")
     assert answer.code == 2
     assert "hydra.job.env_set" in answer.err, changed("hydra-core", "what loads configurations")
+
+
+def test_hydra_loads_each_file_by_one_function():
+    found = parameters_of(ConfigLoaderImpl._load_single_config)
+    assert found == ["self", "default", "repo"], changed("hydra-core", "_load_single_config")
+
+
+def test_hydra_looks_up_its_own_files_last():
+    path = create_config_search_path("/a").get_path()
+    found = [place.provider for place in path]
+    assert (found[1], found[-1]) == ("main", "schema"), changed("hydra-core", "its search path")
+
+
+def test_resolvers_are_left_out_and_come_back():
+    config = OmegaConf.create({"a": "${oc.env:HOME}"})
+    with hydra_patches.without_resolvers("oc.env"), pytest.raises(OmegaConfBaseException):
+        _ = config.a
+    assert config.a, changed("omegaconf", "where its resolvers are")
 
 
 def test_omegaconf_reads_yaml_by_the_safe_loader(tmp_path):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import hydra._internal.hydra as hydra_internals
@@ -27,6 +28,7 @@ from omegaconf.basecontainer import BaseContainer
 
 from mlrun.config.words import hide_in_words
 from mlrun.config.yaml_loader import LimitedLoader
+from mlrun.errors import MlrunError
 from mlrun.system.secrets import hide, remember
 
 ConfigLoader = ConfigLoaderImpl
@@ -42,7 +44,8 @@ def patched(
 
     - Hydra builds loggers, callbacks and plugins right after composing; `check` inspects the
       configuration before that. Files that Hydra looks up last, its own and those of launchers and
-      sweepers, it finds before those of the user, which can thus replace none of them.
+      sweepers, it finds before those of the user, which can thus replace none of them. And it
+      takes no file outside a folder of options, by `..` or a link.
     - Hydra and its plugins print and store configurations as YAML: without secrets.
     - Hydra composes everything again to read hydra.mode, which only users set.
     - OmegaConf reads YAML with yaml.SafeLoader; `LimitedLoader` is faster and refuses bombs.
@@ -62,21 +65,20 @@ def patched(
             super().__init__(config_search_path)
 
         def load_configuration(
-            self,
-            config_name: str | None,
-            overrides: list[str],
-            run_mode: RunMode,
-            *arguments: Any,
-            **named: Any,
+            self, config_name: Any, overrides: Any, run_mode: Any, *others: Any, **named: Any
         ) -> DictConfig:
+            words = (config_name, overrides, run_mode)
             with _swept_groups_of(self, overrides, run_mode):
-                config = super().load_configuration(
-                    config_name, overrides, run_mode, *arguments, **named
-                )
+                config = super().load_configuration(*words, *others, **named)
             remember(OmegaConf.to_container(config))
             check(config, overrides)
             _hide_in_folder_names(config)
             return config
+
+        def _load_single_config(self, default: Any, repo: Any) -> Any:
+            found = super()._load_single_config(default, repo)
+            _check_place(found.path, default.config_path)
+            return found
 
     changes: list[tuple[Any, str, Any]] = [
         (ConfigLoaderImpl, "_apply_overrides_to_config", staticmethod(apply_overrides)),
@@ -122,6 +124,13 @@ def without_resolvers(*names: str) -> Iterator[None]:
 def known_flags() -> list[str]:
     """Return the options of Hydra's command line, e.g. --multirun."""
     return [flag for action in get_args_parser()._actions for flag in action.option_strings]
+
+
+def _check_place(folder: str, name: str) -> None:
+    """Check that a file is in the folder (file://…) where Hydra found it."""
+    place = Path(folder.removeprefix("file://")).resolve()
+    if not (place / f"{name}.yaml").resolve().is_relative_to(place):
+        raise MlrunError(f"{name}.yaml: refused; it is outside {folder.removeprefix('file://')}")
 
 
 def apply_overrides(overrides: Sequence[Override], config: DictConfig) -> None:

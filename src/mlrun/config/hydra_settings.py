@@ -17,6 +17,7 @@ from mlrun.config.allowlist import advice, is_own, special_keys
 from mlrun.config.hydra_patches import without_resolvers
 from mlrun.config.hydra_shapes import (
     ANYTHING,
+    DIRNAME_KEYS,
     FREE,
     NEW_FOLDER,
     NOTHING,
@@ -108,7 +109,8 @@ def _value(
     Raises:
         MlrunError: it has another shape.
     """
-    if raw is None or raw == NOT_SET or (keys == SUBMITIT_KEYS and raw == SUBMITIT_FOLDER):
+    stays = keys == DIRNAME_KEYS or (keys == SUBMITIT_KEYS and raw == SUBMITIT_FOLDER)
+    if raw is None or raw == NOT_SET or stays:
         return raw
     if shape is NOTHING and isinstance(raw, str) and raw and keys not in typed:
         raise _refused(keys, raw, _must(shape, keys))

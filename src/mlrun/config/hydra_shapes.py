@@ -88,6 +88,7 @@ _LOGGING = {
 NEW_FOLDER = "${new_folder:${paths.outputs},${task}_sweep}"  # conf/hydra/default.yaml
 SUBMITIT_FOLDER = "${hydra.sweep.dir}/.submitit/%j"  # the launcher's default
 SUBMITIT_KEYS = ("hydra", "launcher", "submitit_folder")
+DIRNAME_KEYS = ("hydra", "job", "override_dirname")  # the command line as a text, by Hydra
 _SUBMITIT = {  # not: setup, additional_parameters, submitit_folder
     **_all(NUMBER, "timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb"),
     **_all(NUMBER, "nodes", "stderr_to_stdout", "cpus_per_gpu", "gpus_per_task"),
@@ -134,7 +135,6 @@ _DIRNAME = {**_all(_TEXT, "kv_sep", "item_sep"), "exclude_keys": [_TEXT]}
 _JOB = {
     **_all(_NAME, "name", "id", "num", "config_name"),
     **_all(NOTHING, "chdir", "env_set", "env_copy"),
-    "override_dirname": ANYTHING,  # the command line
     "config": {"override_dirname": _DIRNAME},
 }
 OWN_PLUGIN = Each(ANYTHING, names=r"_target_|(?!_\w+_$).+")  # of the user: allow=[…]

@@ -32,7 +32,7 @@ SAME = {"US$": "$", "USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "CNY": "
 FLAGS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
 BRACKETS, BEHIND = "(5)", "5-"  # negative numbers of accountants
 LONGEST_UNIT = 15
-SAMPLE = 1000  # texts that suggest a unit or brackets
+SAMPLE = 1000  # texts that tell what may be a format
 _BLANKS = "[ \u00a0\u202f\u2009]"
 
 
@@ -121,9 +121,8 @@ def detect(texts: NDArray[np.object_], *, decimal: str) -> tuple[NumberFormat, f
     """Return the format that reads the most of these distinct texts, and the share it reads."""
     best, share = _best(formats(decimal), texts)
     for oddity in _oddities(texts[:SAMPLE]) if share < 1 else ():
-        changed = [replace(form, **oddity) for form in formats(decimal)]
-        if _best(changed, texts[:SAMPLE])[1] > 0.5:
-            best, share = max((best, share), _best(changed, texts), key=lambda one: one[1])
+        changed = (replace(form, **oddity) for form in formats(decimal))
+        best, share = max((best, share), _best(changed, texts), key=lambda one: one[1])
     return best, share
 
 
@@ -132,6 +131,8 @@ def _best(
 ) -> tuple[NumberFormat, float]:
     best, share = PLAIN, 0.0
     for candidate in candidates if len(texts) else ():
+        if len(texts) > SAMPLE and not np.isfinite(candidate.parse(texts[:SAMPLE])).any():
+            continue  # most columns of texts, soon
         read = float(np.isfinite(candidate.parse(texts)).mean())
         if read > share:
             best, share = candidate, read
@@ -169,9 +170,14 @@ def missing_among(texts: NDArray[np.object_], words: Collection[str]) -> NDArray
 
 def without_missing(numbers: NDArray[np.float64], words: Collection[str]) -> NDArray[np.float64]:
     """Return the numbers with NaN for those that mean a missing value, like -999."""
-    values = _plain(np.array([*words], dtype=object))
-    codes = values[np.isfinite(values)]
+    codes = _codes(tuple(words))
     return np.where(np.isin(numbers, codes), np.nan, numbers) if len(codes) else numbers
+
+
+@cache
+def _codes(words: tuple[str, ...]) -> NDArray[np.float64]:
+    values = _plain(np.array(words, dtype=object))
+    return values[np.isfinite(values)]
 
 
 def _lower(text: object) -> object:

@@ -103,9 +103,10 @@ def _leading_zeros(table: pd.DataFrame, cells: Cells) -> list[Finding]:
     """Return what to print of numbers like 01234, which may be codes, if all have one length."""
     found = []
     for name in table.select_dtypes("number").columns:
-        texts = cells.table[name].iloc[:LOOKED_AT].dropna()
-        if texts.str.fullmatch(r"\d+").all() and texts.str.len().nunique() == 1:
-            found += [(name, text) for text in texts[texts.str.match(r"0\d")][:1]]
+        texts = [text for text in cells.table[name].iloc[:LOOKED_AT] if isinstance(text, str)]
+        coded = [text for text in texts if text.startswith("0") and text[1:].isdigit()]
+        if coded and all(text.isdigit() and len(text) == len(texts[0]) for text in texts):
+            found.append((name, coded[0]))
     if not found:
         return []
     listed = ", ".join(f"'{name}' ({text})" for name, text in found[:3])

@@ -81,3 +81,10 @@ def test_commas_separate_names_only_in_sweeps():
     word = "data.target=Preis (€), netto"
     assert with_quoted_names([word], sweep=False) == ["data.target='Preis (€), netto'"]
     assert with_quoted_names([word], sweep=True) == ["data.target='Preis (€)','netto'"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"), [("[null]", "['null']"), ("[x,null]", "['x','null']"), ("null", "null")]
+)
+def test_null_in_a_list_is_a_word(typed, read):
+    assert with_quoted_names([f"data.na_values={typed}"], sweep=False) == [f"data.na_values={read}"]

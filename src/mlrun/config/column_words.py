@@ -6,6 +6,7 @@ a column name is text. Words that are text for Hydra already stay as they are.
 
 import re
 from collections.abc import Sequence
+from types import NoneType
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override
@@ -38,7 +39,8 @@ def _quoted(word: str, sweep: bool) -> str:
     if not equals or bare not in (*NAME, *NAMES) or value.strip() in ("", "null", "???"):
         return word
     parsed = _parsed(word)
-    if parsed is not None and not any(map(_is_other, _values(parsed.value()))):
+    others = (int, float, NoneType) if bare in NAMES else (int, float)  # [null]: a word for a gap
+    if parsed is not None and not any(isinstance(one, others) for one in _values(parsed.value())):
         return word
     call = re.fullmatch(r"choice\((.*)\)", value)  # Hydra drops the quotes within it
     several = call is not None or sweep or (parsed is not None and parsed.is_choice_sweep())
@@ -68,11 +70,6 @@ def _list(text: str) -> str:
     if not (text.startswith("[") and text.endswith("]")):
         return text
     return f"[{','.join(_text(name.strip()) for name in CHOICE.findall(text[1:-1]))}]"
-
-
-def _is_other(value: object) -> bool:
-    """Whether Hydra read a name as a number or a flag."""
-    return isinstance(value, int | float)
 
 
 def _name(text: str) -> str:

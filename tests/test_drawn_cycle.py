@@ -33,7 +33,7 @@ SETTINGS = (
     *("data.drop=[size]", "data.features={top: 3, by: correlation}", "data.scale_target=false"),
     *("data.split.method=time", "data.split.method=kfold", "data.split.ratio=0.5"),
     *("trainer.batch_size=7", "trainer.engine=autograd", "trainer.accumulate=2"),
-    *("trainer.limit_batches=1", "trainer.clip_norm=1", "trainer.l2=0.1"),
+    *("trainer.clip_norm=1", "trainer.l2=0.1", "trainer.l1=0.01"),
     *("optimizer=sgd", "optimizer=adamw"),
 )
 LOSSES = (

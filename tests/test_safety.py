@@ -1,5 +1,6 @@
 """A stranger's run folder is as safe to open as a text file; secrets stay where they are."""
 
+import contextlib
 import json
 import os
 import pickle
@@ -15,7 +16,10 @@ import pytest
 import torch
 
 from mlrun.cli.main import main
+from mlrun.errors import MlrunError
 from mlrun.runs.checkpoint import load_state, save_state
+from mlrun.system import no_links
+from mlrun.system.files import read_text, write_atomically
 from tests import faults
 from tests.forged import entry, forged
 from tests.test_allowlist import ATTACKS
@@ -399,6 +403,61 @@ def test_a_log_that_is_also_somebody_elses_file_is_refused(mlrun, run):
     assert Path("outside").read_text() == "precious"
 
 
+@faults.links
+@pytest.mark.parametrize("name", ["run.json", "checkpoints/best.safetensors", "metrics.csv", "x"])
+def test_a_file_with_a_second_name_is_refused(mlrun, run, name):
+    (run / name).touch()
+    Path("outside").hardlink_to(run / name)
+    answer = mlrun("predict", "run", "--output", "out.csv")
+    assert_refused(answer, f"run/{name}: refused", "must not contain links", "cp -r makes a copy")
+    shutil.copytree("run", "copy")
+    assert mlrun("predict", "copy", "--output", "out.csv").code == 0
+
+
+at_an_open: list[Callable[[], None]] = []  # to do before the next file or folder is opened
+
+
+@pytest.fixture(scope="module")
+def interfering() -> None:
+    def before_open(event: str, _: Any) -> None:
+        if event == "open" and at_an_open:
+            at_an_open.pop()()
+
+    sys.addaudithook(before_open)  # it cannot be taken away again
+
+
+def link_in_place_of(path: Path, target: Path) -> None:
+    path.rename(path.with_name("aside"))
+    path.symlink_to(target.resolve())
+
+
+@faults.swapped
+@pytest.mark.usefixtures("interfering")
+@pytest.mark.parametrize("place", ["folder", "folder/file"])
+@pytest.mark.parametrize("number", range(1, 7))
+@pytest.mark.parametrize("action", ["read", "write", "append"])
+def test_what_becomes_a_link_while_it_is_opened_is_not_followed(workdir, place, number, action):
+    box, outside = Path("box"), Path("outside")
+    for folder in (box / "folder", outside):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text(folder.name)
+    no_links.distrust(box)
+    target = outside if place == "folder" else outside / "file"
+    at_an_open.append(lambda: link_in_place_of(box / place, target))
+    at_an_open.extend([lambda: None] * (number - 1))
+    with contextlib.suppress(MlrunError):
+        if action == "read":
+            assert read_text(box / "folder/file") == "folder"
+        elif action == "write":
+            write_atomically(box / "folder/file", b"new", durable=False)
+        else:
+            with no_links.opened(box / "folder/file", "ab") as file:
+                file.write(b"new")
+    at_an_open.clear()
+    assert [path.name for path in outside.iterdir()] == ["file"]
+    assert (outside / "file").read_text() == "outside"
+
+
 def test_the_programs_of_a_repository_are_not_run_for_its_commit(mlrun, run):
     subprocess.run(["git", "init", "--quiet", "run"], check=True)
     author = ("-c", "user.name=x", "-c", "user.email=x@x.example")
@@ -438,10 +497,12 @@ def test_texts_are_written_as_they_are_and_guarded_on_request(mlrun, write_csv):
     assert {row.split(",")[1] for row in rows} <= {"'-bQ1", "rose"}
 
 
-def test_a_link_in_the_way_of_a_temporary_file_is_not_followed(mlrun, run):
+def test_a_link_in_the_way_of_a_temporary_file_is_not_followed(mlrun, run, monkeypatch):
     Path("outside").write_text("precious")
-    Path(f".out.csv.{os.getpid()}.tmp").symlink_to("outside")
-    assert mlrun("predict", "run", "--output", "out.csv").code == 0
+    monkeypatch.setattr(os, "urandom", bytes)  # otherwise nobody can know the name
+    Path(".out.csv.00000000.mlrun.tmp").symlink_to("outside")
+    answer = mlrun("predict", "run", "--output", "out.csv")
+    assert answer.err == "error: cannot write out.csv: File exists; see --output\n"
     assert Path("outside").read_text() == "precious"
 
 

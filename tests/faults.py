@@ -31,8 +31,8 @@ second_process = pytest.mark.fault(
     "an error line: another process is training; exit 2",
 )
 interrupted = pytest.mark.fault(
-    "Ctrl-C and SIGTERM",
-    "finishes the step, saves the state, prints the command to continue; exit 130 or 143",
+    "Ctrl-C, SIGTERM, SIGHUP (the terminal closes) and SIGUSR1 (Slurm)",
+    "finishes the step, saves the state, prints the command to continue; exit 128 + signal",
 )
 no_reader = pytest.mark.fault(
     "the reader of the output exits, as in `mlrun … \\| head`",

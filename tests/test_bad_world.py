@@ -1,20 +1,25 @@
 """A bad world: full disks, deleted folders, wrong clocks, other processes."""
 
+import errno
 import itertools
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mlrun.system import locks
+from mlrun.system.files import write_atomically
 from mlrun.system.seams import Place, listening
 from tests import faults
+from tests.test_outputs import node
 from tests.test_resume import TINY, assert_same_run, started, status
 
 
@@ -135,3 +140,225 @@ def test_a_real_small_disk_that_fills_up_is_reported():
     assert (done.returncode, done.stdout) == (2, ""), done
     assert "No space left on device" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+# --- streams, environment, names ------------------------------------------------------------
+
+
+def command(*words: str, **how: Any) -> subprocess.CompletedProcess[str]:
+    """`mlrun WORDS` in a process of its own."""
+    whole = [sys.executable, "-m", "mlrun", *words]
+    return subprocess.run(whole, **{"capture_output": True, "text": True, **how})
+
+
+def no_byte_more() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+@faults.odd_world
+@pytest.mark.parametrize("words", [("--version",), ("ls",), ("--help",)])
+def test_a_full_standard_output_is_one_error(words):
+    with Path("out").open("wb") as full:
+        how = {"capture_output": False, "stdout": full, "stderr": subprocess.PIPE}
+        done = command(*words, preexec_fn=no_byte_more, **how)
+    reason = "error: cannot write standard output: File too large\n"
+    assert (done.returncode, done.stderr) == (2, reason)
+
+
+@faults.odd_world
+@pytest.mark.slow
+def test_a_run_goes_on_where_standard_output_is_full():
+    with node("full", 7).open("wb") as full:
+        how = {"capture_output": False, "stdout": full, "stderr": subprocess.PIPE}
+        done = command("debug=smoke", "hydra.run.dir=run", **how)
+    reason = "error: cannot write standard output: No space left on device\n"
+    assert (done.returncode, done.stderr) == (2, reason)
+    assert status(Path("run")) == "done"
+
+
+@faults.odd_world
+@pytest.mark.slow
+def test_a_run_goes_on_where_all_streams_are_closed(whole, mlrun):
+    words = [sys.executable, "-m", "mlrun", *TINY, "hydra.run.dir=run"]
+    done = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *words])
+    assert done.returncode == 0
+    epochs = [line.split(",")[0] for line in Path("run/metrics.csv").read_text().splitlines()]
+    assert epochs == ["epoch", *map(str, range(1, 7))]
+    assert status(Path("run")) == "done"
+
+
+STREAMS = """
+import sys
+from mlrun.system.streams import end_streams, prepare_streams
+prepare_streams()
+print("jä", flush=True)
+print("jä", file=sys.stderr)
+sys.exit(0 if end_streams() else 3)
+"""
+
+
+@faults.odd_world
+def test_letters_that_a_stream_does_not_have_are_escaped(monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii:strict")
+    done = subprocess.run([sys.executable, "-c", STREAMS], capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"j\\xe4\n", b"j\\xe4\n")
+
+
+@faults.odd_world
+def test_what_is_printed_on_closed_streams_lands_in_no_file():
+    script = STREAMS.replace("print", "open('new', 'w').close()\nprint", 1)
+    words = ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", sys.executable, "-c", script]
+    assert subprocess.run(words).returncode == 0
+    assert Path("new").stat().st_size == 0
+
+
+@faults.odd_world
+def test_a_full_standard_error_is_no_error():
+    with Path("error").open("wb") as full:
+        how = {"capture_output": False, "stdout": subprocess.PIPE, "stderr": full}
+        done = command("predict", "nothing", preexec_fn=no_byte_more, **how)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+@faults.odd_world
+@pytest.mark.parametrize("backend", ["garbage", "module://nothing", "agg", ""])
+def test_pictures_need_no_backend(backend):
+    script = "import mlrun.report.plots as p; p._save(p.Figure(), p.Path('x/y.png'))"
+    environment = {**os.environ, "MPLBACKEND": backend, "MPLCONFIGDIR": os.path.abspath("mpl")}  # noqa: PTH100
+    words = [sys.executable, "-c", script]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert Path("x/y.png").read_bytes().startswith(b"\x89PNG")
+
+
+@faults.odd_world
+def test_a_picture_that_cannot_be_drawn_is_a_warning(workdir, monkeypatch, caplog):
+    from mlrun.report.plots import draw_curve
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("latex could not be found")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", fail)
+    row = {"epoch": 1, "train/loss": 1.0, "valid/loss": 1.0}
+    draw_curve(Path("plots"), [row], 1, title="x")
+    assert "cannot draw learning_curve.png: latex could not be found" in caplog.text
+
+
+@pytest.fixture
+def _homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither HOME nor an entry in /etc/passwd, as in a container with `--user 12345`."""
+
+    def unknown(_: int) -> None:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+
+
+@faults.odd_world
+@pytest.mark.usefixtures("_homeless")
+def test_a_home_folder_is_not_needed(mlrun, write_csv):
+    write_csv("my.csv", TABLE)
+    run = mlrun("task=csv", "data.train=my.csv", "debug=smoke", "quiet=true").run
+    assert mlrun("predict", str(run), "--input", "my.csv").code == 0
+    answer = mlrun("predict", str(run), "--input", "~/my.csv")
+    reason = "error: ~/my.csv: no home folder is known; write the whole path\n"
+    assert (answer.code, answer.err) == (2, reason)
+    assert not Path("~").exists()
+
+
+TABLE = "a,größe 😀,y\n" + "".join(
+    f"{i},{'röt' if i % 2 else 'blau'},{i % 3}.5\n" for i in range(40)
+)
+
+
+@faults.odd_world
+@pytest.mark.parametrize("name", ["a b", "it's", 'q"q', "{x} ${y}", "100%", "a,b=c", "new\nline"])
+def test_a_folder_may_have_any_name(mlrun, write_csv, monkeypatch, name):
+    Path(name).mkdir()
+    monkeypatch.chdir(name)
+    write_csv(f"{name}/my.csv", TABLE)
+    write_csv(f"{name}/{name}.csv", TABLE)
+    words = (
+        "task=csv",
+        "data.train=my.csv",
+        "trainer.epochs=1",
+        "scheduler=constant",
+        "quiet=true",
+    )
+    answer = mlrun(*words, "hydra.run.dir=run")
+    assert (answer.code, answer.out, answer.err) == (0, "run\n", "")
+    run = str(Path("run").resolve())
+    assert mlrun("predict", run, "--input", f"{name}.csv", "--output", f"out {name}").code == 0
+    assert Path(f"out {name}").is_file()
+    assert mlrun("resume", run, "trainer.epochs=2").code == 0
+    assert mlrun("evaluate", run).code == 0
+
+
+@faults.odd_world
+def test_a_name_that_is_no_text_is_refused(mlrun, monkeypatch):
+    answer = mlrun("task=csv", "data.train=\udcff.csv")
+    reason = "data.train=\\udcff.csv: not text in utf-8; rename it, or set LC_ALL=C.UTF-8"
+    assert (answer.code, answer.err) == (2, f"error: {reason}\n")
+    Path(os.fsdecode(b"\xff")).mkdir()
+    monkeypatch.chdir(os.fsdecode(b"\xff"))
+    answer = mlrun("debug=smoke")
+    assert (answer.code, answer.err.count("\n"), "not text in utf-8" in answer.err) == (2, 1, True)
+
+
+def sixteen_files() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
+
+
+@faults.odd_world
+@pytest.mark.slow
+def test_sixteen_open_files_are_enough(write_csv):
+    write_csv("my.csv", TABLE)
+    words = ("task=csv", "data.train=my.csv", "trainer.epochs=2", "quiet=true")
+    done = command(*words, "hydra.run.dir=run", preexec_fn=sixteen_files)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "run\n", "")
+    done = command("predict", "run", "--input", "my.csv", preexec_fn=sixteen_files)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "run/pred_my.csv\n", "")
+    done = command(*words, "seeds=20", preexec_fn=sixteen_files)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done
+    assert "Too many open files" in done.stderr
+
+
+# --- folders without fsync or locks ---------------------------------------------------------
+
+
+@pytest.fixture
+def _poor_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def missing(*_: Any) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr("os.fsync", missing)
+    monkeypatch.setattr("fcntl.flock", missing)
+    locks._say_once.cache_clear()  # it was not said in this process
+    yield
+    locks._say_once.cache_clear()
+
+
+@faults.poor_folder
+@pytest.mark.usefixtures("_poor_folder")
+def test_a_folder_without_fsync_and_locks_is_said_once(mlrun, whole):
+    unbroken = whole(mlrun, *TINY)
+    answer = mlrun(*[word for word in TINY if word != "quiet=true"], "hydra.run.dir=run")
+    assert answer.code == 0
+    assert answer.out.count("a crash of the machine may lose the last seconds") == 1
+    assert answer.out.count("mlrun does not notice if two processes work in it") == 1
+    assert_same_run(unbroken, Path("run"))
+    answer = mlrun("predict", "run", "--output", "p.csv")
+    assert (answer.code, answer.err) == (0, "")
+
+
+@faults.poor_folder
+@pytest.mark.usefixtures("_poor_folder")
+def test_leftovers_are_removed_after_a_day_where_nothing_is_locked(workdir):
+    young, old = Path(".a.0.mlrun.tmp"), Path(".b.0.mlrun.tmp")
+    young.touch()
+    old.touch()
+    os.utime(old, (0, 0))
+    write_atomically(Path("x"), b"")
+    assert {path.name for path in Path().iterdir()} == {young.name, "x"}

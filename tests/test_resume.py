@@ -370,7 +370,12 @@ def test_kill_9_and_a_second_process_on_the_same_run(mlrun):
 @faults.interrupted
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
+        pytest.param(signal.SIGUSR1, 138, marks=pytest.mark.slow),
+    ],
 )
 def test_an_interrupted_run_ends_cleanly_prints_how_to_continue_and_continues(
     mlrun, write_csv, number, code

@@ -1,6 +1,9 @@
 """What a configuration may build, and that nothing else is even looked up."""
 
 import re
+import sys
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -44,6 +47,38 @@ def test_a_target_outside_the_list_is_refused(group, target):
 def test_an_allowed_class_is_resolved_itself():
     assert resolve("model", {"_target_": "mlrun.models.mlp.MLP"}) is MLP
     assert resolve("optimizer", {"_target_": "torch.optim.RAdam"}) is torch.optim.RAdam
+
+
+@pytest.mark.parametrize("module", ["mlrun.data.tabular", "mlrun.data.images"])
+def test_only_the_readers_of_data_are_classes_of_data(module):
+    classes = [name for name, value in vars(import_module(module)).items() if type(value) is type]
+    readers = [name for name in classes if is_allowed("data", f"{module}.{name}")]
+    assert readers == [name for name in classes if name in ("Tabular", "Images")]
+
+
+def is_allowed(group: str, target: str) -> bool:
+    with suppress(MlrunError):
+        return resolve(group, {"_target_": target}) is not None
+    return False
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("mlrun.data.tabular.MlrunError", "only mlrun.data.tabular.Tabular or mlrun.data.images"),
+        ("hw1.Wide", "refused; it has no method load"),
+        ("hw1.Reader", "data: cannot be configured: no signature found"),
+    ],
+)
+def test_what_is_no_class_of_data_is_one_line(mlrun, write_csv, monkeypatch, target, message):
+    reader = "class Reader(Exception):\n    load = read_file = print\n"
+    write_csv("hw1.py", f"class Wide:\n    pass\n\n\n{reader}")
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    sys.modules.pop("hw1", None)
+    answer = mlrun(f"data={{_target_:{target}}}", "allow=[hw1.*]")
+    assert answer.code == 2
+    assert message in answer.err
+    assert answer.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

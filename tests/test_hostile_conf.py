@@ -3,8 +3,10 @@
 What is typed on the command line is the user's own, and may do more.
 """
 
+import logging
 import os
 import pickle
+import re
 import shutil
 import socket
 import subprocess
@@ -15,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from mlrun import MlrunError, sweep, train
 from tests import faults
 from tests.test_safety import assert_refused, slow
 
@@ -34,7 +37,10 @@ def _bait(workdir: Path) -> Iterator[None]:
     """An attack that unpickles creates PWNED; one that imports a module imports `this`."""
     (workdir / "data.pkl").write_bytes(pickle.dumps(Payload()))
     sys.modules.pop("this", None)
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
     yield
+    root.handlers[:], root.level = before  # --info logs to standard output
     assert not [*workdir.glob("**/PWNED*")]
     assert "this" not in sys.modules
 
@@ -202,6 +208,14 @@ def test_an_option_that_would_run_or_write_something_is_refused(mlrun, hostile, 
 )
 def test_it_is_refused_however_it_is_selected(mlrun, hostile, words, text, message):
     assert_refused(mlrun(*words, hostile(text), *SMALL), message)
+
+
+@faults.hostile_conf
+@pytest.mark.parametrize("function", [train, sweep])
+def test_it_is_refused_from_python_too(hostile, function):
+    text, message = CALLBACKS[4]
+    with pytest.raises(MlrunError, match=re.escape(message)):
+        function(hostile(text), *SMALL)
 
 
 @faults.hostile_conf

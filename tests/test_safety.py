@@ -141,6 +141,13 @@ def test_a_target_hidden_deeper_is_refused_too(mlrun, run, command, attack):
     assert_refused(mlrun(*command))
 
 
+@faults.foreign_target
+@against_every_command(["mlrun.data.tabular.MlrunError"])
+def test_a_class_that_reads_no_data_is_refused(mlrun, run, command, attack):
+    poison(run, lambda config: config.update(data={"_target_": attack}))
+    assert_refused(mlrun(*command), "data._target_=mlrun.data.tabular.MlrunError: refused")
+
+
 @faults.foreign_hydra
 @every_command
 def test_hydra_settings_of_a_foreign_folder_are_ignored(mlrun, run, command):

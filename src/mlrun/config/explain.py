@@ -62,11 +62,11 @@ def explain(error: BaseException) -> str:
     for cause in chain:
         if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key:
             return _no_key(cause)
-        key = cause.full_key if isinstance(cause, OmegaConfBaseException) else None
-        if key and "is not a subclass of" in str(cause):
-            return f"{key}: set one of its keys, {key}.KEY=VALUE"
-        if isinstance(cause, OmegaConfBaseException) and cause.full_key:
-            return f"{cause.full_key}: {str(cause.msg or cause).splitlines()[0]}"
+        if not isinstance(cause, OmegaConfBaseException) or not cause.full_key:
+            continue
+        if "is not a subclass of" in str(cause):
+            return f"{cause.full_key}: set one of its keys, {cause.full_key}.KEY=VALUE"
+        return f"{cause.full_key}: {str(cause.msg or cause).splitlines()[0]}"
     if group := re.match(r"You must specify '(\w+)'", text):
         if any("@package" not in _text(file) for file in _own_tasks()):
             return unpackaged

@@ -70,9 +70,10 @@ def patched(
             words = (config_name, overrides, run_mode)
             with _swept_groups_of(self, overrides, run_mode):
                 config = super().load_configuration(*words, *others, **named)
-            remember(OmegaConf.to_container(config))
+            plain: Any = OmegaConf.to_container(config)
+            remember(plain)
             check(config, overrides)
-            _hide_in_folder_names(config)
+            _hide_in_folder_names(config, plain["hydra"]["overrides"]["task"])
             return config
 
         def _load_single_config(self, default: Any, repo: Any) -> Any:
@@ -221,9 +222,8 @@ def _empty_if_other(parent: DictConfig, key: str, kind: type) -> None:
             parent[key] = None
 
 
-def _hide_in_folder_names(config: DictConfig) -> None:
-    """Hide secrets in `${hydra.job.override_dirname}`."""
-    words = [str(word) for word in config.hydra.overrides.task]
+def _hide_in_folder_names(config: DictConfig, words: list[str]) -> None:
+    """Hide secrets in `${hydra.job.override_dirname}`, which Hydra makes of these words."""
     if hide_in_words(words) != words:
         overrides = OverridesParser.create().parse_overrides(words)
         name = overrides_dirname(overrides, config.hydra.job.config.override_dirname)

@@ -126,6 +126,10 @@ foreign_paths = pytest.mark.fault(
     "paths to other places in a run.json from someone else",
     "one line names the refused item; nothing is executed, nothing outside is read or written",
 )
+foreign_sweep = pytest.mark.fault(
+    "a sweep folder from someone else: folders of jobs, links, pipes, classes, pickles, data files",
+    "one line names the refused item; nothing is executed, nothing outside is read or written",
+)
 secrets = pytest.mark.fault(
     "secrets in settings, on the command line or in the environment",
     "never recorded",

@@ -25,8 +25,6 @@ from hydra.types import RunMode
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf, open_dict
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mlrun.config.options import CONF
@@ -525,7 +523,9 @@ def test_failed_jobs_are_repeated_and_their_errors_removed(mlrun, write_csv):
         mlrun("resume", "sweep", "--data", "nowhere").err
         == "error: --data nowhere: no such folder\n"
     )
-    assert mlrun("resume", "sweep", "--failed").code == 0
+    answer = mlrun("resume", "sweep", "--failed")
+    assert (answer.code, "job 0: t.csv is not in data: a resumed" in answer.err) == (2, True)
+    assert mlrun("resume", "sweep", "--failed", "--data", ".").code == 0
     assert [(row["status"], row["error"]) for row in table()] == [(DONE, "")] * 2
 
 
@@ -605,12 +605,18 @@ def test_an_objective_that_the_task_does_not_score_is_reported(mlrun):
 
 
 @pytest.mark.slow
-def test_a_search_for_several_objectives_uses_all_of_them(mlrun):
+def test_a_search_for_several_objectives_uses_all_of_them(mlrun, monkeypatch):
+    studies, create = [], optuna.create_study
+
+    def noted(**named: Any) -> optuna.Study:
+        studies.append(create(**named))
+        return studies[-1]
+
+    monkeypatch.setattr(optuna, "create_study", noted)
     space = ("optimizer.lr=interval(0.001,0.01)", "model.hidden=[4],[8]")
     objectives = "sweep.objectives=[valid/r2,parameters]"
     assert mlrun(*SEARCH, *space, objectives, *SMALL, NAMED).code == 0
-    backend = JournalFileBackend("sweep/optuna.journal")
-    study = optuna.load_study(study_name="sweep", storage=JournalStorage(backend))
+    [study] = studies
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     values = [[float(row["valid/r2"]), float(row["parameters"])] for row in table()]
     assert [trial.values for trial in study.trials] == values
@@ -634,6 +640,7 @@ def test_other_launchers_and_sweepers_leave_the_same_sweep(mlrun, other):
     words = ("-m", "optimizer.lr=0.001,0.01", "seed=1,2", *SMALL)
     assert mlrun(*words, "hydra.sweep.dir=ours").code == 0
     assert mlrun(*words, other, NAMED).code == 0
+    assert mlrun("resume", "sweep").code == 0
     assert Path("sweep/summary.csv").read_bytes() == Path("ours/summary.csv").read_bytes()
     for job in map(str, range(4)):
         assert_same_run(Path("ours", job), Path("sweep", job))

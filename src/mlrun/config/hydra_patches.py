@@ -278,4 +278,10 @@ class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mi
     """Quotes texts that YAML would read as another type."""
 
 
-_Dumper.add_representer(str, OmegaConfDumper.str_representer)
+def _as_text(dumper: Any, text: str) -> Any:
+    """Write a text; bytes of the command line that are no text become \\udcff, as in JSON."""
+    text = text.encode(errors="backslashreplace").decode()
+    return OmegaConfDumper.str_representer(dumper, text)
+
+
+_Dumper.add_representer(str, _as_text)

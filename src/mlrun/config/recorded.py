@@ -7,11 +7,12 @@ recorded.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from mlrun.config.allowlist import check_targets
 from mlrun.config.values import Composed, composed
@@ -19,9 +20,7 @@ from mlrun.config.words import hide_in_words
 from mlrun.errors import MlrunError
 from mlrun.system.secrets import HIDDEN, hide, hide_in_text, is_hidden, is_secret, joined
 
-_LOOKUP = re.compile(
-    r"\$\{[^{}]*:"
-)  # ${oc.env:…} and the like, but not references such as ${trainer.epochs}
+_BRACES_AND_COLONS = re.compile(r"\$\{|[{}:]")
 _ADDRESS = re.compile(r"https?:/", re.IGNORECASE)
 _STAND_IN = "\0"
 _STORE_NOTHING = ("mlrun", "basic", "joblib")  # launchers
@@ -39,7 +38,7 @@ def with_references(config: Composed) -> dict[str, Any]:
     """Return the values of `for_the_record`, but keep references to other settings."""
     marked = OmegaConf.create(for_the_record(config))
     for key, text in _leaves(config.raw):
-        if isinstance(text, str) and "${" in text and not _LOOKUP.search(text):
+        if isinstance(text, str) and "${" in text and not looks_up(text):
             OmegaConf.update(marked, key, hide_in_text(text))
     return OmegaConf.to_container(marked)  # type: ignore[return-value]
 
@@ -60,7 +59,7 @@ def check_lookups(config: Composed) -> None:
             )
     for key, text in _leaves(config.raw):
         known = is_secret(key) or (key.startswith(_PATHS) and not is_secret(str(text)))
-        if known or not isinstance(text, str) or not _LOOKUP.search(text):
+        if known or not isinstance(text, str) or not looks_up(text):
             continue
         if isinstance(values.get(key), str):
             raise MlrunError(
@@ -111,17 +110,30 @@ def with_paths(
     Raises:
         MlrunError: a path came from the environment, or an address contained a secret.
     """
-    folder = folder if values["paths"]["data"] == HIDDEN else values["paths"]["data"]
-    config = OmegaConf.create(values)
+    paths = values.get("paths")
+    known = paths.get("data") if isinstance(paths, Mapping) else None
+    folder = folder if known == HIDDEN else str(known)
     for key, text in references.items():
         path = folder if key == "paths.data" else text.replace("${paths.data}", folder)
         if "${" in path and key.startswith("data."):
             raise MlrunError(f"{key}={text}: came from the environment and is not recorded")
-        OmegaConf.update(config, key, path)
-    found: Any = OmegaConf.to_container(config)
-    if keys := _with_hidden_addresses(found):
+        if "${" not in path and key.startswith(_PATHS):
+            values = _changed(values, key.split("."), path)
+    if keys := _with_hidden_addresses(values):
         raise MlrunError(f"{keys[0]} has an address with a secret, which is not recorded")
-    return found  # type: ignore[no-any-return]
+    return values
+
+
+def _changed(node: Any, keys: Sequence[str], text: str) -> Any:
+    """Return a copy with another text at a path of keys; unchanged if there is no text."""
+    if not keys:
+        return text if isinstance(node, str) else node
+    if isinstance(node, dict) and keys[0] in node:
+        return {**node, keys[0]: _changed(node[keys[0]], keys[1:], text)}
+    if isinstance(node, list) and keys[0].isdecimal() and int(keys[0]) < len(node):
+        at = int(keys[0])
+        return [*node[:at], _changed(node[at], keys[1:], text), *node[at + 1 :]]
+    return node
 
 
 def left_out(values: Mapping[str, Any]) -> list[str]:
@@ -136,7 +148,7 @@ def not_recorded(config: Composed) -> list[str]:
 
 
 def _with_hidden_addresses(values: Mapping[str, Any]) -> list[str]:
-    data = _leaves(values["data"], "data")
+    data = _leaves(values.get("data"), "data")
     return [key for key, value in data if HIDDEN in str(value) and value != HIDDEN]
 
 
@@ -165,16 +177,31 @@ def from_the_record(values: Any, source: Path, *, references: bool = False) -> C
                 "recorded, so the run cannot be opened"
             )
         check_targets(values)
-        return composed(OmegaConf.create({k: v for k, v in values.items() if k != "hydra"}))
-    except (RecursionError, ValueError) as error:
+        plain = {key: value for key, value in values.items() if key != "hydra"}
+        return composed(OmegaConf.create(plain)) if references else Composed(plain, plain)
+    except (RecursionError, ValueError, OmegaConfBaseException) as error:
         raise MlrunError(f"{source} has no configuration: {error}") from None
+
+
+def looks_up(text: str) -> bool:
+    """Whether the text has ${oc.env:…} or the like; ${trainer.epochs} only refers to a setting."""
+    braces: list[str] = []  # open ones
+    references = 0  # how many of them begin a reference
+    for found in _BRACES_AND_COLONS.findall(text):
+        if found == ":" and references:
+            return True
+        if found in ("${", "{"):
+            braces.append(found)
+            references += found == "${"
+        elif found == "}" and braces:
+            references -= braces.pop() == "${"
+    return False
 
 
 def _refuse(key: str, value: Any, source: Path, *, references: bool) -> None:
     if not isinstance(value, str | int | float | bool | None):
         raise MlrunError(f"{source}: {key} is a {type(value).__name__}, not a plain value")
-    looks_up = isinstance(value, str) and (_LOOKUP.search(value) if references else "${" in value)
-    if looks_up:
+    if isinstance(value, str) and (looks_up(value) if references else "${" in value):
         raise MlrunError(
             f"{source}: {key}={value}: refused; recorded values must not contain references"
         )
@@ -218,5 +245,5 @@ def _with_stand_ins(value: Any, name: str) -> Any:
         return {key: _with_stand_ins(entry, joined(name, key)) for key, entry in value.items()}
     if isinstance(value, list):
         return [_with_stand_ins(entry, joined(name, key)) for key, entry in enumerate(value)]
-    replaced = isinstance(value, str) and _LOOKUP.search(value)
+    replaced = isinstance(value, str) and looks_up(value)
     return _STAND_IN if replaced or is_hidden(value, name) else value

@@ -54,6 +54,22 @@ class Images:
     split: Mapping[str, Any]
     needs: ClassVar = tuple(STEMS)  # roles of the required files
 
+    def find_files(self) -> tuple[dict[str, Path], bool]:
+        """Return role → file, and whether the files are sample data.
+
+        Raises:
+            MlrunError: a file is missing, or cannot be downloaded.
+        """
+        if self.download:
+            _download(Path(self.dir))
+        folder, sample = folder_or_sample(Path(self.dir), None if self.download else self.sample)
+        found = {}
+        for role, stem in STEMS.items():
+            path = find(folder, [stem, f"{stem}.gz"], key="data.dir (or data.download=true)")
+            assert path is not None
+            found[role] = path
+        return found, sample
+
     def load(
         self,
         *,
@@ -69,7 +85,7 @@ class Images:
         """
         method = Split.of(self.split)
         if files is None:
-            files, sample = self._find()
+            files, sample = self.find_files()
         with unchanged(*files.values()):
             train = _Labelled.read(files["train_images"], files["train_labels"])
             test = _Labelled.read(files["test_images"], files["test_labels"])
@@ -97,18 +113,6 @@ class Images:
                 f"{path}: images of {images.shape[1:]} pixels; the model needs {spec.in_shape[1:]}"
             )
         return Rows(torch.from_numpy(images).unsqueeze(1), None, list(range(len(images))))
-
-    def _find(self) -> tuple[dict[str, Path], bool]:
-        """Return role → file, and whether the files are sample data."""
-        if self.download:
-            _download(Path(self.dir))
-        folder, sample = folder_or_sample(Path(self.dir), None if self.download else self.sample)
-        found = {}
-        for role, stem in STEMS.items():
-            path = find(folder, [stem, f"{stem}.gz"], key="data.dir (or data.download=true)")
-            assert path is not None
-            found[role] = path
-        return found, sample
 
     def _spec(self, train: "_Labelled", test: "_Labelled") -> Spec:
         classes = int(max(train.labels.max(), test.labels.max())) + 1

@@ -38,6 +38,19 @@ from mlrun.system.data_files import unchanged
 class Tabular(TableSettings):
     """Reads tables by the settings of conf/data/csv.yaml."""
 
+    def find_files(self) -> tuple[dict[str, Path], bool]:
+        """Return role → file, and whether the files are sample data.
+
+        Raises:
+            MlrunError: a file is missing.
+        """
+        folder, sample = folder_or_sample(Path(self.dir), self.sample)
+        found = {
+            role: find(folder, getattr(self, role), key=f"data.{role}")
+            for role in ("train", "test")
+        }
+        return {role: path for role, path in found.items() if path is not None}, sample
+
     def load(
         self,
         *,
@@ -58,7 +71,7 @@ class Tabular(TableSettings):
             MlrunError: a file is missing, malformed or unusable for training.
         """
         if files is None:
-            files, sample = self._find()
+            files, sample = self.find_files()
         with Findings(files["train"].name) as told, unchanged(*files.values()):
             return self._load(files, sample, split, contract, told)
 
@@ -141,15 +154,6 @@ class Tabular(TableSettings):
         return Rows(inputs, targets, names, no_targets=why)
 
     # The steps of load, in order.
-
-    def _find(self) -> tuple[dict[str, Path], bool]:
-        """Return role → file, and whether the files are sample data."""
-        folder, sample = folder_or_sample(Path(self.dir), self.sample)
-        found = {
-            role: find(folder, getattr(self, role), key=f"data.{role}")
-            for role in ("train", "test")
-        }
-        return {role: path for role, path in found.items() if path is not None}, sample
 
     def _read_files(self, files: Mapping[str, Path], told: Findings) -> dict[str, TableFile]:
         """Read the files; what was decided about the test file counts where it differs."""

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from mlrun.errors import MlrunError
 from mlrun.runs.folder import RunFolder
 from mlrun.system.data_files import DataFile, changed, sha256
 from mlrun.system.files import read_json
+
+LoadData = Callable[[Mapping[str, Any]], Dataset]  # by the values of a configuration
 
 
 def load_run_data(
@@ -64,21 +66,83 @@ def _load(
     source = run.path / "run.json"
     recorded = [from_plain(DataFile, e, source=str(source)) for e in run.entry("data", list)]
     sample = run.entry("sample", bool)
-    if data is not None and not Path(data).is_dir():
-        raise MlrunError(f"--data {data}: no such folder")
-    folders = [Path(data or os.environ.get("MLRUN_DATA") or DEFAULT_DATA)]
-    if sample and not all(_is_file(Path(file.path)) for file in recorded):
-        folders.append(write_sample(str(values["data"].get("sample"))))
-    files = {file.role: _find(file, folders, exactly=exactly) for file in recorded}
+    folders = folders_to_search(data, recorded, values["data"].get("sample") if sample else None)
+    files = {file.role: _file_of_run(file, folders, exactly=exactly) for file in recorded}
+    settings: dict[str, Any] = {"split": split, "contract": contract, "sample": sample}
+    dataset = read_files(values, files, source=source, **settings)
+    check_read(dataset, recorded if exactly else (), files)
+    return dataset
+
+
+def read_files(
+    values: Mapping[str, Any],
+    files: Mapping[str, Path],
+    *,
+    sample: bool,
+    source: Path,
+    split: Any = None,
+    contract: Contract | None = None,
+) -> Dataset:
+    """Load the rows of these files by the settings of a configuration.
+
+    Args:
+        values: the values of the configuration.
+        files: role → file.
+        sample: whether this is sample data.
+        source: the file that names them, for messages.
+        split: see split.json; None: split by the configuration.
+        contract: the preprocessing; None: fit it.
+
+    Raises:
+        MlrunError: a role is missing, or a file cannot be read.
+    """
     reader = build("data", values)
     if absent := [role for role in reader.needs if role not in files]:
         raise MlrunError(f"{source} is damaged: no data file for {absent[0]}")
     dataset: Dataset = reader.load(files=files, split=split, contract=contract, sample=sample)
-    read = {file.role: file.sha256 for file in dataset.data}
-    for file in recorded if exactly else ():
-        if read.get(file.role) != file.sha256:  # it was another file a moment ago
-            raise changed(files[file.role])
     return dataset
+
+
+def check_read(dataset: Dataset, recorded: Sequence[DataFile], files: Mapping[str, Path]) -> None:
+    """Check that the files were still the recorded ones when they were read.
+
+    Args:
+        dataset: their rows.
+        recorded: the content they must have.
+        files: role → file.
+
+    Raises:
+        MlrunError: naming a file that has changed.
+    """
+    read = {file.role: file.sha256 for file in dataset.data}
+    for file in recorded:
+        if read.get(file.role) != file.sha256:
+            raise changed(files[file.role])
+
+
+def own_folder(data: str | None) -> Path:
+    """Return the user's data folder: `data` (--data), or else MLRUN_DATA or ./data.
+
+    Raises:
+        MlrunError: there is no folder `data`.
+    """
+    if data is not None and not Path(data).is_dir():
+        raise MlrunError(f"--data {data}: no such folder")
+    return Path(data or os.environ.get("MLRUN_DATA") or DEFAULT_DATA)
+
+
+def folders_to_search(
+    data: str | None, recorded: Sequence[DataFile], sample: Any = None
+) -> list[Path]:
+    """Return the folders for recorded files; writes the sample data `sample` if they are missing.
+
+    Raises:
+        MlrunError: like `own_folder`, or there is no such sample data.
+    """
+    folders = [own_folder(data)]
+    if sample is not None and not all(_is_file(Path(file.path)) for file in recorded):
+        folders.append(write_sample(str(sample)))
+    return folders
 
 
 def _is_file(path: Path) -> bool:
@@ -88,17 +152,30 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _find(file: DataFile, folders: Sequence[Path], *, exactly: bool) -> Path:
-    """Find a file with the recorded content at its recorded path or in one of the folders."""
+def places_of(file: DataFile, folders: Sequence[Path]) -> list[Path]:
+    """Return the files at the recorded path and, by name, in the folders."""
     recorded = Path(file.path)
     names = [recorded.name, f"{recorded.parent.name}/{recorded.name}"]
     candidates = [recorded, *(folder / name for folder in folders for name in names)]
-    there = [path for path in candidates if ".." not in path.parts and _is_file(path)]
-    for path in there:
-        if path.stat().st_size == file.bytes and sha256(path) == file.sha256:
+    return [path for path in candidates if ".." not in path.parts and _is_file(path)]
+
+
+def same_content(file: DataFile, places: Sequence[Path]) -> Path | None:
+    """Return the first file with the recorded content."""
+    for path in places:
+        # Reading a file of size 0 may wait forever: those of the system have this size.
+        if 0 < path.stat().st_size == file.bytes and sha256(path) == file.sha256:
             return path
+    return None
+
+
+def _file_of_run(file: DataFile, folders: Sequence[Path], *, exactly: bool) -> Path:
+    """Find a file with the recorded content at its recorded path or in one of the folders."""
+    there = places_of(file, folders)
+    if (found := same_content(file, there)) is not None:
+        return found
     if not there:
-        raise MlrunError(f"the run's data file {recorded} is missing; use --data FOLDER")
+        raise MlrunError(f"the run's data file {file.path} is missing; use --data FOLDER")
     if exactly:
         raise MlrunError(f"the run's data file {there[0]} has changed since the run")
     # A record may come from a stranger: read a changed file only from the user's own data folders.

@@ -5,7 +5,6 @@ find either the old or the new file, never a partial one.
 """
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from omegaconf import OmegaConf
 from mlrun.errors import MlrunError, did_you_mean
 from mlrun.system import locks
 from mlrun.system.files import as_json, read_json, write_atomically
-from mlrun.system.no_links import distrust, opened, refused
+from mlrun.system.no_links import distrust, opened, refuse_link_within, refuse_links
 
 T = TypeVar("T")
 RUN_FORMAT = 2
@@ -94,6 +93,19 @@ class RunFolder:
         write_atomically(self.path / "run.json", as_json(self.record))
 
 
+def has_begun(run: RunFolder) -> bool:
+    """Whether the folder has a configuration with which a run can continue.
+
+    A run that failed while it was being prepared has none; neither has a damaged run.json.
+    """
+    file = run.path / "run.json"
+    try:
+        record = read_json(file) if file.is_file() else {}
+    except MlrunError:
+        return False
+    return isinstance(record, dict) and "config" in record
+
+
 def remove_leftovers(run: RunFolder) -> None:
     """Delete the temporary files of a killed process."""
     for _, _, _, folder in os.fwalk(run.path):
@@ -136,8 +148,9 @@ def open_run(path: str | Path) -> RunFolder:
         raise MlrunError(f"{folder}: the run ended before its training started; start it again")
     if not file.is_file():
         raise MlrunError(f"{folder} is not a run folder: it has no run.json{_runs_in(folder)}")
+    refuse_link_within(folder)
+    refuse_links(folder)
     distrust(folder)
-    _refuse_links(folder)
     record = read_json(file)
     if not isinstance(record, dict) or record.get("format") != RUN_FORMAT:
         raise MlrunError(f"{file}: wrong format; this version of mlrun reads format {RUN_FORMAT}")
@@ -153,14 +166,3 @@ def _runs_in(folder: Path) -> str:
 def is_sweep(path: Path) -> bool:
     """Whether this is the folder of a sweep."""
     return (path / "sweep.json").is_file()
-
-
-def _refuse_links(folder: Path) -> None:
-    """Raise MlrunError if the folder contains links, which could lead to other places."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            status, path = entry.stat(follow_symlinks=False), folder / entry.name
-            if stat.S_ISDIR(status.st_mode):
-                _refuse_links(path)
-            elif not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-                raise refused(path, status)

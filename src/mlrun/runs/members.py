@@ -21,7 +21,7 @@ from mlrun.data.dataset import Dataset
 from mlrun.errors import Diverged, MlrunError
 from mlrun.report.console import Console
 from mlrun.runs.announce import announce
-from mlrun.runs.data import load_run_data
+from mlrun.runs.data import LoadData, load_run_data
 from mlrun.runs.ensemble import MEMBERS_FOLDER, combined_by_row, scores_of
 from mlrun.runs.finish import STOP_REASONS
 from mlrun.runs.first_record import write_beginning, write_first_record
@@ -48,10 +48,11 @@ def train_members(
     command: Sequence[str],
     overrides: Sequence[str],
     watch: Callable[[float], None] = lambda _: None,
+    load: LoadData | None = None,
 ) -> float:
     """Train every member and write a run folder; return the mean of their best scores.
 
-    `watch` is called with the share of the epochs that are done.
+    `watch` is called with the share of the epochs that are done; `load` reads the data of a member.
 
     Raises:
         MlrunError: a user error (no folder was created), or a write error.
@@ -59,7 +60,7 @@ def train_members(
         Interrupted: Ctrl-C or SIGTERM.
     """
     with Console(quiet=settings.quiet) as console:
-        jobs = _prepare(config, settings)
+        jobs = _prepare(config, settings, load)
         first = next(iter(jobs.values()))
         run = RunFolder(make_folder())
         with locked(run), outcome_written(run) as outcome:
@@ -75,18 +76,18 @@ def train_members(
         return fmean([one.progress.best_score for one in runs])
 
 
-def _prepare(config: Composed, settings: Settings) -> dict[str, Job]:
+def _prepare(config: Composed, settings: Settings, load: LoadData | None) -> dict[str, Job]:
     """Build every member; members that differ only in the seed share everything else."""
     jobs: dict[str, Job] = {}
     first: dict[str, Job] = {}
     for member_spec in member_specs(config, settings):
-        key = member_spec.config.key_without_seed
+        key, values = member_spec.config.key_without_seed, member_spec.config.values
         if key in first:
             jobs[member_spec.name] = sibling(first[key], member_spec.config, member_spec.seed)
         else:
-            jobs[member_spec.name] = first[key] = prepare(
-                member_spec.config, settings_of(member_spec.config.values)
-            )
+            dataset = load(values) if load is not None else None
+            job = prepare(member_spec.config, settings_of(values), dataset)
+            jobs[member_spec.name] = first[key] = job
     return jobs
 
 

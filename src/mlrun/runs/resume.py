@@ -78,7 +78,7 @@ def newest_unfinished(folder: Path) -> Path:
         return folder
     records = [file for depth in ("*", "*/*", "*/*/*") for file in folder.glob(f"{depth}/run.json")]
     records = [file for file in records if file.parent.parent.name != MEMBERS_FOLDER]
-    plain = [file for file in records if file.is_file() and not file.is_symlink()]
+    plain = [file for file in records if file.is_file() and not _through_link(file, folder)]
     unfinished = [file for file in plain if _status(file) in UNFINISHED]
     if not unfinished and not records:
         return folder  # open_run reports the error
@@ -86,6 +86,12 @@ def newest_unfinished(folder: Path) -> Path:
         raise MlrunError(f"no unfinished run in {folder}")
     newest = max(unfinished, key=lambda file: file.stat().st_mtime).parent
     return newest.parent if is_sweep(newest.parent) else newest
+
+
+def _through_link(file: Path, folder: Path) -> bool:
+    """Whether a link below `folder` leads to the file."""
+    steps = [file, *file.parents]
+    return any(step.is_symlink() for step in steps[: steps.index(folder)])
 
 
 def _status(file: Path) -> Any:

@@ -3,7 +3,8 @@
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,16 +19,19 @@ from mlrun.config.recorded import (
     with_paths,
 )
 from mlrun.config.schema import settings_of
+from mlrun.config.signature import from_plain
 from mlrun.config.words import hide_in_words
 from mlrun.errors import FailedFast, MlrunError
 from mlrun.runs.folder import RunFolder, claim, claim_exactly, locked
 from mlrun.sweeps.journal import QUEUED, Entry, Journal
 from mlrun.sweeps.points import Point
 from mlrun.system.files import as_json, read_json, write_atomically
+from mlrun.system.no_links import distrust, refuse_link_within, refuse_links
 from mlrun.system.provenance import now
 from mlrun.system.signals import Interrupted
 
 FORMAT = 1
+_OF_LAUNCHERS = (".submitit",)  # it contains links
 
 
 @dataclass(frozen=True)
@@ -37,23 +41,23 @@ class SweepFolder:
     path: Path
     record: dict[str, Any]  # sweep.json
 
-    @property
+    @cached_property
     def journal(self) -> Journal:
         """The journal of the sweep."""
         return Journal(self.path)
 
-    def update(self, *, files: Mapping[str, Any] = MappingProxyType({}), **entries: Any) -> None:
+    def update(self, *, data: Mapping[str, Any] = MappingProxyType({}), **entries: Any) -> None:
         """Set entries of sweep.json and write the file; safe with several processes.
 
         Args:
-            files: hashes of the data files of jobs, added to the known ones.
+            data: the data files of jobs, added to the known ones; see `sweeps/job_data.py`.
             entries: all other entries.
         """
         file = self.path / "sweep.json"
         with FileLock(self.path / ".sweep.lock"):
             if file.is_file():
                 self.record.update(read_json(file))
-            self.record.update(entries, files=self.record.get("files", {}) | files)
+            self.record.update(entries, data=self.record.get("data", {}) | data)
             write_atomically(file, as_json(self.record))
 
 
@@ -146,16 +150,60 @@ def _queued(point: Point) -> dict[str, Any]:
 
 
 def open_sweep(path: Path) -> SweepFolder:
-    """Open the sweep in a folder.
+    """Open the sweep in a folder, which may come from a stranger.
 
     Raises:
-        MlrunError: there is none, or it has another format.
+        MlrunError: there is none, it has links or another format, or it is damaged.
     """
+    refuse_link_within(path)
+    refuse_links(path, unused=_OF_LAUNCHERS)
+    return joined_sweep(path)
+
+
+def joined_sweep(path: Path) -> SweepFolder:
+    """Open a sweep that this command has begun, also in another process.
+
+    Raises:
+        MlrunError: there is none, or it has another format or is damaged.
+    """
+    distrust(path)
     file = path / "sweep.json"
     record = read_json(file)
-    if not isinstance(record, Mapping) or record.get("format") != FORMAT:
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise MlrunError(f"{file}: wrong format; this version of mlrun reads format {FORMAT}")
-    return SweepFolder(path, dict(record))
+    _check(record, file)
+    return SweepFolder(path, record)
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """The entries of sweep.json that every sweep needs; a search has more: `search_record.py`."""
+
+    swept: tuple[str, ...]
+    data: Mapping[str, Any]
+    folder: str
+    per_device: int | None
+
+
+# The values of entries that a sweep has not yet.
+_NEW: dict[str, Any] = {"data": {}, "folder": "", "per_device": None}
+
+
+def _check(record: Mapping[str, Any], file: Path) -> None:
+    """Check the types of the entries.
+
+    Raises:
+        MlrunError: naming the wrong entry.
+    """
+    names = [one.name for one in fields(_Facts)]
+    known = _NEW | {name: record[name] for name in names if name in record}
+    facts = from_plain(_Facts, known, source=str(file))
+    if facts.per_device is not None and facts.per_device < 1:
+        raise MlrunError(f"{file} is damaged: per_device has an invalid value")
+    try:
+        as_json(record)  # updates write all of it again
+    except RecursionError:
+        raise MlrunError(f"{file} is damaged: its values are nested too deeply") from None
 
 
 def thawed(entry: Entry, source: Path, folder: str) -> Point:
@@ -169,10 +217,14 @@ def thawed(entry: Entry, source: Path, folder: str) -> Point:
     Raises:
         MlrunError: the configuration is damaged or refused, or contained a secret.
     """
-    if not isinstance(entry.config, dict) or not isinstance(entry.places, dict):
+    if not isinstance(entry.config, dict) or not isinstance(entry.places, dict) or not entry.folder:
         raise MlrunError(f"{source} is damaged: job {entry.job} has no configuration")
-    config = from_the_record(with_paths(entry.config, entry.places, folder), source)
-    return Point(entry.job, entry.overrides, entry.folder, config, settings_of(config.values))
+    try:
+        config = from_the_record(with_paths(entry.config, entry.places, folder), source)
+        return Point(entry.job, entry.overrides, entry.folder, config, settings_of(config.values))
+    except MlrunError as error:
+        told = str(error).removeprefix(f"{source}: ")
+        raise MlrunError(f"{source}: job {entry.job}: {told}") from error
 
 
 @contextmanager
@@ -182,14 +234,20 @@ def at_work(sweep: SweepFolder) -> Iterator[None]:
     Raises:
         MlrunError: another process runs the sweep.
     """
-    with locked(RunFolder(sweep.path)):
-        try:
-            yield
-        except BaseException as error:
-            stopped = isinstance(error, Interrupted | FailedFast | KeyboardInterrupt)
-            sweep.update(status="interrupted" if stopped else "failed", ended=now())
-            raise
-        sweep.update(status="done", ended=now())
+    with locked(RunFolder(sweep.path)), end_recorded(sweep):
+        yield
+
+
+@contextmanager
+def end_recorded(sweep: SweepFolder) -> Iterator[None]:
+    """Record in sweep.json how the block ended."""
+    try:
+        yield
+    except BaseException as error:
+        stopped = isinstance(error, Interrupted | FailedFast | KeyboardInterrupt)
+        sweep.update(status="interrupted" if stopped else "failed", ended=now())
+        raise
+    sweep.update(status="done", ended=now())
 
 
 def is_at_work(path: Path) -> bool:

@@ -11,6 +11,7 @@ from mlrun.runs.group import PreparedRun
 from mlrun.runs.job import Job, prepare, sibling
 from mlrun.runs.stopped import read_stopped, rebuild, tidy_up
 from mlrun.sweeps.first_look import FirstLook, data_key
+from mlrun.sweeps.job_data import JobData
 from mlrun.sweeps.points import Point
 from mlrun.system.provenance import provenance_of
 from mlrun.system.seams import Place, reached
@@ -24,10 +25,11 @@ class JobCache:
 
     Args:
         look: a dataset that was read before the sweep started.
+        data: finds the data of a resumed sweep; None: the configurations name the files.
     """
 
-    def __init__(self, look: FirstLook | None = None) -> None:
-        self._look = look
+    def __init__(self, look: FirstLook | None = None, data: JobData | None = None) -> None:
+        self._look, self.data = look, data
         self._read: dict[str, Dataset] = {}  # datasets of stopped jobs
         self._datasets: OrderedDict[str, Dataset] = OrderedDict()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
@@ -52,11 +54,16 @@ class JobCache:
             MlrunError: its checkpoint or data is damaged, missing or has changed.
         """
         stopped = read_stopped(run, ())
-        job = rebuild(stopped, None, self._read)
+        job = rebuild(stopped, self.folder, self._read)
         tidy_up(stopped)
         asked = for_the_record(stopped.config)
         run.update(status="running", resumed_after=stopped.progress.epoch, config=asked)
         return PreparedRun(run, job, stopped.progress, stopped.state)
+
+    @property
+    def folder(self) -> str | None:
+        """--data of a resumed sweep."""
+        return self.data.folder if self.data is not None else None
 
     def provenance(self, dataset: Dataset) -> Mapping[str, Any]:
         """Return data files, versions and git state for a run on this dataset."""
@@ -67,7 +74,10 @@ class JobCache:
         if self._look is not None and self._look.key == data:
             self._datasets[data], look, self._look = self._look.dataset, self._look, None
             look.log()
-        job = prepare(point.config, point.settings, self._datasets.get(data))
+        dataset = self._datasets.get(data)
+        if dataset is None and self.data is not None:
+            dataset = self.data.load(point.recorded, point.config.values)
+        job = prepare(point.config, point.settings, dataset)
         _kept(self._datasets, data, lambda: job.dataset)
         return job
 

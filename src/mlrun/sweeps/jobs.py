@@ -1,6 +1,7 @@
 """Run the jobs of a sweep in this process: prepare, group, train together, record."""
 
 import io
+import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,18 +16,18 @@ from mlrun.report.console import Console, epoch_lines
 from mlrun.report.log_file import logged_to
 from mlrun.runs.announce import announce
 from mlrun.runs.first_record import write_first_record, write_for_people
-from mlrun.runs.folder import RUN_FORMAT, RunFolder, open_run
+from mlrun.runs.folder import RUN_FORMAT, RunFolder, has_begun, open_run
 from mlrun.runs.group import PreparedRun, in_groups, train_together
-from mlrun.runs.job import Job
 from mlrun.runs.members import resume_members, train_members
 from mlrun.sweeps.folder import SweepFolder
 from mlrun.sweeps.grouping import alike, is_of_several, waits
 from mlrun.sweeps.job_cache import JobCache
-from mlrun.sweeps.journal import DONE, FAILED, RUNNING, WAITING
+from mlrun.sweeps.job_data import record_data
+from mlrun.sweeps.journal import DONE, FAILED, RUNNING, WAITING, invalid
 from mlrun.sweeps.points import Point
 from mlrun.sweeps.progress import SweepProgress
 from mlrun.sweeps.summary import write_summary
-from mlrun.system.files import read_json
+from mlrun.system.files import as_line
 from mlrun.system.safe_text import reason
 from mlrun.system.signals import Interrupted
 from mlrun.training.loop import EpochRow
@@ -36,8 +37,6 @@ from mlrun.training.types import Progress
 log = logging.getLogger(__name__)
 
 SUMMARY_SECONDS = 10.0
-# Overrides that may change the data.
-_OF_DATA = ("data", "task=", "paths.", "experiment=", "hparams=")
 
 
 @dataclass
@@ -49,13 +48,14 @@ class Jobs:
         command: the command line, for the records of the jobs.
         progress: shows the progress.
         fail_fast: whether the first failure stops the sweep.
+        cache: prepares the jobs.
     """
 
     sweep: SweepFolder
     command: Sequence[str]
     progress: SweepProgress
     fail_fast: bool
-    _cache: JobCache = field(default_factory=JobCache)
+    cache: JobCache = field(default_factory=JobCache)
     _points: dict[Path, Point] = field(default_factory=dict)
     _until: int | None = None
     _summarised: float = field(default_factory=time.monotonic)
@@ -97,52 +97,37 @@ class Jobs:
             try:
                 with logged_to(run.log):
                     prepared = self._prepared(run, point)
+                if prepared is None:
+                    self._succeed(open_run(run.path))
             except Exception as error:  # any error: the other jobs continue
                 self._fail(run, error)
             else:
-                if prepared is None:
-                    self._succeed(open_run(run.path))
-                else:
+                if prepared is not None:
                     yield prepared
 
     def _prepared(self, run: RunFolder, point: Point) -> PreparedRun | None:
         """Return the run to train; None if it was done, but not yet in the journal."""
-        if (run.path / "run.json").is_file() and "config" in read_json(run.path / "run.json"):
+        if has_begun(run):
             run = open_run(run.path)
             if run.record["status"] == "done":
                 return None
             if run.record["status"] == "diverged":
                 raise Diverged(run.entry("error", str))
-            return self._cache.stopped(run)
-        job = self._cache.job(point)
-        self._check_data(point, job)
+            return self.cache.stopped(run)
+        job = self.cache.job(point)
+        files = self.cache.provenance(job.dataset)["data"]
+        record_data(self.sweep, point.recorded, files, sample=job.dataset.sample)
+        if job.dataset.sample:
+            self.progress.once("SAMPLE DATA: found no data files; scores mean nothing")
         if job.not_native:
             self.progress.once(f"the native engine was not used: {job.not_native}")
         announce(Console(quiet=True), job)
         write_for_people(run, point.config, point.overrides)
-        provenance = self._cache.provenance(job.dataset)
+        provenance = self.cache.provenance(job.dataset)
         write_first_record(
             run, job, config=job.plain_config, command=self.command, provenance=provenance
         )
         return PreparedRun(run, job, Progress(), None)
-
-    def _check_data(self, point: Point, job: Job) -> None:
-        """Check that jobs on the same data use the same files, also after days.
-
-        Raises:
-            MlrunError: a file has changed.
-        """
-        data = self._cache.provenance(job.dataset)["data"]
-        files = {file["role"]: file["sha256"] for file in data}
-        known = self.sweep.record.get("files", {})
-        name = " ".join(word for word in point.recorded if word.startswith(_OF_DATA))
-        if known.get(name, files) != files:
-            raise MlrunError("the data has changed since the start of the sweep; use --data FOLDER")
-        if name not in known:
-            sample = self.sweep.record.get("sample", False) or job.dataset.sample
-            self.sweep.update(files={name: files}, sample=sample)
-            if job.dataset.sample:
-                self.progress.out.print("SAMPLE DATA: found no data files; scores mean nothing")
 
     # --- the training of a job ---
 
@@ -171,7 +156,7 @@ class Jobs:
     def _train_again(self, run: RunFolder) -> None:
         try:
             with logged_to(run.log):
-                prepared = self._cache.stopped(open_run(run.path))
+                prepared = self.cache.stopped(open_run(run.path))
         except Exception as error:
             self._fail(run, error)
         else:
@@ -182,10 +167,10 @@ class Jobs:
         run = RunFolder(self.sweep.path / point.folder)
         self._note(run, RUNNING)
         try:
-            watch = partial(self.progress.members, point.number)
+            watch, data = partial(self.progress.members, point.number), self.cache.data
             with redirect_stdout(io.StringIO()):
-                if (run.path / "run.json").is_file():
-                    resume_members(open_run(run.path), (), data=None, watch=watch)
+                if has_begun(run):
+                    resume_members(open_run(run.path), (), data=self.cache.folder, watch=watch)
                 else:
                     train_members(
                         point.config,
@@ -194,6 +179,7 @@ class Jobs:
                         command=self.command,
                         overrides=point.overrides,
                         watch=watch,
+                        load=partial(data.load, point.overrides) if data is not None else None,
                     )
         except Interrupted:
             raise
@@ -218,12 +204,15 @@ class Jobs:
         facts = {name: record.get(name) for name in ("best_epoch", "epochs")}
         if names := self._points[run.path].settings.sweep.objectives:
             facts["objectives"] = {name: _reached(record, name) for name in names}
-        self._note(run, WAITING if waits else DONE, score=record.get("best_score"), **facts)
+        facts["score"] = record.get("best_score")
+        if wrong := invalid(json.loads(as_line(facts))):
+            raise MlrunError(f"{run.path / 'run.json'} is damaged: no valid {wrong}")
+        self._note(run, WAITING if waits else DONE, **facts)
 
     def _fail(self, run: RunFolder, error: Exception) -> None:
         why = reason(error)
         known = isinstance(error, MlrunError | Diverged)
-        if not run.record:
+        if not (run.record or has_begun(run)):
             point = self._points[run.path]
             run.update(format=RUN_FORMAT, status="failed", error=why, seed=point.settings.seed)
             write_for_people(run, point.config, point.overrides)

@@ -14,10 +14,11 @@ from mlrun.config.schema import settings_of
 from mlrun.config.values import composed
 from mlrun.errors import MlrunError
 from mlrun.runs.folder import is_sweep
-from mlrun.sweeps.folder import SweepFolder, begin_sweep, open_sweep, queue, thawed
+from mlrun.sweeps.folder import SweepFolder, begin_sweep, joined_sweep, queue, thawed
+from mlrun.sweeps.job_folders import check_chosen
 from mlrun.sweeps.jobs import Jobs
 from mlrun.sweeps.journal import DONE
-from mlrun.sweeps.points import Point, checked_folder
+from mlrun.sweeps.points import Point
 from mlrun.sweeps.progress import SweepProgress
 from mlrun.system.files import as_line
 from mlrun.system.seams import Place, reached
@@ -37,7 +38,8 @@ def run_job(config: DictConfig, hydra: DictConfig, command: Sequence[str]) -> fl
     reached(Place.LAUNCHED_JOB_BEGINS)
     job = composed(config)
     number, subdir = int(hydra.job.num), str(hydra.sweep.subdir)
-    folder = str(number) if subdir == "." else checked_folder(subdir)
+    folder = str(number) if subdir == "." else subdir
+    check_chosen([folder])
     typed: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     words = tuple(typed)
     point = Point(number, words, folder, job, settings_of(job.values))
@@ -64,7 +66,7 @@ def _joined(path: Path, point: Point, command: Sequence[str]) -> SweepFolder:
             return begin_sweep(
                 path, [point], [word.partition("=")[0] for word in point.overrides], command=command
             )
-        sweep = open_sweep(path)
+        sweep = joined_sweep(path)
         if point.number not in sweep.journal.read():
             queue(sweep.journal, [point])
         return sweep

@@ -21,7 +21,7 @@ from mlrun.errors import FailedFast, JobsFailed, MlrunError
 from mlrun.report.safe_console import plain_console
 from mlrun.sweeps import dry_run_requested, halving
 from mlrun.sweeps.dry_run import print_plan
-from mlrun.sweeps.first_look import FirstLook, look_at_data
+from mlrun.sweeps.first_look import LOCAL, look_at_data
 from mlrun.sweeps.folder import (
     SweepFolder,
     at_work,
@@ -33,6 +33,7 @@ from mlrun.sweeps.folder import (
 )
 from mlrun.sweeps.grid import combinations, swept
 from mlrun.sweeps.job_cache import JobCache
+from mlrun.sweeps.job_data import data_of
 from mlrun.sweeps.jobs import Jobs
 from mlrun.sweeps.journal import DONE, FAILED, Entry
 from mlrun.sweeps.left_out import fitted
@@ -41,6 +42,7 @@ from mlrun.sweeps.progress import SweepProgress
 from mlrun.sweeps.summary import write_summary
 from mlrun.sweeps.table import show_end, show_what_is_left
 from mlrun.sweeps.worker_pool import WorkerPool
+from mlrun.system.files import writing_explained
 from mlrun.system.safe_text import safe
 from mlrun.system.signals import Interrupted, number_of
 from mlrun.training.metrics import check_objectives
@@ -93,7 +95,7 @@ def sweep_grid(
         look.show(quiet=quiet)
     with concluded(opened, quiet=quiet), at_work(opened):
         if launcher is None or is_ours(launcher):
-            train_points(opened, points, look)
+            train_points(opened, points, JobCache(look))
         else:
             launch_elsewhere(opened, launcher, points)
 
@@ -142,17 +144,15 @@ def launch(
         opened = open_sweep(Path(config.hydra.sweep.dir))
         queue(opened.journal, points)
     with concluded(opened, quiet=points[0].settings.quiet, failing=False), at_work(opened):
-        train_points(opened, points, look)
+        train_points(opened, points, JobCache(look))
     entries = opened.journal.read()
     return [_returned(point, entries[point.number]) for point in points]
 
 
-def train_points(
-    opened: SweepFolder, points: Sequence[Point], look: FirstLook | None = None
-) -> None:
-    """Train the points in this process; `look` has data that was already read."""
+def train_points(opened: SweepFolder, points: Sequence[Point], cache: JobCache) -> None:
+    """Train the points in this process; `cache` prepares them."""
     with SweepProgress(len(points), quiet=points[0].settings.quiet) as progress:
-        jobs = jobs_of(opened, points[0], progress, look)
+        jobs = jobs_of(opened, points[0], progress, cache)
         if points[0].settings.sweep.halving:
             halving.train_by_rungs(opened, jobs, points)
         else:
@@ -160,11 +160,11 @@ def train_points(
 
 
 def jobs_of(
-    opened: SweepFolder, first: Point, progress: SweepProgress, look: FirstLook | None = None
+    opened: SweepFolder, first: Point, progress: SweepProgress, cache: JobCache
 ) -> Jobs | WorkerPool:
-    """Return the object that runs jobs like this one; `look` has data that was already read."""
+    """Return the object that runs jobs like this one; `cache` prepares them."""
     fail_fast = first.settings.sweep.fail_fast
-    jobs = Jobs(opened, command_line(), progress, fail_fast, JobCache(look))
+    jobs = Jobs(opened, command_line(), progress, fail_fast, cache)
     per_device = opened.record.get("per_device")
     return WorkerPool(jobs, per_device) if per_device else jobs
 
@@ -178,19 +178,20 @@ def concluded(opened: SweepFolder, *, quiet: bool, failing: bool = True) -> Iter
         Interrupted: Ctrl-C, also when nothing is being trained.
     """
     fast = False
-    try:
-        yield
-    except FailedFast:
-        failing = fast = True
-    except (Interrupted, KeyboardInterrupt) as raised:
-        error = raised if isinstance(raised, Interrupted) else Interrupted(number_of(raised))
-        error.folder = opened.path
-        write_summary(opened)
-        raise error from None
-    except MlrunError:
-        write_summary(opened)
-        raise
-    ranking = write_summary(opened)
+    with writing_explained(opened.path):
+        try:
+            yield
+        except FailedFast:
+            failing = fast = True
+        except (Interrupted, KeyboardInterrupt) as raised:
+            error = raised if isinstance(raised, Interrupted) else Interrupted(number_of(raised))
+            error.folder = opened.path
+            write_summary(opened)
+            raise error from None
+        except MlrunError:
+            write_summary(opened)
+            raise
+        ranking = write_summary(opened)
     show_end(opened, ranking, quiet=quiet)
     if fast:
         show_what_is_left(opened)
@@ -236,6 +237,8 @@ def new_sweep(
         config.hydra.sweep.dir = str(path)
         word = f"hydra.sweep.dir={quoted(str(path))}"
         config.hydra.overrides.hydra.append(word)  # for launchers that compose again
+    if launcher in LOCAL:
+        facts["data"] = data_of(like)
     data = Path(like[0].settings.paths.data)
     facts["folder"] = "" if data == DEFAULT_DATA else str(data.absolute())
     return begin_sweep(path, points, keys, command=command_line(), launcher=launcher, **facts)

@@ -7,10 +7,8 @@ changes, including those through references, are combined for every point.
 
 import copy
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -23,6 +21,7 @@ from mlrun.config.schema import Settings, settings_of
 from mlrun.config.values import Composed, composed
 from mlrun.config.words import hide_in_words
 from mlrun.errors import MlrunError
+from mlrun.sweeps.job_folders import check_chosen
 
 KeyPath = tuple[str, ...]  # the keys that lead to a value
 
@@ -41,17 +40,6 @@ class Point:
     def recorded(self) -> list[str]:
         """The overrides without secrets."""
         return hide_in_words(self.overrides)
-
-
-def checked_folder(name: str) -> str:
-    """Return the folder of a job, relative to the sweep.
-
-    Raises:
-        MlrunError: it is not inside the folder of the sweep.
-    """
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise MlrunError(f"hydra.sweep.subdir={name}: must be a folder inside the sweep")
-    return name
 
 
 class Composer:
@@ -85,9 +73,7 @@ class Composer:
             Exception: from Hydra, if the overrides are invalid.
         """
         found = [self._point(first + number, job) for number, job in enumerate(jobs)]
-        folders = Counter(point.folder for point in found)
-        if shared := [folder for folder, count in folders.items() if count > 1]:
-            raise MlrunError(f"hydra.sweep.subdir: several jobs would write to {shared[0]}")
+        check_chosen(point.folder for point in found)
         return found
 
     def _point(self, number: int, words: Sequence[str]) -> Point:
@@ -126,7 +112,7 @@ class Composer:
         name = overrides_dirname(overrides, settings)
         for key, value in (("num", number), ("id", str(number)), ("override_dirname", name)):
             OmegaConf.update(whole, f"hydra.job.{key}", value, force_add=True)
-        return checked_folder(str(OmegaConf.select(whole, "hydra.sweep.subdir")))
+        return str(OmegaConf.select(whole, "hydra.sweep.subdir"))
 
     def _parse(self, word: str) -> Override:
         if word not in self._parsed:

@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -23,6 +22,9 @@ try:
     )
 except ImportError:
     raise MlrunError("hydra/sweeper=optuna needs: pip install 'mlrun-cli[sweep]'") from None
+
+
+MOST_VALUES = 100_000  # of one key, in a list
 
 
 @dataclass(frozen=True)
@@ -71,23 +73,29 @@ def _range(override: Override) -> BaseDistribution:
             if type(low) is type(high) is int:
                 return IntDistribution(low, high, log=log)
             return FloatDistribution(low, high, log=log)
-        values = [*override.sweep_string_iterator()]
-        if isinstance(sweep, RangeSweep) and isinstance(sweep.start, int):
-            return IntDistribution(int(values[0]), int(values[-1]), step=int(sweep.step))
-        return CategoricalDistribution(values)
+        if isinstance(sweep, RangeSweep) and isinstance(numbers := sweep.range(), range):
+            return IntDistribution(numbers[0], numbers[-1], step=numbers.step)
+        return CategoricalDistribution(_few(override))
     except (ValueError, TypeError, IndexError) as error:
         raise MlrunError(f"{override.input_line}: {error}") from None
 
 
-def space_again(words: Sequence[str], source: Path) -> Space:
+def space_again(words: Sequence[str]) -> Space:
     """Return the search space of words that were written out.
 
     Raises:
         MlrunError: a word contained a secret.
     """
     if hidden := [word.partition("=")[0] for word in words if HIDDEN in word]:
-        raise MlrunError(f"{source}: {hidden[0]} was a secret and is not recorded; search anew")
+        raise MlrunError(f"{hidden[0]} was a secret and is not recorded; search anew")
     return space_of(OverridesParser.create().parse_overrides([*words]))
+
+
+def _few(override: Override) -> list[str]:
+    values = [*itertools.islice(override.sweep_string_iterator(), MOST_VALUES + 1)]
+    if len(values) > MOST_VALUES:
+        raise ValueError(f"more than {MOST_VALUES:,} values; use interval(…)")
+    return values
 
 
 def written_out(override: Override) -> str:
@@ -109,12 +117,12 @@ def corner(space: Space) -> list[str]:
     return chosen_words(space, {key: values_of(found)[0] for key, found in space.ranges.items()})
 
 
-def values_of(found: BaseDistribution) -> list[Any]:
+def values_of(found: BaseDistribution) -> Sequence[Any]:
     """Return all values, or the ends of an interval."""
     if isinstance(found, CategoricalDistribution):
-        return list(found.choices)
+        return found.choices
     if isinstance(found, IntDistribution) and not found.log:
-        return [*range(found.low, found.high + 1, found.step)]
+        return range(found.low, found.high + 1, found.step)
     assert isinstance(found, IntDistribution | FloatDistribution)
     return [found.low, found.high]
 
@@ -122,6 +130,30 @@ def values_of(found: BaseDistribution) -> list[Any]:
 def chosen_words(space: Space, values: Mapping[str, Any]) -> list[str]:
     """Return the overrides of a point: the fixed words, and a word for each chosen value."""
     return [*space.fixed, *(f"{key}={values[key]}" for key in space.ranges)]
+
+
+def recorded_values(space: Space, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the values of a point from its overrides.
+
+    Raises:
+        ValueError: naming an override that is not in the space.
+    """
+    words = dict(word.partition("=")[::2] for word in overrides)
+    return {key: _value(key, words.get(key, ""), found) for key, found in space.ranges.items()}
+
+
+def _value(key: str, text: str, found: BaseDistribution) -> Any:
+    try:
+        if isinstance(found, CategoricalDistribution):
+            return found.choices[found.choices.index(text)]
+        assert isinstance(found, IntDistribution | FloatDistribution)
+        value = int(text) if isinstance(found, IntDistribution) else float(text)
+    except ValueError:
+        raise ValueError(f"{key}={text}") from None
+    within = found.low <= value <= found.high
+    if not within or (isinstance(value, int) and (value - found.low) % int(found.step or 1)):
+        raise ValueError(f"{key}={text}")
+    return value
 
 
 def group_choices(space: Space, composer: Composer) -> Iterator[list[str]]:

@@ -13,7 +13,7 @@ from typing import Any
 from mlrun.sweeps.folder import SweepFolder
 from mlrun.sweeps.grid import without_seed
 from mlrun.sweeps.journal import DONE, Entry
-from mlrun.system.files import csv_rows, write_atomically
+from mlrun.system.files import blamed_on, csv_rows, write_atomically
 from mlrun.training.metrics import higher_is_better
 
 SURE = 0.05  # significance level for the difference of two settings
@@ -155,8 +155,9 @@ def write_summary(sweep: SweepFolder) -> list[Setting]:
     """Write summary.csv and the ranking in sweep.json; return the ranking."""
     entries = [*sweep.journal.read().values()]
     swept = sweep.record["swept"]
+    with blamed_on(sweep.journal.path):
+        best = ranked(by_setting(entries, swept))
     write_atomically(sweep.path / "summary.csv", csv_rows(_rows(entries, swept)).encode())
-    best = ranked(by_setting(entries, swept))
     states = {entry.job: entry.status for entry in entries}
     counts = {status: [*states.values()].count(status) for status in sorted({*states.values()})}
     sweep.update(

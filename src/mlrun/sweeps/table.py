@@ -13,6 +13,7 @@ from mlrun.report.safe_console import plain_console
 from mlrun.sweeps.folder import SweepFolder, is_at_work, open_sweep
 from mlrun.sweeps.journal import DONE, FAILED, STOPPED, Entry
 from mlrun.sweeps.summary import SURE, Setting, by_setting, difference, fronts, kind_of, ranked
+from mlrun.system.files import blamed_on
 from mlrun.system.plain_text import one_line
 
 TOP = 10
@@ -25,8 +26,6 @@ def show_sweep(path: Path) -> None:
     Raises:
         MlrunError: the folder is damaged.
     """
-    from mlrun.system.files import blamed_on
-
     sweep, out = open_sweep(path), plain_console()
     entries = [*sweep.journal.read().values()]
     counts = Counter(entry.status for entry in entries)
@@ -34,10 +33,11 @@ def show_sweep(path: Path) -> None:
     status = sweep.record.get("status")
     if status == "running" and not is_at_work(path):
         status = "killed"
+    with blamed_on(sweep.journal.path):
+        ranking = ranked(by_setting(entries, sweep.record["swept"]))
     out.print(f"status       {one_line(status)}: {numbers}")
     out.print(f"command      {one_line(sweep.record.get('command'))}")
-    with blamed_on(sweep.journal.path):
-        show_end(sweep, ranked(by_setting(entries, sweep.record["swept"])), quiet=False)
+    show_end(sweep, ranking, quiet=False)
     if sweep.record.get("status") != "done":
         out.print(f"continue     {shlex.join(['mlrun', 'resume', str(path)])}")
 
@@ -72,7 +72,7 @@ def _show_kind(ranking: Sequence[Setting], folder: Path, out: RichConsole) -> No
     repeated = any(len(setting.scores) > 1 for setting in ranking)
     table = Table(box=None, padding=(0, 1), header_style="dim")
     table.add_column("#", justify="right")
-    table.add_column(best.monitor, justify="right", no_wrap=True)
+    table.add_column(one_line(best.monitor), justify="right", no_wrap=True)
     if repeated:
         table.add_column("±", justify="right", no_wrap=True)
         table.add_column("seeds", justify="right")
@@ -100,7 +100,7 @@ def _show_kind(ranking: Sequence[Setting], folder: Path, out: RichConsole) -> No
 
 def _show_front(front: Sequence[Setting], out: RichConsole) -> None:
     """Print a Pareto front: objectives and best job of each setting."""
-    names = list(front[0].objectives)
+    names = [*map(one_line, front[0].objectives)]
     out.print(f"Pareto front of {' and '.join(names)}:")
     table = Table(box=None, padding=(0, 1), header_style="dim")
     for name in (*names, "job"):

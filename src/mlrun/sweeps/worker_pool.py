@@ -20,7 +20,9 @@ import torch
 
 from mlrun.config.allowlist import allowed_now, allowing
 from mlrun.errors import FailedFast, MlrunError
-from mlrun.sweeps.folder import SweepFolder, open_sweep, thawed
+from mlrun.sweeps.folder import SweepFolder, joined_sweep, thawed
+from mlrun.sweeps.job_cache import JobCache
+from mlrun.sweeps.job_data import JobData
 from mlrun.sweeps.jobs import Jobs
 from mlrun.sweeps.points import Point
 from mlrun.sweeps.progress import SweepProgress
@@ -58,11 +60,16 @@ class WorkerPool:
         """
         if not points:
             return
-        jobs, slots = self.jobs, devices() * self.per_device
+        jobs, slots = self.jobs, devices() * min(self.per_device, len(points))
         sweep, command = jobs.sweep, tuple(jobs.command)
         data, allow = points[0].settings.paths.data, allowed_now()
+        cache = jobs.cache
         turns = [
-            Turn(sweep.path, numbers, data, until, command, jobs.fail_fast, allow)
+            Turn(
+                *(sweep.path, numbers, data, until, command, jobs.fail_fast, allow),
+                resumed=cache.data is not None,
+                moved=cache.folder,
+            )
             for numbers in parts([point.number for point in points], TURNS * len(slots))
         ]
         with interruptible() as stop_if_requested, _workers(slots, sweep.path) as workers:
@@ -88,16 +95,19 @@ class Turn:
     command: tuple[str, ...]
     fail_fast: bool
     allow: tuple[str, ...]  # patterns for the user's own classes
+    resumed: bool  # whether the sweep may come from a stranger
+    moved: str | None  # --data
 
 
 def take(turn: Turn) -> bool:
     """Run a turn in this process; return whether a failure stopped it."""
-    sweep = open_sweep(turn.sweep)
+    sweep = joined_sweep(turn.sweep)
     entries = sweep.journal.read()
     progress = SweepProgress(len(turn.jobs), quiet=True)
     with safe_streams(), allowing(turn.allow), progress:
         points = [thawed(entries[number], sweep.journal.path, turn.data) for number in turn.jobs]
-        jobs = Jobs(sweep, turn.command, progress, turn.fail_fast)
+        cache = JobCache(data=JobData.of(sweep, turn.moved) if turn.resumed else None)
+        jobs = Jobs(sweep, turn.command, progress, turn.fail_fast, cache)
         try:
             jobs.train(points, turn.until)
         except FailedFast:

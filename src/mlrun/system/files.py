@@ -228,6 +228,19 @@ def csv_rows(rows: Iterable[Sequence[Any]]) -> str:
 
 
 @contextmanager
+def writing_explained(folder: Path) -> Iterator[None]:
+    """Report that a file of the folder cannot be written as a user error.
+
+    Raises:
+        MlrunError: instead of the system's error.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise MlrunError(f"cannot write {error.filename or folder}: {error.strerror}") from error
+
+
+@contextmanager
 def blamed_on(path: Path) -> Iterator[None]:
     """Report every exception of this block as damage of the file.
 
@@ -244,7 +257,7 @@ def blamed_on(path: Path) -> Iterator[None]:
         reason = (
             message.splitlines()[0][:200]
             if message
-            else f"not a complete model ({type(error).__name__})"
+            else f"it is not complete ({type(error).__name__})"
         )
         reason = f"it has no {error}" if isinstance(error, KeyError) else reason
         raise MlrunError(f"{path} is damaged: {reason}") from error

@@ -7,8 +7,8 @@ that it has opened, not its name, and no path is followed twice: an open folder 
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -23,6 +23,7 @@ FLAGS = {
     "ab": os.O_WRONLY | os.O_CREAT | os.O_APPEND,
 }
 LINKS = (errno.ELOOP, errno.EMLINK, errno.ENOTDIR, errno.ENXIO)  # errors of links and pipes
+_RECORDS = ("run.json", "sweep.json")  # the folder of a run or of a sweep has one of them
 _distrusted: set[Path] = set()
 
 
@@ -45,7 +46,7 @@ def opened(path: Path, mode: str = "rb") -> BinaryIO:
     with folder_of(path) as folder, _links_refused(path):
         file = open_in(folder, path, mode)
     status = os.fstat(file.fileno())
-    if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1:
+    if _has_one_name(status):
         return file
     file.close()
     raise refused(path, status)
@@ -55,7 +56,65 @@ def refused(path: Path, status: os.stat_result | None = None) -> MlrunError:
     """Return the error for a link, or for a file that has several names."""
     file = status is not None and stat.S_ISREG(status.st_mode)
     copy = " (the file has another name, too; cp -r makes a copy that has one)" if file else ""
-    return MlrunError(f"{path}: refused; a run folder must not contain links{copy}")
+    what = "the folder of a run or a sweep must not contain links, pipes or devices"
+    return MlrunError(f"{path}: refused; {what}{copy}")
+
+
+# --- whole folders ---
+
+
+def refuse_links(folder: Path, *, unused: Collection[str] = ()) -> None:
+    """Check that there are only files with one name, and folders, below `folder`.
+
+    Args:
+        folder: the folder; itself it may be a link.
+        unused: names in the folder that mlrun neither reads nor writes.
+
+    Raises:
+        MlrunError: naming the first link, pipe or device.
+    """
+    left = [entry for entry in _entries(str(folder)) if entry.name not in unused]
+    while left:
+        entry = left.pop()
+        if entry.is_dir(follow_symlinks=False):
+            left += _entries(entry.path)
+            continue
+        with suppress(FileNotFoundError):  # the temporary file of a run in training
+            status = entry.stat(follow_symlinks=False)
+            if not _has_one_name(status):
+                raise refused(Path(entry.path), status)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError:  # a run in training has removed it
+        return []
+    except OSError as error:
+        raise MlrunError(f"{folder} cannot be read: {error.strerror}") from None
+
+
+def _has_one_name(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
+
+
+def refuse_link_within(path: Path) -> None:
+    """Check that no link inside a run or a sweep leads to `path`; links elsewhere are the user's.
+
+    Raises:
+        MlrunError: naming the link.
+    """
+    for place in (path, *path.parents):
+        if place.is_symlink() and any(map(_has_record, place.parents)):
+            raise refused(place)
+
+
+def _has_record(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _RECORDS)
+
+
+# --- open folders ---
 
 
 @contextmanager

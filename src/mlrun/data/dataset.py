@@ -1,7 +1,7 @@
 """The interface between data and the rest of the program: Spec and Dataset."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,10 @@ class Dataset:
     split: dict[str, NDArray[np.int64]]  # train, valid → row numbers
     sample: bool  # bundled sample data, not real data
     findings: tuple[Finding, ...] = ()  # what was decided about the files
-    data: tuple[DataFile, ...] = ()  # the files as they were read
+    data: tuple[DataFile, ...] = field(init=False)  # the files as they were read
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "data", data_files(self.files))
 
     @property
     def parts(self) -> dict[str, Rows]:
@@ -129,5 +132,4 @@ def divided(
         split=dict(split),
         sample=sample,
         findings=tuple(findings),
-        data=data_files(files),
     )

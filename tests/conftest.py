@@ -3,9 +3,10 @@
 import contextlib
 import gc
 import gzip
+import logging
 import shutil
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -38,6 +39,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
     WHOLE_SAMPLE.update(sample.ROWS)
     sample.ROWS.update(SMALL_SAMPLE)
+
+
+@pytest.fixture(autouse=True)
+def _no_handlers_left() -> Iterator[None]:
+    """Hydra sets up logging for a whole process; its handlers write to streams of the test."""
+    before, level = [*logging.root.handlers], logging.root.level
+    yield
+    for handler in [one for one in logging.root.handlers if one not in before]:
+        logging.root.removeHandler(handler)
+    logging.root.setLevel(level)
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The shapes that Hydra's own settings may have; `hydra_settings.py` compares them.
+"""The shapes that Hydra's own settings may have; `config/hydra_settings.py` compares them.
 
 They have room for numbers, names and texts, but none for code: no shape of a logger has a class for
 files or networks, and no shape of a launcher has commands or places to write to.

@@ -53,7 +53,7 @@ def check_lookups(config: Composed) -> None:
     """
     values = dict(_leaves(config.values))
     for key in sorted(_keys_looked_up(config.raw)):
-        if _ADDRESS.match(str(values.get(key))):
+        if key.startswith("data.") and _ADDRESS.match(str(values.get(key))):
             raise MlrunError(
                 f"{key}: refused; an address must not contain texts from the environment"
             )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-RUN = ("task=csv", "data.train=my.csv", "trainer.patience=null", "quiet=true", "hydra.run.dir=run")
+RUN = ("task=csv", "data.train=my.csv", "quiet=true", "hydra.run.dir=run")
 LINE = "x,y\n" + "".join(f"{n},{2 * n}.5\n" for n in range(60))
 FIVE = "x,y\n" + "".join(f"{n},{2 * n}.5\n" for n in range(5))
 PLATEAU = ("scheduler=plateau", "scheduler.patience=0", "optimizer.lr=0.001", "trainer.epochs=6")
@@ -71,10 +71,10 @@ def test_a_sweep_ranks_by_the_best_epoch_whatever_min_delta(mlrun, write_csv):
     assert [job["status"] for job in jobs] == ["stopped", "done"]
 
 
-@pytest.mark.parametrize("members", [(), ("seeds=2",)])
-def test_a_run_validated_on_one_row_can_be_shown(mlrun, write_csv, members):
+@pytest.mark.parametrize("more", [(), ("seeds=2",), (*PLATEAU, "trainer.patience=2")])
+def test_a_run_validated_on_one_row_can_be_shown(mlrun, write_csv, more):
     write_csv("my.csv", FIVE)
-    assert mlrun(*RUN, "trainer.epochs=2", *members).code == 0
+    assert mlrun(*RUN, "trainer.epochs=2", *more).code == 0
     assert json.loads(Path("run/run.json").read_text())["metrics"]["valid"]["r2"] is None
     for verb in ("show", "evaluate"):
         assert "r2 not defined" in mlrun(verb, "run").out

@@ -513,6 +513,12 @@ def test_an_exported_model_with_its_program_answers_odd_cells_as_mlrun_does(mlru
     assert found["y"].tolist() == pytest.approx(wanted["y"].tolist(), rel=1e-5)
 
 
+def test_a_model_of_very_many_columns_is_exported(monkeypatch):
+    monkeypatch.setattr("mlrun.data.preprocess.apply.MOST_IN_MEMORY", 1024)
+    predictor, config = untrained()
+    assert written(predictor, config, "safetensors").difference < 1e-6
+
+
 def test_no_row_of_the_checks_file_is_taken_for_a_note_or_a_comment(mlrun, write_csv, monkeypatch):
     levels = [*range(10, 100, 10), "# 1"]
     write_csv(

@@ -307,6 +307,16 @@ def test_a_name_that_is_no_text_is_refused(mlrun, monkeypatch):
     assert (answer.code, answer.err.count("\n"), "not text in utf-8" in answer.err) == (2, 1, True)
 
 
+@faults.odd_world
+def test_a_current_folder_that_was_deleted_is_said(mlrun, monkeypatch):
+    Path("gone").mkdir()
+    monkeypatch.chdir("gone")
+    Path("../gone").rmdir()
+    answer = mlrun("ls")
+    reason = "error: the current folder was deleted; change to another one\n"
+    assert (answer.code, answer.err) == (2, reason)
+
+
 def sixteen_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
 

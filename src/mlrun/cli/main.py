@@ -138,7 +138,11 @@ def _run(arguments: Sequence[str]) -> int:
 
 def _check_names(arguments: Sequence[str]) -> None:
     """Reject what would not be text in run.json and config.yaml."""
-    for name in [*arguments, os.getcwd()]:  # noqa: PTH109  it is a part of recorded paths
+    try:
+        here = os.getcwd()  # noqa: PTH109  it is a part of recorded paths
+    except FileNotFoundError:
+        raise MlrunError("the current folder was deleted; change to another one") from None
+    for name in [*arguments, here]:
         if any("\ud800" <= letter <= "\udfff" for letter in name):
             encoding = sys.getfilesystemencoding()
             raise MlrunError(f"{name}: not text in {encoding}; rename it, or set LC_ALL=C.UTF-8")

@@ -4,7 +4,6 @@ Every file is written under a temporary name and then renamed, so that readers, 
 find either the old or the new file, never a partial one.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,8 +14,8 @@ from typing import Any, TypeVar
 from omegaconf import OmegaConf
 
 from mlrun.errors import MlrunError, did_you_mean
-from mlrun.system import locks
 from mlrun.system.files import as_json, read_json, write_atomically
+from mlrun.system.locks import take
 from mlrun.system.no_links import distrust, opened, refuse_link_within, refuse_links
 
 T = TypeVar("T")
@@ -106,12 +105,6 @@ def has_begun(run: RunFolder) -> bool:
     return isinstance(record, dict) and "config" in record
 
 
-def remove_leftovers(run: RunFolder) -> None:
-    """Delete the temporary files of a killed process."""
-    for _, _, _, folder in os.fwalk(run.path):
-        locks.remove_leftovers(folder)
-
-
 @contextmanager
 def locked(run: RunFolder) -> Iterator[None]:
     """Lock the folder against other training processes; the lock ends with the process.
@@ -124,7 +117,7 @@ def locked(run: RunFolder) -> Iterator[None]:
     except OSError as error:
         raise MlrunError(f"cannot write to {run.path}: {error.strerror}") from None
     with file:
-        if not locks.take(file.fileno()):
+        if not take(file.fileno()):
             raise MlrunError(f"another process is training in {run.path}")
         yield
 

@@ -25,7 +25,7 @@ from mlrun.runs.data import LoadData, load_run_data
 from mlrun.runs.ensemble import MEMBERS_FOLDER, combined_by_row, scores_of
 from mlrun.runs.finish import STOP_REASONS
 from mlrun.runs.first_record import write_beginning, write_first_record
-from mlrun.runs.folder import RunFolder, claim_exactly, locked, open_run, remove_leftovers
+from mlrun.runs.folder import RunFolder, claim_exactly, locked, open_run
 from mlrun.runs.group import PreparedRun, in_groups, train_together
 from mlrun.runs.job import Job, prepare, sibling
 from mlrun.runs.member_specs import MemberSpec, member_specs
@@ -169,7 +169,6 @@ def resume_members(
                 return
             console.log_to(run.log)
             with outcome_written(run) as outcome:
-                remove_leftovers(run)
                 run.update(status="running", config=for_the_record(config))
                 for prepared, stopped in found:
                     _begin_again(run, prepared, stopped)

@@ -21,10 +21,11 @@ from mlrun.data.preprocess.module import build_preprocess
 from mlrun.errors import MlrunError
 from mlrun.runs.checkpoint import State, load_last
 from mlrun.runs.data import load_run_data
-from mlrun.runs.folder import RunFolder, remove_leftovers
+from mlrun.runs.folder import RunFolder
 from mlrun.runs.job import Job, prepare
 from mlrun.runs.predictor import check_plan, check_weights
 from mlrun.system.files import blamed_on, move
+from mlrun.system.locks import remove_leftovers_below
 from mlrun.system.seams import Place, reached
 from mlrun.training.rehearsal import one_step
 from mlrun.training.schedule import length, rates_ahead, step_sizes
@@ -125,7 +126,7 @@ def ended_at_zero(stopped: Stopped) -> bool:
 def tidy_up(stopped: Stopped) -> None:
     """Delete temporary files and end-of-run entries of the previous process."""
     run = stopped.run
-    remove_leftovers(run)
+    remove_leftovers_below(run.path)
     if stopped.complaint:
         log.warning(stopped.complaint)
         move(run.previous, run.last)  # the damaged file must not replace previous.safetensors

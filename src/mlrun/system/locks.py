@@ -125,6 +125,13 @@ def remove_leftovers(folder: int | None) -> None:
             _remove_leftover(name, folder)
 
 
+def remove_leftovers_below(path: Path) -> None:
+    """Delete the temporary files of killed processes in a folder and the folders inside."""
+    if sys.platform != "win32":
+        for _, _, _, folder in os.fwalk(path):
+            remove_leftovers(folder)
+
+
 def _remove_leftover(name: str, folder: int) -> None:
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     try:

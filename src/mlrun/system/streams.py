@@ -2,6 +2,7 @@
 
 import io
 import os
+import select
 import sys
 from pathlib import Path
 from typing import Any, TextIO
@@ -11,6 +12,8 @@ _lost: list[OSError] = []  # why standard output could not be written
 
 def prepare_streams() -> None:
     """Let printing raise no error but BrokenPipeError."""
+    if os.name == "nt":  # whose consoles have streams of their own
+        return
     for number in range(3):
         try:
             os.fstat(number)
@@ -55,7 +58,9 @@ class _Messages(io.FileIO):
 
     def write(self, content: Any) -> int:
         try:
-            return super().write(content)
+            while (written := super().write(content)) is None:  # full, and set not to wait
+                select.select([], [self], [])
+            return written
         except OSError as error:
             self.report(error)
             _mute(self.fileno())

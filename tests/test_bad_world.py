@@ -339,21 +339,25 @@ def test_sixteen_open_files_are_enough(write_csv):
 
 
 @pytest.fixture
-def _poor_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def poor_folders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """`poor_folders()`: from now on, no folder has fsync and locks."""
+
     def missing(*_: Any) -> None:
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
 
-    monkeypatch.setattr("os.fsync", missing)
-    monkeypatch.setattr("fcntl.flock", missing)
-    locks._say_once.cache_clear()  # it was not said in this process
-    yield
+    def set_up() -> None:
+        monkeypatch.setattr("os.fsync", missing)
+        monkeypatch.setattr("fcntl.flock", missing)
+        locks._say_once.cache_clear()  # it was not said in this process
+
+    yield set_up
     locks._say_once.cache_clear()
 
 
 @faults.poor_folder
-@pytest.mark.usefixtures("_poor_folder")
-def test_a_folder_without_fsync_and_locks_is_said_once(mlrun, whole):
+def test_a_folder_without_fsync_and_locks_is_said_once(mlrun, whole, poor_folders):
     unbroken = whole(mlrun, *TINY)
+    poor_folders()
     answer = mlrun(*[word for word in TINY if word != "quiet=true"], "hydra.run.dir=run")
     assert answer.code == 0
     assert answer.out.count("a crash of the machine may lose the last seconds") == 1
@@ -364,8 +368,8 @@ def test_a_folder_without_fsync_and_locks_is_said_once(mlrun, whole):
 
 
 @faults.poor_folder
-@pytest.mark.usefixtures("_poor_folder")
-def test_leftovers_are_removed_after_a_day_where_nothing_is_locked(workdir):
+def test_leftovers_are_removed_after_a_day_where_nothing_is_locked(poor_folders):
+    poor_folders()
     young, old = Path(".a.0.mlrun.tmp"), Path(".b.0.mlrun.tmp")
     young.touch()
     old.touch()

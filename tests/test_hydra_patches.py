@@ -52,6 +52,7 @@ def test_everything_is_as_before_after_the_block():
         yaml.SafeLoader,
         BaseContainer.merge_with,
         vars(ConfigLoaderImpl)["_apply_overrides_to_config"],
+        vars(OmegaConf)["to_yaml"],
     )
     with suppress(ZeroDivisionError), hydra_patches.patched(lambda *_: None, may_set_mode=False):
         assert vars(hydra_internals)["ConfigLoaderImpl"] is not before[0]
@@ -63,6 +64,7 @@ def test_everything_is_as_before_after_the_block():
         yaml.SafeLoader,
         BaseContainer.merge_with,
         vars(ConfigLoaderImpl)["_apply_overrides_to_config"],
+        vars(OmegaConf)["to_yaml"],
     )
     assert after == before
 
@@ -105,6 +107,13 @@ def test_omegaconf_reads_yaml_by_the_safe_loader(tmp_path):
         patch.setattr(yaml, "SafeLoader", Watched)
         OmegaConf.load(file)
     assert seen, changed("omegaconf", "the loader of YAML files")
+
+
+def test_hydra_prints_what_omegaconf_spells_and_a_part_knows_its_name(mlrun):
+    words = ("+model.auth={user: bob, tries: 3}", "-p", "model.auth")
+    answer = mlrun("--cfg", "job", *words)
+    wanted = "# @package model.auth\nuser: (not recorded)\ntries: 3\n"
+    assert answer.out == wanted, changed("omegaconf", "to_yaml or _get_full_key")
 
 
 def test_the_flags_of_hydras_command_line_are_known():

@@ -102,7 +102,7 @@ def test_a_secret_of_a_file_or_of_the_environment_is_nowhere(mlrun, write_csv, m
     monkeypatch.setenv("SOME_NAME", SECRET)
     text = f"_target_: secretnets.Own\ntoken: {SECRET}1\nlogin: {{key: '${{oc.env:SOME_NAME}}2'}}\n"
     write_csv("conf/model/own.yaml", text)
-    for fails in ("", "building", "training"):
+    for fails in ("", "training"):
         answer = mlrun(*OWN[1:4], "model=own", f"+model.fails={fails}", "hydra.run.dir=run")
         assert shown_in(answer, "run") == []
         assert HIDDEN in answer.out
@@ -164,11 +164,12 @@ def test_hydra_writes_no_secret(mlrun, words):
         ("seed=0,1",),
         ("seed=0,1", "hydra.sweep.subdir=${hydra.job.override_dirname}"),
         ("seed=0,1", "hydra/sweeper=basic"),
-        ("seed=0,1", "hydra/sweeper=basic", "hydra/launcher=basic"),
-        ("seed=0,1", "+model.fails=building"),
+        pytest.param(
+            ("seed=0,1", "hydra/sweeper=basic", "hydra/launcher=basic"), marks=pytest.mark.slow
+        ),
+        pytest.param(("seed=0,1", "+model.fails=building"), marks=pytest.mark.slow),
         ("seed=0,1", "+model.fails=training"),
         (f"+model.api_key={SECRET},{SECRET}2",),
-        (f"data.train={{token:{SECRET}}},x.csv",),
         (*SEARCH, RATES),
         pytest.param(("seed=0,1", "hydra/launcher=joblib"), marks=pytest.mark.slow),
         pytest.param(("seed=0,1", "--dry-run"), id="dry-run"),

@@ -34,7 +34,7 @@ def _forget():
         *("model.token", "api_key", "apiKey", "APIKEY", "my-secret", "db.passwords"),
         *("WANDB_API_KEY", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD", "MYSQL_PWD"),
         *("authtoken", "model.key2", "credentials", "DB_PASS", "MASTERKEY", "license_keys"),
-        *("model.auth", "auth.user", "Authorization", "classToken"[5:]),
+        *("model.auth", "auth.user", "Authorization", "sessionToken"),
     ],
 )
 def test_a_word_of_the_name_makes_a_secret(name):

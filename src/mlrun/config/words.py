@@ -9,7 +9,15 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from mlrun.system.secrets import HIDDEN, hide, hide_in_text, is_secret, remember, without_addresses
+from mlrun.system.secrets import (
+    HIDDEN,
+    hide,
+    hide_in_text,
+    is_secret,
+    remember,
+    secrets,
+    without_addresses,
+)
 
 _NAMES = re.compile(r"[\w.@-]+(?=['\"]?\s*[:=])")
 _SECRET = "secret"  # a name for texts that are one as a whole
@@ -53,7 +61,8 @@ def quoted(text: str) -> str:
 
 def hide_in_words(words: Sequence[str]) -> list[str]:
     """Return the words without secrets: hidden in the values that Hydra reads, however spelled."""
-    return [hide_in_text(_hidden(word)) for word in words]
+    known = secrets()
+    return [hide_in_text(_hidden(word), known) for word in words]
 
 
 def remember_words(words: Sequence[str]) -> None:

@@ -71,7 +71,7 @@ def _hidden(value: Any, name: str, also: Collection[str], known: Collection[str]
         return HIDDEN
     if value is None or isinstance(value, bool | int | float):
         return value
-    return HIDDEN if name in also else redact(_hide_in_addresses(str(value)), known)
+    return HIDDEN if name in also else hide_in_text(str(value), known)
 
 
 def joined(name: str, key: Any) -> str:
@@ -90,9 +90,9 @@ def is_hidden(value: Any, name: str) -> bool:
     return is_secret(name) and not plain
 
 
-def hide_in_text(text: str) -> str:
-    """Return the text without known secrets, and without those in addresses."""
-    return redact(_hide_in_addresses(text))
+def hide_in_text(text: str, known: Collection[str] | None = None) -> str:
+    """Return the text without known secrets (see `redact`), and without those in addresses."""
+    return redact(_hide_in_addresses(text), known)
 
 
 def without_addresses(text: str) -> str:

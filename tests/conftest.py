@@ -5,6 +5,7 @@ import gc
 import gzip
 import logging
 import shutil
+import signal
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # What is imported stays, and looking through it for garbage again and again takes a fifth.
     gc.freeze()
     gc.set_threshold(100_000)
+    if hasattr(signal, "SIGHUP"):  # nohup ignores it, and so would all that tests start
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     torch.set_num_threads(1)  # there is a worker on every core
     # Small stand-ins train faster. Fixtures of every scope see them; the marker `sample` does not.
     from mlrun.data import sample

@@ -118,6 +118,7 @@ def test_a_node_without_a_class_is_refused(node):
 
 def test_a_module_with_digits_is_the_users_own(write_csv, monkeypatch):
     write_csv("hw1.py", "from torch import nn\n\n\nclass Wide2(nn.Module):\n    pass\n")
+    sys.modules.pop("hw1", None)
     monkeypatch.syspath_prepend(str(Path.cwd()))
     with pytest.raises(MlrunError, match=re.escape("for your own class: allow=[hw1.Wide2]")):
         resolve("model", {"_target_": "hw1.Wide2"})

@@ -25,7 +25,6 @@ from mlrun.runs.folder import RunFolder
 from mlrun.runs.job import Job, prepare
 from mlrun.runs.predictor import check_plan, check_weights
 from mlrun.system.files import blamed_on, move
-from mlrun.system.locks import remove_leftovers_below
 from mlrun.system.seams import Place, reached
 from mlrun.training.rehearsal import one_step
 from mlrun.training.schedule import length, rates_ahead, step_sizes
@@ -124,9 +123,8 @@ def ended_at_zero(stopped: Stopped) -> bool:
 
 
 def tidy_up(stopped: Stopped) -> None:
-    """Delete temporary files and end-of-run entries of the previous process."""
+    """Delete the end-of-run entries of the previous process; later writes delete its leftovers."""
     run = stopped.run
-    remove_leftovers_below(run.path)
     if stopped.complaint:
         log.warning(stopped.complaint)
         move(run.previous, run.last)  # the damaged file must not replace previous.safetensors

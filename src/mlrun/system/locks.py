@@ -92,7 +92,7 @@ def mark(descriptor: int | None) -> None:
 def temporary_folder(parent: Path) -> Iterator[Path]:
     """Yield a new private folder, which is deleted after the block unless it was renamed."""
     with _folder(parent) as opened:
-        remove_leftovers(opened)
+        remove_leftovers(opened, folders=True)
     path = parent / temporary_name("folder")
     path.mkdir(mode=0o700)
     try:
@@ -114,33 +114,32 @@ def _folder(path: Path) -> Iterator[int | None]:
             os.close(descriptor)
 
 
-def remove_leftovers(folder: int | None) -> None:
-    """Delete the temporary files and folders of killed processes in an open folder."""
+def remove_leftovers(folder: int | None, *, folders: bool = False) -> None:
+    """Delete the user's temporary files that killed processes left in an open folder.
+
+    Args:
+        folder: the folder; others may write to it.
+        folders: also delete temporary folders; only where nobody else can give a folder their name.
+    """
     if folder is None:  # Windows
         return
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if entry.name.endswith(SUFFIX)]
     for name in names:
         with suppress(OSError):  # it has gone, is a link, or belongs to someone else
-            _remove_leftover(name, folder)
+            _remove_leftover(name, folder, folders)
 
 
-def remove_leftovers_below(path: Path) -> None:
-    """Delete the temporary files of killed processes in a folder and the folders inside."""
-    if sys.platform != "win32":
-        for _, _, _, folder in os.fwalk(path):
-            remove_leftovers(folder)
-
-
-def _remove_leftover(name: str, folder: int) -> None:
+def _remove_leftover(name: str, folder: int, folders: bool) -> None:
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     try:
-        if _is_in_use(descriptor):
+        status = os.fstat(descriptor)
+        if status.st_uid != os.getuid() or _is_in_use(descriptor):
             return
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            shutil.rmtree(name, dir_fd=folder)
-        else:
+        if stat.S_ISREG(status.st_mode):
             os.unlink(name, dir_fd=folder)
+        elif folders and stat.S_ISDIR(status.st_mode):
+            shutil.rmtree(name, dir_fd=folder)
     finally:
         os.close(descriptor)
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mlrun.data.locate import wants_sample
 from mlrun.errors import MlrunError
 from mlrun.system.files import write_atomically
+from mlrun.system.locks import take
 
 FOLDER = Path("data") / "sample"
 ROWS = {"covid": (2699, 1078), "phone_price": (2000, 1000), "mnist": (1437, 360)}  # train, test
@@ -122,11 +123,20 @@ def write_sample(name: str) -> Path:
     folder = FOLDER / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for file, content in _contents(name, *ROWS[name]).items():
-            write_atomically(folder / file, content)
+        with (folder / ".lock").open(
+            "ab"
+        ) as lock:
+            take(lock.fileno(), wait=True)  # of runs that start at once, one writes
+            for file, content in _contents(name, *ROWS[name]).items():
+                if not _has(folder / file, content):
+                    write_atomically(folder / file, content)
     except OSError as error:
         raise MlrunError(f"cannot write sample data to {folder}: {error.strerror}") from None
     return folder
+
+
+def _has(file: Path, content: bytes) -> bool:
+    return file.is_file() and file.read_bytes() == content
 
 
 @functools.cache  # the jobs of a sweep need it repeatedly

@@ -221,7 +221,10 @@ def test_a_full_standard_error_is_no_error():
 
 
 @faults.odd_world
-@pytest.mark.parametrize("backend", ["garbage", "module://nothing", "agg", ""])
+@pytest.mark.parametrize(
+    "backend",
+    ["garbage", *(pytest.param(b, marks=pytest.mark.slow) for b in ("module://nothing", "agg", ""))],
+)
 def test_pictures_need_no_backend(backend):
     script = "import mlrun.report.plots as p; p._save(p.Figure(), p.Path('x/y.png'))"
     environment = {**os.environ, "MPLBACKEND": backend, "MPLCONFIGDIR": os.path.abspath("mpl")}  # noqa: PTH100

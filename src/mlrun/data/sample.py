@@ -123,9 +123,7 @@ def write_sample(name: str) -> Path:
     folder = FOLDER / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open(
-            "ab"
-        ) as lock:
+        with (folder / ".lock").open("ab") as lock:
             take(lock.fileno(), wait=True)  # of runs that start at once, one writes
             for file, content in _contents(name, *ROWS[name]).items():
                 if not _has(folder / file, content):

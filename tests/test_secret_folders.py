@@ -219,6 +219,7 @@ def test_a_sweep_that_would_have_to_store_a_secret_is_refused(mlrun, write_csv, 
     assert not Path("sweep").exists()
 
 
+@pytest.mark.sample  # other processes train
 @pytest.mark.slow
 def test_submitit_stores_the_reference_to_a_secret(mlrun, monkeypatch):
     monkeypatch.setenv("SOME_NAME", SECRET)

@@ -6,6 +6,7 @@ This module and its imports at the top do not import torch, pandas or Hydra, so 
 
 import gc
 import os
+import signal
 import sys
 import time
 import traceback
@@ -151,6 +152,7 @@ def _check_names(arguments: Sequence[str]) -> None:
 def _print_error(text: str) -> None:
     """Print an error; other ranks wait, because torchrun stops all after the first failure."""
     if processes.rank():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # it ends the waiting, without a word
         time.sleep(SECONDS_TO_SAY_IT)
         text = f"process {processes.rank()}: {text}"
     say(text, error=True)

@@ -310,6 +310,24 @@ def test_a_name_that_is_no_text_is_refused(mlrun, monkeypatch):
     assert (answer.code, answer.err.count("\n"), "not text in utf-8" in answer.err) == (2, 1, True)
 
 
+REPORTING = """
+import mlrun.cli.main as cli
+from mlrun.system.signals import Stop
+
+def main(_):
+    raise Stop(15)
+
+cli.main = main
+cli.entry_point()
+"""
+
+
+@faults.odd_world
+def test_a_signal_while_an_error_is_reported_causes_no_traceback():
+    done = subprocess.run([sys.executable, "-c", REPORTING], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
+
+
 @faults.odd_world
 def test_a_current_folder_that_was_deleted_is_said(mlrun, monkeypatch):
     Path("gone").mkdir()

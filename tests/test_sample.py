@@ -164,3 +164,14 @@ def test_the_mnist_sample_has_ten_classes_on_both_sides(samples):
         labels = read_idx(samples / "mnist" / f"{stem}-labels-idx1-ubyte.gz", dimensions=1)
         assert len(labels) == count
         assert set(labels.tolist()) == set(range(10))
+
+
+def test_a_sample_that_is_there_is_not_written_again(workdir):
+    from mlrun.data.sample import write_sample
+
+    files = sorted(write_sample("covid").glob("*.csv"))
+    before = [file.stat() for file in files]
+    files[1].write_text("damaged")
+    write_sample("covid")
+    assert files[0].stat().st_ino == before[0].st_ino  # another process may be reading it
+    assert files[1].stat().st_size == before[1].st_size

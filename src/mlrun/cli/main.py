@@ -76,7 +76,10 @@ def entry_point() -> None:
     if processes.rank():  # rank 0 prints for all
         mute_stdout()
     pause_collection()
-    code = main(sys.argv[1:])
+    try:
+        code = main(sys.argv[1:])
+    except KeyboardInterrupt as error:  # a signal while an error was being reported
+        code = 128 + number_of(error)
     if not end_streams() and code == 0:
         code = 2
     if processes.size() > 1:  # torch's threads abort one of ten processes at exit

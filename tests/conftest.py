@@ -7,6 +7,7 @@ import logging
 import shutil
 import signal
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -52,6 +53,15 @@ def _no_handlers_left() -> Iterator[None]:
     for handler in [one for one in logging.root.handlers if one not in before]:
         logging.root.removeHandler(handler)
     logging.root.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def _no_workers_left() -> Iterator[None]:
+    """Joblib keeps its processes, which stay in the folder and the environment of this test."""
+    yield
+    loky = sys.modules.get("joblib.externals.loky.reusable_executor")
+    if loky and loky._executor:
+        loky._executor.shutdown(wait=True)
 
 
 @pytest.fixture(autouse=True)

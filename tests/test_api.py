@@ -202,6 +202,7 @@ def state_of_the_process() -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_the_process_is_as_before_after_a_run_and_after_a_mistake(mlrun):
     logger = logging.getLogger("mlrun")
     handler = logging.NullHandler()
@@ -230,6 +231,7 @@ def test_a_name_that_mlrun_does_not_have_is_an_attribute_error():
         _ = api.fly
 
 
+@pytest.mark.slow
 def test_every_block_of_the_page_about_python_runs(mlrun):
     page = Path(__file__).resolve().parents[1] / "docs" / "python.md"
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)

@@ -213,6 +213,7 @@ def test_what_is_printed_on_closed_streams_lands_in_no_file():
 
 
 @faults.odd_world
+@pytest.mark.slow
 def test_a_full_standard_error_is_no_error():
     with Path("error").open("wb") as full:
         how = {"capture_output": False, "stdout": subprocess.PIPE, "stderr": full}
@@ -225,6 +226,7 @@ def test_a_full_standard_error_is_no_error():
     "backend",
     ["garbage", *(pytest.param(b, marks=pytest.mark.slow) for b in ("module://no", "agg", ""))],
 )
+@pytest.mark.slow
 def test_pictures_need_no_backend(backend):
     script = "import mlrun.report.plots as p; p._save(p.Figure(), p.Path('x/y.png'))"
     environment = {**os.environ, "MPLBACKEND": backend, "MPLCONFIGDIR": os.path.abspath("mpl")}  # noqa: PTH100
@@ -278,6 +280,7 @@ TABLE = "a,größe 😀,y\n" + "".join(
 
 @faults.odd_world
 @pytest.mark.parametrize("name", ["a b", "it's", 'q"q', "{x} ${y}", "100%", "a,b=c", "new\nline"])
+@pytest.mark.slow
 def test_a_folder_may_have_any_name(mlrun, write_csv, monkeypatch, name):
     Path(name).mkdir()
     monkeypatch.chdir(name)

@@ -56,6 +56,7 @@ cells = st.sampled_from(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.lists(st.tuples(cells, cells, cells), min_size=1, max_size=11))
+@pytest.mark.slow
 def test_a_large_table_holds_what_a_small_one_holds(everything_is_large, monkeypatch, lines):
     path = Path("t.csv")
     path.write_text("id,x,y\n" + "".join(",".join(line) + "\n" for line in lines))

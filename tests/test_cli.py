@@ -294,6 +294,7 @@ def test_batch_norm_survives_a_last_batch_of_one_row(mlrun, write_csv):
         ("covid", "data.features={top: 3, by: correlation}", 3),
     ],
 )
+@pytest.mark.slow
 def test_a_list_replaces_a_mapping_and_a_mapping_is_merged(mlrun, task, word, features):
     run = mlrun(f"task={task}", word, *SMOKE).run
     assert json.loads((run / "run.json").read_text())["spec"]["in_shape"] == [features]
@@ -309,6 +310,7 @@ def test_a_list_replaces_a_mapping_and_a_mapping_is_merged(mlrun, task, word, fe
         (("trainer.clip_norm=9", "seeds=2"), ["trainer.clip_norm=1"]),
     ],
 )
+@pytest.mark.slow
 def test_a_run_that_diverged_advises_only_what_is_not_set(mlrun, words, advised):
     rate = ("optimizer=sgd", "optimizer.lr=1e9", "scheduler=constant", "optimizer.weight_decay=1e9")
     answer = mlrun("task=covid", *rate, *words, "quiet=true", "trainer.epochs=20")

@@ -13,6 +13,7 @@ RUN = ("task=csv", "data.train=odd.csv", "trainer.epochs=1", "quiet=true")
 
 
 @pytest.mark.parametrize("name", ["2021", "Preis (€)", "价格", "a.b", "x=y"])
+@pytest.mark.slow
 def test_any_column_name_can_be_the_target_as_typed(mlrun, write_csv, name):
     write_csv("odd.csv", TABLE)
     assert mlrun(*RUN, f"data.target={name}", "hydra.run.dir=run").code == 0
@@ -36,6 +37,7 @@ def test_lists_of_odd_names_are_taken_as_typed(mlrun, write_csv):
         ("data.target=choice(2021,价格)", ["2021", "价格"]),
     ],
 )
+@pytest.mark.slow
 def test_a_sweep_over_targets_takes_odd_words_as_names(mlrun, write_csv, word, targets):
     write_csv("odd.csv", TABLE)
     assert mlrun("-m", *RUN, word, "hydra.sweep.dir=sweep").code == 0

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from hypothesis import strategies as st
 from sklearn import metrics
@@ -237,6 +238,7 @@ def check_resumed(example: Example, answers: list[Row]) -> None:
 
 
 @shares(fast=5, soak=300, parts=3)
+@pytest.mark.slow
 def test_every_row_has_one_answer(share: Share) -> None:
     share.of(examples(), check_cycle)
 
@@ -264,6 +266,7 @@ def check_members(example: Example) -> None:
 
 
 @shares(fast=2, soak=100)
+@pytest.mark.slow
 def test_folds_answer_every_row(share: Share) -> None:
     share.of(examples("folds=2", "folds=3"), check_members)
 

@@ -50,6 +50,7 @@ def written(section: str) -> Mapping[str, str]:
     "section",
     [pytest.param(s, marks=() if s in FAST else pytest.mark.slow, id=s) for s in SECTIONS],
 )
+@pytest.mark.slow
 def test_every_example_runs(section, mlrun, monkeypatch):
     assert written(section)
     lines = [line for block in SHELL.findall(SECTIONS[section]) for line in block.splitlines()]

@@ -236,6 +236,7 @@ def test_a_job_has_a_folder_of_its_own_inside_the_sweep(mlrun, sweep, verb, fold
         ("x/${{hydra.job.num}}", ""),
     ],
 )
+@pytest.mark.slow
 def test_the_start_of_a_sweep_follows_the_same_rule(mlrun, subdir, message):
     word = f"hydra.sweep.subdir={subdir.format(here=Path.cwd())}"
     answer = mlrun("-m", "seed=0,1", "model=linear", *SMOKE, word, "hydra.sweep.dir=sweep")

@@ -327,6 +327,7 @@ def test_a_submodule_is_not_looked_into(repo, workdir):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes in folders")
 @pytest.mark.parametrize("name", [".gitignore", ".gitattributes", ".git/info/exclude"])
+@pytest.mark.slow
 def test_a_repository_that_hangs_is_not_waited_for(repo, monkeypatch, name):
     (repo / name).unlink(missing_ok=True)
     (repo / name).parent.mkdir(exist_ok=True)

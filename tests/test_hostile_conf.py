@@ -187,6 +187,7 @@ def refused_in(*lists: list[tuple[str, str]]) -> pytest.MarkDecorator:
 
 @faults.hostile_conf
 @refused_in(CALLBACKS, LOGGERS, PLUGINS, FILES)
+@pytest.mark.slow
 def test_an_option_that_would_run_or_write_something_is_refused(mlrun, hostile, text, message):
     assert_refused(mlrun("-m", hostile(text), *SMALL, "seed=1,2"), message)
 
@@ -220,6 +221,7 @@ def test_it_is_refused_from_python_too(hostile, function):
 
 @faults.hostile_conf
 @pytest.mark.parametrize("subdir", ["../PWNED${hydra.job.num}", "/tmp/PWNED${hydra.job.num}"])
+@pytest.mark.slow
 def test_jobs_stay_in_the_folder_of_their_sweep(mlrun, hostile, subdir):
     option = hostile(f"hydra: {{sweep: {{dir: s, subdir: '{subdir}'}}}}")
     answer = mlrun("-m", option, *SMALL, "seed=1,2")
@@ -234,6 +236,7 @@ def test_jobs_stay_in_the_folder_of_their_sweep(mlrun, hostile, subdir):
 @pytest.mark.parametrize(
     "name", ["hydra/launcher/mlrun", *map(slow, ("schema", "hydra/config", "hydra/sweeper/mlrun"))]
 )
+@pytest.mark.slow
 def test_a_file_with_the_name_of_a_built_in_option_has_no_effect(mlrun, write_csv, name, folder):
     before = mlrun("--cfg", "all").out
     write_csv(f"{folder}/{name}.yaml", "_target_: os.system\nparams: {seed: 1,2}\nverbose: true\n")
@@ -341,6 +344,7 @@ def test_repetitions_in_a_file_are_allowed(mlrun, hostile):
         slow("data: {train: 'HTTP://127.0.0.1:9/?${oc.env:MY_TOKEN}'}"),
     ],
 )
+@pytest.mark.slow
 def test_no_text_from_the_environment_is_sent_anywhere(mlrun, hostile, monkeypatch, text, words):
     asked: list[Any] = []
     monkeypatch.setattr(socket.socket, "connect", lambda _, place: asked.append(place))
@@ -459,6 +463,7 @@ def test_a_file_may_choose_launcher_sweeper_folders_and_loggers(mlrun, hostile, 
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_the_command_line_may_set_more_than_a_file(mlrun, words):
     answer = mlrun("--cfg", "hydra", *words)
     assert answer.code == 0, answer.err
@@ -478,6 +483,7 @@ def test_the_command_line_does_not_make_hydra_call_anything(mlrun, word):
     assert_refused(mlrun("--cfg", "hydra", word), "refused")
 
 
+@pytest.mark.slow
 def test_hydras_own_help_is_shown(mlrun):
     answer = mlrun("--hydra-help")
     assert answer.code == 0, answer.err

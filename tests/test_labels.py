@@ -61,6 +61,7 @@ def test_labels_are_those_of_the_file(mlrun, labels):
 
 
 @pytest.mark.parametrize("labels", LABELS[:2], indirect=True, ids=ID)
+@pytest.mark.slow
 def test_members_and_jobs_of_a_sweep_have_the_labels_of_the_file(mlrun, labels):
     assert mlrun(*FIT, "folds=4", "hydra.run.dir=many").code == 0
     found = rows_of("many/pred.csv")

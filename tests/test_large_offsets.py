@@ -47,6 +47,7 @@ def test_a_target_with_a_large_offset_keeps_its_digits(mlrun, times):
     assert mse == pytest.approx(found["mse"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_members_and_exports_keep_the_digits_too(mlrun, times):
     _, targets = times
     data = ("task=csv", "data.train=times.csv", "data.target=t", "quiet=true", "hydra.run.dir=run")

@@ -77,6 +77,7 @@ def test_classes_are_chosen_by_the_mean_probability(mlrun):
         assert row["price_range"] == str(best)
 
 
+@pytest.mark.slow
 def test_every_row_is_scored_by_members_that_did_not_train_on_it(mlrun):
     answer = mlrun(*MANY, "hydra.run.dir=many", "quiet=false")
     splits = [json.loads(Path(f"many/members/{n}/split.json").read_text()) for n in NAMES]
@@ -108,6 +109,7 @@ def test_a_moved_folder_predicts_evaluates_and_is_shown(mlrun, finished):
 
 @faults.crash
 @pytest.mark.parametrize("calls", [15, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_resumed_run_of_members_equals_the_one_that_never_stopped(
     mlrun, monkeypatch, whole, calls
 ):
@@ -234,6 +236,7 @@ def test_groups_stay_together_in_folds(mlrun, write_csv):
 
 
 @pytest.mark.parametrize("target", ["y", "kind"])
+@pytest.mark.slow
 def test_folds_of_groups_predict_every_row_also_after_a_stop(mlrun, write_csv, target):
     rows = "".join(f"{i},{i * 7 % 17},g{i * i % 11},{i % 3},{i * 1.5}\n" for i in range(41))
     write_csv("t.csv", "n,x,batch,kind,y\n" + rows)
@@ -269,6 +272,7 @@ def test_members_the_kernel_lacks_are_stacked_and_others_take_turns_which_is_rep
     ("target", "predict", "column"),
     [("price", (), "price"), ("size", ("--proba",), "probability_big")],
 )
+@pytest.mark.slow
 def test_without_a_test_file_every_row_is_predicted_by_those_that_did_not_train_on_it(
     mlrun, write_csv, rows, target, predict, column
 ):

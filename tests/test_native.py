@@ -472,6 +472,7 @@ def kernel_recorded(run: str) -> Any:
     return json.loads(Path(run, "run.json").read_text())["kernel"]
 
 
+@pytest.mark.slow
 def test_a_run_records_the_kernel_if_one_computes(mlrun):
     mlrun("debug=smoke", "hydra.run.dir=native")
     assert kernel_recorded("native") == library.built()

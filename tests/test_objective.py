@@ -143,6 +143,7 @@ class Numb(nn.Module):
 """
 
 
+@pytest.mark.slow
 def test_an_own_loss_is_any_module(mlrun, write_csv):
     write_csv("hw2.py", OWN_LOSSES)
     for name in ("Squares", "Each", "Numb"):

@@ -31,6 +31,7 @@ def test_a_run_records_the_words_and_not_what_the_environment_holds(mlrun, monke
 
 
 @pytest.mark.parametrize("launcher", ["mlrun", pytest.param("basic", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_job_records_its_words_and_not_what_the_environment_holds(mlrun, monkeypatch, launcher):
     monkeypatch.setenv("MY_FOLDER", "a-private-place")
     place = (f"hydra/launcher={launcher}", "hydra.sweep.dir=sweep")

@@ -99,6 +99,7 @@ def test_a_function_is_scored_every_epoch_recorded_and_the_same_in_evaluate(mlru
     assert record_of(run)["config"]["metric"] == {"bias": node}
 
 
+@pytest.mark.slow
 def test_the_hints_name_the_permission_once(mlrun):
     words = ("metric=bias", "trainer.epochs=1", ALLOW)
     lines = mlrun(*words, ALLOW).out.splitlines()
@@ -131,12 +132,14 @@ def test_it_can_choose_the_best_epoch(mlrun, name, best):
     assert record_of(run)["best_score"] == best(values)
 
 
+@pytest.mark.slow
 def test_a_scheduler_watches_it_in_its_direction(mlrun):
     words = ("metric=within", "trainer.monitor=valid/within", "scheduler=plateau")
     assert mlrun(*words, "scheduler.mode=min", *SMALL).err.count("for which max is right") == 1
     assert mlrun(*words, *SMALL).code == 0
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_it_too(mlrun):
     whole = mlrun("metric=[bias,within]", "scheduler=constant", *SMALL).run
     part = mlrun("metric=[bias,within]", "scheduler=constant", *SMALL, "trainer.epochs=1").run
@@ -146,6 +149,7 @@ def test_a_resumed_run_has_it_too(mlrun):
     assert [[row[name] for name in names] for row in rows_of(part)] == wanted
 
 
+@pytest.mark.slow
 def test_members_and_folds_are_scored_together(mlrun):
     run = mlrun("metric=within", "folds=2", *SMALL).run
     record = record_of(run)
@@ -154,6 +158,7 @@ def test_members_and_folds_are_scored_together(mlrun):
     assert "within" in mlrun("evaluate", str(run), ALLOW).out
 
 
+@pytest.mark.slow
 def test_probabilities_are_given_to_a_metric_that_names_them(mlrun):
     words = ("task=phone_price", "metric=surprise", "trainer.l1=0")
     run = mlrun(*words, *SMALL).run
@@ -228,6 +233,7 @@ def test_a_function_that_its_module_only_imports_is_refused(write_csv):
     ("name", "message"),
     [("broken", "metric.x: IndexError: "), ("rows", "must return a number, not ndarray of shape")],
 )
+@pytest.mark.slow
 def test_a_metric_that_fails_is_found_before_a_folder_is_made(mlrun, write_csv, name, message):
     write_csv("conf/metric/x.yaml", f"x: {{_target_: metrics1.{name}, higher_is_better: true}}\n")
     answer = mlrun("metric=x", *SMALL)
@@ -236,6 +242,7 @@ def test_a_metric_that_fails_is_found_before_a_folder_is_made(mlrun, write_csv, 
     assert not Path("outputs").exists()
 
 
+@pytest.mark.slow
 def test_a_metric_cannot_change_the_targets(mlrun, write_csv):
     text = "x: {_target_: metrics1.steals, higher_is_better: true}\n"
     write_csv("conf/metric/x.yaml", text)

@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -44,6 +45,7 @@ COLUMNS = st.one_of(
 
 @given(st.lists(COLUMNS, min_size=1, max_size=4))
 @settings(max_examples=40, deadline=None, suppress_health_check=[*HealthCheck])
+@pytest.mark.slow
 def test_every_cell_is_read_alike(drawn):
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -129,6 +129,7 @@ def texts_outside(figure: Figure) -> list[str]:
 LONG = "the price at which the house was sold in the year after it was built, in dollars"
 
 
+@pytest.mark.slow
 def test_no_label_is_cut_off(workdir, monkeypatch):
     figures = drawn(monkeypatch)
     prices = torch.linspace(150_000, 999_999, 30).unsqueeze(1)

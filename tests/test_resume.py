@@ -124,6 +124,7 @@ def test_the_first_and_the_last_epoch_can_be_resumed_too(
 
 
 @faults.older_checkpoint
+@pytest.mark.slow
 def test_a_run_can_be_resumed_from_a_checkpoint_older_than_its_metrics(mlrun, crashing, whole):
     crashing(4, *TINY, "checkpoint.every_seconds=1000", "hydra.run.dir=broken")
     assert not Path("broken/checkpoints/last.safetensors").exists()
@@ -254,6 +255,7 @@ OWN = "_target_: torch.optim.lr_scheduler.{}\n_partial_: true\n{}\n"
 
 
 @pytest.mark.parametrize("name", ENDING)
+@pytest.mark.slow
 def test_any_schedule_that_stays_at_0_is_not_extended_without_a_word(mlrun, write_csv, name):
     write_csv("conf/scheduler/own.yaml", OWN.format(name, ENDING[name]))
     mlrun(*TINY, "scheduler=own", "hydra.run.dir=run")
@@ -266,6 +268,7 @@ def test_any_schedule_that_stays_at_0_is_not_extended_without_a_word(mlrun, writ
     assert line in Path("early/run.log").read_text()
 
 
+@pytest.mark.slow
 def test_a_schedule_that_restarts_is_extended(mlrun, write_csv):
     write_csv("conf/scheduler/own.yaml", OWN.format("CosineAnnealingWarmRestarts", "T_0: 3"))
     mlrun(*TINY, "scheduler=own", "hydra.run.dir=run")
@@ -377,6 +380,7 @@ def test_kill_9_and_a_second_process_on_the_same_run(mlrun):
         pytest.param(signal.SIGUSR1, 138, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_an_interrupted_run_ends_cleanly_prints_how_to_continue_and_continues(
     mlrun, write_csv, number, code
 ):

@@ -241,6 +241,7 @@ OWN = (
 
 
 @pytest.mark.usefixtures("nets")
+@pytest.mark.slow
 def test_own_classes_need_allow_on_the_command_line_of_every_command(mlrun):
     refused = mlrun(*OWN, *SMOKE)
     assert_refused(

@@ -85,6 +85,7 @@ def test_a_secret_in_a_word_is_nowhere(mlrun, word, fails):
 
 @pytest.mark.parametrize("secret", [SECRET, "5ec"])
 @pytest.mark.parametrize("reference", ["${model.token}", "http://${model.token}@h"])
+@pytest.mark.slow
 def test_a_reference_to_a_secret_is_nowhere(mlrun, secret, reference):
     words = (f"+model.token={secret}", "+model.login={url:'${model.token}'}")
     answer = mlrun(*OWN, *words, f"+model.url={reference}", "hydra.run.dir=run")
@@ -98,6 +99,7 @@ def test_a_reference_to_a_secret_is_nowhere(mlrun, secret, reference):
     assert_refused(mlrun("rerun", "run", "allow=[secretnets.*]"), "was a secret")
 
 
+@pytest.mark.slow
 def test_a_secret_of_a_file_or_of_the_environment_is_nowhere(mlrun, write_csv, monkeypatch):
     monkeypatch.setenv("SOME_NAME", SECRET)
     text = f"_target_: secretnets.Own\ntoken: {SECRET}1\nlogin: {{key: '${{oc.env:SOME_NAME}}2'}}\n"
@@ -149,6 +151,7 @@ def test_resuming_repeats_no_secret(mlrun):
     ],
     ids=["folder", "files", "verbose"],
 )
+@pytest.mark.slow
 def test_hydra_writes_no_secret(mlrun, words):
     answer = mlrun(*OWN, f"+model.login={{token:{SECRET}}}", *words)
     assert answer.code == 0
@@ -178,6 +181,7 @@ def test_hydra_writes_no_secret(mlrun, words):
         ),
     ],
 )
+@pytest.mark.slow
 def test_a_sweep_with_a_secret_records_none(mlrun, words):
     secret = (f"+model.token={SECRET}", f"+model.login={{passwords:['x y',{SECRET}]}}")
     answer = mlrun("-m", *OWN, *secret, *words, "hydra.sweep.dir=sweep")
@@ -185,6 +189,7 @@ def test_a_sweep_with_a_secret_records_none(mlrun, words):
     assert "KeyError" not in answer.err
 
 
+@pytest.mark.slow
 def test_a_sweep_and_a_search_with_a_secret_refuse_to_be_resumed(mlrun):
     for words in (("seed=0,1",), (*SEARCH, RATES)):
         folder = f"sweep{len(words)}"
@@ -210,6 +215,7 @@ def test_a_sweep_and_a_search_with_a_secret_refuse_to_be_resumed(mlrun):
         (("hydra/launcher=submitit_local", "model=own"), "model.token is a secret"),
     ],
 )
+@pytest.mark.slow
 def test_a_sweep_that_would_have_to_store_a_secret_is_refused(mlrun, write_csv, words, message):
     write_csv("conf/model/own.yaml", f"_target_: secretnets.Own\ntoken: {SECRET}\n")
     own = OWN[1:4] if "model=own" in words else OWN
@@ -276,6 +282,7 @@ def try_secrets(mlrun: Any, examples: int, kinds: Sequence[str]) -> None:
     check()
 
 
+@pytest.mark.slow
 def test_no_nesting_lands_in_a_folder(mlrun):
     try_secrets(mlrun, 3, ("run", "failure"))
 

@@ -26,6 +26,7 @@ def lone_split(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[int]]
 
 
 @pytest.mark.parametrize("spelling", ["${oc.select:seed}", *OTHERS])
+@pytest.mark.slow
 def test_a_member_splits_by_its_own_seed(mlrun, lone_split, spelling):
     answer = mlrun(*SMALL, f"data.split.seed='{spelling}'", "seeds=2", "hydra.run.dir=run")
     assert answer.code == 0, answer.err
@@ -34,6 +35,7 @@ def test_a_member_splits_by_its_own_seed(mlrun, lone_split, spelling):
 
 
 @pytest.mark.parametrize("spelling", ["${...seed}", *OTHERS])
+@pytest.mark.slow
 def test_a_job_of_a_sweep_splits_by_its_own_seed(mlrun, lone_split, spelling):
     words = (f"data.split.seed='{spelling}'", "seed=0,1", "hydra.sweep.dir=sweep")
     answer = mlrun("-m", *SMALL, *words)
@@ -42,6 +44,7 @@ def test_a_job_of_a_sweep_splits_by_its_own_seed(mlrun, lone_split, spelling):
     assert split_of("sweep/0") != lone_split
 
 
+@pytest.mark.slow
 def test_a_value_looked_up_by_the_seed_is_each_members_own(mlrun):
     rate = "optimizer.lr='${oc.select:loss.rates.${seed},0.01}'"
     assert mlrun(*SMALL, rate, "seeds=2", "hydra.run.dir=run").code == 0

@@ -313,6 +313,7 @@ def test_the_least_recently_used_contents_are_deleted(server, monkeypatch):
     assert not first.exists()
 
 
+@pytest.mark.slow
 def test_an_address_is_recorded_without_its_secret(server, mlrun):
     server.content = b"x,y\n" + b"".join(b"%d,%d\n" % (i, 2 * i) for i in range(30))
     word = f"data.train={server.address}/a.csv?token=5ecre7-5ecre7&v=1"

@@ -211,6 +211,7 @@ class Branch(nn.Module):
 
 
 @pytest.mark.parametrize("loss", ["branch", "mse"])
+@pytest.mark.slow
 def test_an_own_loss_that_cannot_be_vectorised_is_trained_member_by_member(mlrun, write_csv, loss):
     write_csv("losses3.py", OWN)
     write_csv("conf/loss/branch.yaml", "# own\n_target_: losses3.Branch\n")

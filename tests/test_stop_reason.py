@@ -30,6 +30,7 @@ def stopped(run: str = "run") -> str:
     ],
     ids=["epochs", "patience", "max_minutes"],
 )
+@pytest.mark.slow
 def test_a_run_reports_why_it_stopped(mlrun, words, reason, line, best):
     lines = mlrun(*TINY, *words).out.splitlines()
     assert any(text.split(maxsplit=1) == ["stopped", line] for text in lines)
@@ -38,6 +39,7 @@ def test_a_run_reports_why_it_stopped(mlrun, words, reason, line, best):
     assert line.split(" (")[0] in mlrun("show", "run").out
 
 
+@pytest.mark.slow
 def test_a_resumed_run_reports_its_own_reason(mlrun):
     mlrun(*TINY, *STALE)
     assert mlrun("resume", "run", "trainer.patience=null").code == 0

@@ -86,6 +86,7 @@ def assert_nearly_same_run(one: Path, other: Path) -> None:
             assert float(first[name]) == pytest.approx(float(second[name]), rel=1e-4), name
 
 
+@pytest.mark.slow
 def test_a_job_is_a_run_folder_like_any(mlrun, finished):
     finished("sweep", "-m", "optimizer.lr=0.001,0.01", "scheduler=constant", *SMALL)
     assert mlrun("evaluate", "sweep/1").code == 0
@@ -109,6 +110,7 @@ def test_hydras_own_word_for_a_sweep_makes_one(mlrun):
     assert statuses() == [DONE, DONE]
 
 
+@pytest.mark.slow
 def test_jobs_that_cannot_be_stacked_are_trained_one_after_another(mlrun):
     assert mlrun("-m", "model.activation=prelu", "seed=1,2", *SMALL, NAMED).code == 0
     events = [json.loads(line) for line in Path("sweep/journal.jsonl").read_text().splitlines()]
@@ -211,6 +213,7 @@ def test_a_bug_in_one_job_does_not_harm_the_others_of_its_group(mlrun):
         assert_same_run(Path("whole", job), Path("sweep", job))
 
 
+@pytest.mark.slow
 def test_the_first_failure_ends_the_sweep_on_request(mlrun):
     swept = ("loss=cross_entropy,mse", "sweep.fail_fast=true")
     answer = mlrun("-m", *swept, *SMALL, NAMED)
@@ -265,6 +268,7 @@ def test_values_that_make_no_jobs_are_refused_before_anything_is_made(door, word
 
 
 @pytest.mark.parametrize("epoch", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.slow
 def test_a_sweep_that_crashed_ends_like_the_one_that_never_did(mlrun, monkeypatch, epoch):
     words = (
         "-m",
@@ -310,6 +314,7 @@ def count(status: str) -> int:
     return statuses().count(status) if Path("sweep/journal.jsonl").is_file() else 0
 
 
+@pytest.mark.slow
 def test_a_sweep_continues_with_its_frozen_configuration_whatever_the_files_contain_now(
     mlrun, write_csv
 ):
@@ -894,6 +899,7 @@ def test_rungs_are_shares_of_the_epochs_as_long_as_there_are_jobs_to_stop():
     assert rungs(10, 2, 3) == []
 
 
+@pytest.mark.slow
 def test_a_setting_is_stopped_with_all_its_seeds(mlrun):
     assert mlrun("-m", "optimizer.lr=1e-4,1e-2,1", "seed=1,2", *HALVING, NAMED).code == 0
     ends = [{row["status"] for row in table()[first : first + 2]} for first in (0, 2, 4)]

@@ -25,6 +25,7 @@ def table() -> list[dict[str, str]]:
 # --- the first look ---
 
 
+@pytest.mark.slow
 def test_a_data_error_of_all_jobs_refuses_the_sweep(mlrun, write_csv):
     write_csv("t.csv", "x,y\n1,2\n3,4\n5,6\n")
     for words, message in (
@@ -53,12 +54,14 @@ def test_what_the_data_is_taken_for_is_said_once_and_logged_by_the_first_job(mlr
     assert "y, the last column" in Path("sweep/0/run.log").read_text()
 
 
+@pytest.mark.slow
 def test_a_sweep_says_once_why_its_jobs_are_not_trained_natively(mlrun):
     words = ("model.norm=batch", "seed=0,1", *SMALL, NAMED)
     assert mlrun("-m", *words).out.count("the native engine was not used: ") == 1
     assert mlrun("-m", *words, "--dry-run").out.count("the native engine is not used: ") == 1
 
 
+@pytest.mark.slow
 def test_the_live_line_moves_while_a_job_trains(monkeypatch):
     lines: list[str] = []
     monkeypatch.setattr("mlrun.sweeps.progress.REFRESH_SECONDS", -1.0)
@@ -82,6 +85,7 @@ def test_the_live_line_moves_while_a_job_trains(monkeypatch):
 # --- keys of some options only ---
 
 
+@pytest.mark.slow
 def test_a_key_applies_to_the_options_that_have_it(mlrun):
     words = ("optimizer=sgd,adam", "optimizer.momentum=0,0.9", *SMALL, NAMED)
     answer = mlrun("-m", *words)
@@ -92,6 +96,7 @@ def test_a_key_applies_to_the_options_that_have_it(mlrun):
     assert found == [("sgd", "0", DONE), ("sgd", "0.9", DONE), ("adam", "", DONE)]
 
 
+@pytest.mark.slow
 def test_a_fixed_key_of_some_options_is_one_too(mlrun):
     words = ("optimizer=sgd,rmsprop,adam", "optimizer.momentum=0.5", *SMALL, QUIET, NAMED)
     assert mlrun("-m", *words).code == 0
@@ -101,12 +106,14 @@ def test_a_fixed_key_of_some_options_is_one_too(mlrun):
 
 
 @pytest.mark.parametrize("options", ["optimizer=sgd,adam", "optimizer=sgd"])
+@pytest.mark.slow
 def test_a_key_that_no_option_has_is_refused(mlrun, options):
     answer = mlrun("-m", options, "optimizer.momentun=0,0.9")
     assert (answer.code, "unknown key 'optimizer.momentun'" in answer.err) == (2, True)
     assert not Path("outputs").exists()
 
 
+@pytest.mark.slow
 def test_a_list_replaces_a_mapping_in_a_job_too(mlrun):
     words = ("task=covid", "data.features=[tested_positive.3,tested_positive.2],{top: 5},all")
     assert mlrun("-m", *words, *SMALL, QUIET, NAMED).code == 0

@@ -185,6 +185,7 @@ def test_a_number_that_is_taken_is_not_given_again():
 
 @given(st.lists(st.sampled_from(["a", "a.1", "a.1.1", "a.2", "b"]), min_size=1, max_size=7))
 @quick
+@pytest.mark.slow
 def test_names_are_numbered_as_pandas_does(names):
     text = ",".join(names) + "\n" + ",".join("1" * len(names)) + "\n"
     expected = list(pd.read_csv(io.StringIO(text)))
@@ -222,6 +223,7 @@ values = st.floats(-1e300, 1e300, allow_subnormal=False) | st.just(float("nan"))
     st.sampled_from(["utf-8", "utf-8-sig"]),
 )
 @quick
+@pytest.mark.slow
 def test_numbers_that_pandas_wrote_come_back(numbers, separator, line_end, encoding):
     written = pd.DataFrame(numbers, columns=[f"c{i}" for i in range(numbers.shape[1])])
     assume(written.notna().any(axis=None))

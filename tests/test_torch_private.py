@@ -43,6 +43,7 @@ def test_many_tensors_are_copied_and_measured_at_once():
     )
 
 
+@pytest.mark.slow
 def test_optimizers_do_not_import_the_compiler():
     code = """
 import sys, torch

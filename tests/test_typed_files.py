@@ -56,6 +56,7 @@ def spelled_run(
 
 
 @pytest.mark.parametrize("form", WRITE)
+@pytest.mark.slow
 def test_stored_numbers_and_dates_need_no_spelling(spelled_run, form):
     run, file = spelled_run
     WRITE[form](TYPED, Path(f"new.{form}"))
@@ -104,6 +105,7 @@ def test_every_row_of_a_table_of_pandas_has_a_prediction():
         (("data.skip_rows=0", "data.separator=tab", "data.target=y"), {"sep": "\t"}),
     ],
 )
+@pytest.mark.slow
 def test_settings_of_the_training_file_are_not_those_of_a_table(settings, how):
     table = TYPED.assign(kind=["ä", "ö", "ß"] * (ROWS // 3))
     table.to_csv("t.csv", index=False, **how)

@@ -101,17 +101,23 @@ def _typed(cells: Cells, texts: Collection[str]) -> pd.DataFrame:
 
 def _leading_zeros(table: pd.DataFrame, cells: Cells) -> list[Finding]:
     """Return what to print of numbers like 01234, which may be codes, if all have one length."""
-    found = []
-    for name in table.select_dtypes("number").columns:
-        texts = [text for text in cells.table[name].iloc[:LOOKED_AT] if isinstance(text, str)]
-        coded = [text for text in texts if text.startswith("0") and text[1:].isdigit()]
-        if coded and all(text.isdigit() and len(text) == len(texts[0]) for text in texts):
-            found.append((name, coded[0]))
+    numbers = table.select_dtypes("number").columns
+    codes = {name: _code(cells.table[name].iloc[:LOOKED_AT]) for name in numbers}
+    found = [(name, code) for name, code in codes.items() if code]
     if not found:
         return []
     listed = ", ".join(f"'{name}' ({text})" for name, text in found[:3])
     value = f"in {listed}{' …' if len(found) > 3 else ''} mean nothing to numbers"
     return [Finding("leading zeros", value, f"data.categorical=[{found[0][0]}]")]
+
+
+def _code(column: pd.Series) -> str | None:
+    """Return an example of 01234 if all texts are digits and have one length."""
+    texts = pa.array(column, type=pa.string(), from_pandas=True).drop_null()
+    lengths = pc.min_max(pc.utf8_length(texts))
+    if lengths["min"] != lengths["max"] or not pc.all(pc.utf8_is_digit(texts)).as_py():
+        return None
+    return next((text for text in texts.to_pylist() if text[0] == "0" and len(text) > 1), None)
 
 
 def _numbers(column: pd.Series, decimal: str) -> pd.Series:

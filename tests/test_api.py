@@ -46,6 +46,7 @@ def test_a_run_from_python_is_the_one_of_the_command_line(mlrun):
     assert overrides == [*words]
 
 
+@pytest.mark.slow
 def test_a_run_has_its_scores_history_and_predictions_as_tables(mlrun):
     run = api.train("task=phone_price", *SMALL, "hydra.run.dir=run")
     assert run.path == Path("run")
@@ -56,6 +57,7 @@ def test_a_run_has_its_scores_history_and_predictions_as_tables(mlrun):
     assert run.evaluate() == run.metrics
 
 
+@pytest.mark.slow
 def test_a_table_is_predicted_like_the_file_that_holds_it(mlrun):
     api.train("task=covid", *SMALL, "hydra.run.dir=run")
     file = next(Path("data/sample/covid").glob("*test*"))
@@ -79,6 +81,7 @@ def test_a_table_that_does_not_fit_is_refused_without_naming_a_file(mlrun):
     assert "rows.csv" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_probabilities_of_a_number_are_refused(mlrun):
     run = api.train("task=covid", *SMALL)
     with pytest.raises(api.MlrunError, match="is a number, so it has no probabilities"):
@@ -91,6 +94,7 @@ def test_members_come_with_the_history_of_each(mlrun):
     assert [*run.predict(proba=True).columns][2:] == [f"probability_{n}" for n in range(4)]
 
 
+@pytest.mark.slow
 def test_a_sweep_comes_as_its_table(mlrun):
     table = api.sweep("task=covid", "optimizer.lr=1e-3,1e-2", *SMALL, seed="0,1")
     assert table.attrs["path"].is_dir()
@@ -159,6 +163,7 @@ def test_nested_values_are_written_in_hydras_grammar():
     assert words == ["x=1", "a.b=1", "a.c={}", "d=[{e: 'f',g: null}]", "h=[true,0.5]"]
 
 
+@pytest.mark.slow
 def test_a_run_with_a_class_of_ones_own_predicts(mlrun, write_csv):
     write_csv("own_nets.py", OWN)
     write_csv("conf/model/own.yaml", "# mine\n_target_: own_nets.Own\n")

@@ -263,6 +263,7 @@ def _homeless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @faults.odd_world
 @pytest.mark.usefixtures("_homeless")
+@pytest.mark.slow
 def test_a_home_folder_is_not_needed(mlrun, write_csv):
     write_csv("my.csv", TABLE)
     run = mlrun("task=csv", "data.train=my.csv", "debug=smoke", "quiet=true").run
@@ -379,6 +380,7 @@ def poor_folders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]
 
 
 @faults.poor_folder
+@pytest.mark.slow
 def test_a_folder_without_fsync_and_locks_is_said_once(mlrun, whole, poor_folders):
     unbroken = whole(mlrun, *TINY)
     poor_folders()

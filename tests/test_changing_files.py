@@ -140,6 +140,7 @@ OTHERS = ("t.csv.gz", "t.parquet", "t.xlsx")
     ("name", "change"),
     [*product(("t.csv",), WAYS), *product(OTHERS, [new_content_with_the_old_time])],
 )
+@pytest.mark.slow
 def test_a_small_file_that_changes_is_told_before_a_folder_is_made(
     mlrun, after_reading, name, change
 ):
@@ -151,6 +152,7 @@ def test_a_small_file_that_changes_is_told_before_a_folder_is_made(
 
 
 @faults.changing
+@pytest.mark.slow
 def test_a_test_file_and_a_new_file_that_change_are_told(mlrun, after_reading):
     for name in ("t.csv", "test.csv", "new.csv"):
         write(Path(name), OLD)

@@ -45,6 +45,7 @@ def test_weights_of_two_classes_are_those_of_zeros_and_ones_in_binary_cross_entr
 
 
 @pytest.mark.parametrize("words", [(), ("loss=cross_entropy",)])
+@pytest.mark.slow
 def test_the_loss_of_a_run_is_the_weighted_one(mlrun, rare, words):
     assert mlrun(*RUN, *words, "loss.weight=[1,7]").code == 0
     assert mlrun("predict", "run", "--proba", "--output", "p.csv").code == 0

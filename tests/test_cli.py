@@ -102,6 +102,7 @@ def test_a_task_runs_on_the_sample_and_leaves_the_documented_folder(
     assert record(run)["sample"] is True
 
 
+@pytest.mark.slow
 def test_an_empty_mlrun_data_is_ignored(mlrun, monkeypatch):
     monkeypatch.setenv("MLRUN_DATA", "")
     assert record(mlrun(*SMOKE).run)["sample"] is True
@@ -195,6 +196,7 @@ def test_every_classification_loss_trains(mlrun, loss):
         *slow("constant", "plateau", "warmup", "step", "multistep", "exponential", "cosine"),
     ],
 )
+@pytest.mark.slow
 def test_every_scheduler_trains(mlrun, scheduler):
     overrides = ("task=phone_price", f"scheduler={scheduler}", "trainer.epochs=3", *SMOKE[1:])
     assert mlrun(*overrides).code == 0
@@ -261,6 +263,7 @@ def test_a_mistake_is_explained_under_a_debugger_too(mlrun, write_csv, monkeypat
     assert "must start with the line: # @package _global_" in mlrun("task=mine").err
 
 
+@pytest.mark.slow
 def test_a_sweep_folder_given_for_a_run_lists_its_runs(mlrun, finished):
     finished("sweep", "-m", "seed=1,2", "debug=smoke", "trainer.epochs=4", "quiet=true")
     assert "it contains runs: 0, 1" in mlrun("evaluate", "sweep").err
@@ -391,6 +394,7 @@ def test_a_mistake_gets_a_line_or_two_exit_code_2_and_leaves_no_folder(mlrun, ar
     assert not Path("outputs").exists()
 
 
+@pytest.mark.slow
 def test_line_ends_and_control_characters_of_a_file_are_shown_not_printed(mlrun, write_csv):
     write_csv("my.csv", 'a,b\n"x\n\x1b[2J",1\n2,2\n3,3\n')
     answer = mlrun("task=csv", "data.train=my.csv")
@@ -405,6 +409,7 @@ def test_a_file_in_the_place_of_a_folder_named_by_hydra_run_dir_is_reported(mlru
 
 
 @pytest.mark.parametrize("words", ["model.hidden=[0]", *slow("~model", "hydra.run.dir=???")])
+@pytest.mark.slow
 def test_a_mistake_leaves_no_folder_named_by_hydra_run_dir_either(mlrun, words):
     assert mlrun("hydra.run.dir=mine", words).code == 2
     assert [*Path().glob("*")] in ([], [Path("data")])
@@ -462,6 +467,7 @@ def spoil_by_removing(folder: Path) -> None:
         (spoil_by_removing, "no file t10k-labels-idx1-ubyte or t10k-labels-idx1-ubyte.gz"),
     ],
 )
+@pytest.mark.slow
 def test_a_bad_image_file_is_named_and_leaves_no_folder(mlrun, mnist_files, spoil, message):
     spoil(mnist_files)
     answer = mlrun("task=mnist", *SMOKE)
@@ -478,6 +484,7 @@ def test_own_image_files_are_used_instead_of_the_sample(mlrun, mnist_files):
 
 
 @pytest.mark.usefixtures("mnist_files")
+@pytest.mark.slow
 def test_show_names_an_own_data_class_instead_of_its_file_format(mlrun, write_csv):
     write_csv("own_data.py", "from mlrun.data.images import Images\nclass Own(Images): pass\n")
     write_csv("conf/data/own.yaml", "# mine\ndefaults: [mnist]\n_target_: own_data.Own\n")
@@ -499,6 +506,7 @@ def failing_open(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     monkeypatch.setattr(os, "open", fail)
 
 
+@pytest.mark.slow
 def test_a_bug_keeps_its_traceback_and_exits_with_1(mlrun, monkeypatch):
     failing_open(monkeypatch, ZeroDivisionError("ours"))
     answer = mlrun(*SMOKE)
@@ -511,6 +519,7 @@ def test_a_bug_keeps_its_traceback_and_exits_with_1(mlrun, monkeypatch):
 
 
 @faults.not_finite
+@pytest.mark.slow
 def test_a_diverging_run_reports_it_keeps_its_best_weights_and_exits_with_1(mlrun):
     answer = mlrun("optimizer=sgd", "optimizer.lr=1e4", "trainer.epochs=20", "scheduler=constant")
     assert answer.code == 1
@@ -519,6 +528,7 @@ def test_a_diverging_run_reports_it_keeps_its_best_weights_and_exits_with_1(mlru
     assert record(run)["status"] == "diverged"
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_reported_without_a_traceback(mlrun, monkeypatch):
     failing_open(monkeypatch, OSError(28, "No space left on device", "metrics.csv"))
     answer = mlrun(*SMOKE)

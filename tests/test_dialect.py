@@ -351,6 +351,7 @@ PLAIN = st.tuples(
 
 
 @shares(fast=100, soak=3_000)
+@pytest.mark.slow
 def test_tables_of_numbers_are_recognised_in_every_spelling(share):
     def check(drawn: Any) -> None:
         (names, rows), separator, is_comma, has_header, encoding = drawn

@@ -282,5 +282,6 @@ def check_test_file(example: Example) -> None:
 
 
 @shares(fast=2, soak=100)
+@pytest.mark.slow
 def test_a_test_file_is_answered_like_a_new_one(share: Share) -> None:
     share.of(examples("data.test=new.csv"), check_test_file)

@@ -306,6 +306,7 @@ def test_a_convolutional_network_has_the_same_outputs(mlrun, mnist_files):
         (("--format", "safetensors", "--output", "."), "cannot write .: "),
     ],
 )
+@pytest.mark.slow
 def test_mistakes_are_reported(mlrun, write_csv, trained_run, arguments, message):
     write_csv("f", "a file")
     answer = mlrun("export", str(trained_run), *arguments)
@@ -519,6 +520,7 @@ def test_a_model_of_very_many_columns_is_exported(monkeypatch):
     assert written(predictor, config, "safetensors").difference < 1e-6
 
 
+@pytest.mark.slow
 def test_no_row_of_the_checks_file_is_taken_for_a_note_or_a_comment(mlrun, write_csv, monkeypatch):
     levels = [*range(10, 100, 10), "# 1"]
     write_csv(
@@ -533,6 +535,7 @@ def test_no_row_of_the_checks_file_is_taken_for_a_note_or_a_comment(mlrun, write
         assert largest_difference(predictor, answers_of(predictor)) < 1e-5
 
 
+@pytest.mark.slow
 def test_a_program_of_someone_else_is_not_replaced(mlrun, moved_run):
     Path("m.pt2.py").write_text("print('mine')\n")
     answer = mlrun("export", str(moved_run), "--format", "torch_export", "--output", "m.pt2")

@@ -687,6 +687,7 @@ def test_files_that_were_not_recorded_are_read_from_the_users_folder(mlrun, swee
     assert mlrun("resume", "sweep", "--data", "own").code == 0
 
 
+@pytest.mark.slow
 def test_every_data_file_is_recorded_at_the_start(mlrun, write_csv):
     rows = "".join(f"{i},{i * 0.5}\n" for i in range(40))
     for name in ("a.csv", "b.csv"):
@@ -721,6 +722,7 @@ WORDS = {
 
 @faults.foreign_sweep
 @pytest.mark.parametrize("case", WORDS)
+@pytest.mark.slow
 def test_odd_words_of_a_foreign_search_are_refused(mlrun, search, case, monkeypatch):
     monkeypatch.setenv("HOME", "hunter2-hunter2")
     word, message = WORDS[case]
@@ -743,6 +745,7 @@ def test_a_foreign_search_with_a_wide_range_starts_at_once(mlrun, search):
 
 
 @faults.foreign_sweep
+@pytest.mark.slow
 def test_a_target_among_the_choices_of_a_foreign_search_is_not_built(mlrun, search):
     record = json.loads((search / "sweep.json").read_text())["search"]
     choices = "model._target_=mlrun.models.linear.Linear,os.system"

@@ -237,6 +237,7 @@ def check_new_file(run: Path, verb: str, content: bytes, *more: str) -> None:
 
 @faults.random_csv
 @shares(fast=5, soak=1500, parts=2)
+@pytest.mark.slow
 def test_any_csv_is_predicted_and_scored_or_refused(
     share: Share, record_property: Any, flower_run: Path
 ) -> None:
@@ -325,6 +326,7 @@ def image_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @faults.random_idx
 @shares(fast=7, soak=800)
+@pytest.mark.slow
 def test_any_idx_is_predicted_or_refused(
     share: Share, record_property: Any, image_run: Path
 ) -> None:

@@ -202,6 +202,7 @@ def check_folders(ended: Ended) -> None:
 @pytest.mark.filterwarnings("default")  # trainer.compile: torch's compiler uses deprecated parts
 @faults.random_overrides
 @shares(fast=3, soak=1200, parts=4)
+@pytest.mark.slow
 def test_any_overrides_train_or_are_refused(
     share: Share, record_property: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -340,6 +340,7 @@ def test_a_repository_that_hangs_is_not_waited_for(repo, monkeypatch, name):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes in folders")
+@pytest.mark.slow
 def test_a_configuration_that_hangs_is_not_waited_for(repo, workdir, monkeypatch):
     os.mkfifo(workdir / "pipe")
     with (repo / ".git" / "config").open("a") as file:

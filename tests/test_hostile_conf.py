@@ -252,6 +252,7 @@ def without_sources(text: str) -> str:
 
 
 @faults.hostile_conf
+@pytest.mark.slow
 def test_no_file_outside_the_folder_is_read(mlrun, hostile, write_csv):
     secret = write_csv("secret.yaml", "password: x\n")
     option = hostile("defaults:\n  - /../secret@data.split")
@@ -265,6 +266,7 @@ def test_no_file_outside_the_folder_is_read(mlrun, hostile, write_csv):
 
 
 @faults.hostile_conf
+@pytest.mark.slow
 def test_completion_offers_nothing_that_a_shell_would_run(mlrun, write_csv, monkeypatch):
     write_csv("conf/model/$(touch${IFS}PWNED).yaml", "hidden: [1]\n")
     write_csv("conf/model/`touch PWNED`.yaml", "hidden: [1]\n")
@@ -385,6 +387,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @faults.hostile_conf
 @pytest.mark.usefixtures("decoys")
+@pytest.mark.slow
 def test_python_m_mlrun_imports_nothing_from_the_current_folder():
     Path("signal.py").unlink()  # Python itself imports such names before mlrun starts
     started([sys.executable, "-m", "mlrun"], "--cfg", "job")
@@ -392,6 +395,7 @@ def test_python_m_mlrun_imports_nothing_from_the_current_folder():
 
 @faults.hostile_conf
 @pytest.mark.usefixtures("decoys")
+@pytest.mark.slow
 def test_the_command_imports_nothing_from_the_current_folder(script):
     started(script, "--cfg", "job")
 

@@ -147,6 +147,7 @@ def test_a_list_replaces_a_mapping_and_the_other_way_round(word, wanted):
     assert OmegaConf.is_struct(config)
 
 
+@pytest.mark.slow
 def test_a_file_may_replace_a_mapping_by_a_list(mlrun, write_csv):
     text = "# @package _global_\ndefaults:\n  - override /task: covid\n"
     write_csv("conf/experiment/some.yaml", f"{text}data: {{features: [tested_positive.3]}}\n")

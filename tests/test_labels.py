@@ -74,6 +74,7 @@ def test_members_and_jobs_of_a_sweep_have_the_labels_of_the_file(mlrun, labels):
 
 
 @pytest.mark.parametrize("labels", LABELS[:2], indirect=True, ids=ID)
+@pytest.mark.slow
 def test_labels_of_a_large_table_are_those_of_a_small_one(mlrun, labels, monkeypatch, tmp_path):
     monkeypatch.setattr(table_file, "BIG", 0)
     monkeypatch.setattr(table_file, "BLOCK", 50)
@@ -98,6 +99,7 @@ def test_words_that_are_set_mean_a_missing_label(mlrun, write_csv):
 
 
 @pytest.mark.parametrize("code", ["-999", "-999.0"])
+@pytest.mark.slow
 def test_a_number_that_is_set_means_a_missing_target(mlrun, write_csv, code):
     lines = (f"{n},{code if n % 6 == 5 else n * 1.5}\n" for n in range(ROWS))
     write_csv("t.csv", "x,y\n" + "".join(lines))

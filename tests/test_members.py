@@ -156,6 +156,7 @@ def test_little_memory_makes_groups_and_no_difference(mlrun, whole):
 
 
 @faults.not_finite
+@pytest.mark.slow
 def test_a_member_that_diverges_is_left_out_and_reported(mlrun, monkeypatch):
     take, failed = Native.train_epoch, Diverged("its loss is nan")
 
@@ -174,6 +175,7 @@ def test_a_member_that_diverges_is_left_out_and_reported(mlrun, monkeypatch):
 
 
 @faults.not_finite
+@pytest.mark.slow
 def test_where_all_diverge_the_run_does(mlrun):
     answer = mlrun(*TINY, "optimizer=sgd", "optimizer.lr=1e18", "seeds=2", "hydra.run.dir=many")
     assert (answer.code, answer.err.startswith("diverged: all members diverged: ")) == (1, True)
@@ -183,6 +185,7 @@ def test_where_all_diverge_the_run_does(mlrun):
     assert "all members diverged, so there is nothing to resume" in answer.err
 
 
+@pytest.mark.slow
 def test_a_member_in_training_elsewhere_is_reported(mlrun, finished):
     finished("many", *TWO, "scheduler=constant")
     with locked(open_run(Path("many/members/seed_1"))):
@@ -190,6 +193,7 @@ def test_a_member_in_training_elsewhere_is_reported(mlrun, finished):
     assert (answer.code, "another process is training in" in answer.err) == (2, True)
 
 
+@pytest.mark.slow
 def test_a_member_of_a_strangers_folder_makes_no_formula(mlrun, finished):
     finished("many", *TWO)
     Path("many/members/seed_1").rename("many/members/=1+1")

@@ -72,6 +72,7 @@ def test_a_sweep_ranks_by_the_best_epoch_whatever_min_delta(mlrun, write_csv):
 
 
 @pytest.mark.parametrize("more", [(), ("seeds=2",), (*PLATEAU, "trainer.patience=2")])
+@pytest.mark.slow
 def test_a_run_validated_on_one_row_can_be_shown(mlrun, write_csv, more):
     write_csv("my.csv", FIVE)
     assert mlrun(*RUN, "trainer.epochs=2", *more).code == 0

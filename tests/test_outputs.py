@@ -56,6 +56,7 @@ def limited(kind: int, value: int) -> Iterator[None]:
 
 
 @faults.odd_output
+@pytest.mark.slow
 def test_a_pipe_is_written_to(mlrun, csv):
     os.mkfifo("pipe")
     reader = os.open("pipe", os.O_RDWR | os.O_NONBLOCK)

@@ -109,6 +109,7 @@ def test_the_hints_name_the_permission_once(mlrun):
     assert [line.count("metrics1") for line in out.splitlines() if "allow=" in line] == [1, 1]
 
 
+@pytest.mark.slow
 def test_its_value_is_that_of_the_predictions_that_are_written(mlrun):
     run = mlrun("metric=within", "metric.within.limit=0.7", "data.test=null", *SMALL).run
     truth = pd.read_csv("data/sample/covid/covid.train.csv")
@@ -168,6 +169,7 @@ def test_probabilities_are_given_to_a_metric_that_names_them(mlrun):
     assert math.isfinite(record_of(folded)["metrics"]["out_of_fold"]["surprise"])
 
 
+@pytest.mark.slow
 def test_a_sweep_ranks_by_it_in_its_direction_and_shows_without_permission(mlrun):
     words = ("metric=within", "trainer.monitor=valid/within", "optimizer.lr=1e-5,1e-2")
     assert mlrun("-m", *words, *SMALL, "hydra.sweep.dir=sweep").code == 0
@@ -186,6 +188,7 @@ def test_it_can_be_an_objective_of_a_sweep(mlrun):
     assert scores == sorted(scores, reverse=True)
 
 
+@pytest.mark.slow
 def test_from_python():
     run = api.train("metric=bias", "trainer.epochs=2", "quiet=true", allow=["metrics1.bias"])
     assert list(run.history["valid/bias"]) == [

@@ -92,6 +92,7 @@ def test_two_columns_of_a_name_are_refused_or_numbered(workdir):
     assert [*read_table(Path("t.parquet"), FileSettings(duplicates="number")).table] == ["x", "x.1"]
 
 
+@pytest.mark.slow
 def test_a_run_on_parquet_predicts_what_the_run_on_csv_does(mlrun, write_csv):
     lines = [f"{n},{n % 7},{'ab'[n % 2]},{n % 7 * 0.5 + n % 2}" for n in range(40)]
     csv = write_csv("t.csv", "\n".join(["id,x,kind,y", *lines]) + "\n")

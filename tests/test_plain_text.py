@@ -97,6 +97,7 @@ def test_python_gets_ids_and_labels_as_they_are():
     assert {*table[KIND]} <= {TULIP, ROSE}
 
 
+@pytest.mark.slow
 def test_members_and_resumed_runs_write_none_either(mlrun):
     assert mlrun(*WORDS, "folds=2", "scheduler=constant", "hydra.run.dir=run").code == 0
     answer = mlrun("resume", "run", "trainer.epochs=3")
@@ -138,6 +139,7 @@ def test_sweeps_write_none(mlrun, write_csv):
         assert control_in(mlrun(*command)) == []
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_only_the_codes_of_rich(mlrun, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
@@ -175,6 +177,7 @@ def shouts(write_csv, monkeypatch):
 
 
 @pytest.mark.usefixtures("shouts")
+@pytest.mark.slow
 def test_texts_of_a_configuration_are_plain_in_every_file(mlrun):
     answer = mlrun(*WORDS, "model=shouts", "allow=[shouts.*]", "hydra.run.dir=run")
     assert answer.code == 0, answer.err
@@ -189,6 +192,7 @@ def test_texts_of_a_configuration_are_plain_in_every_file(mlrun):
 
 
 @pytest.mark.usefixtures("shouts")
+@pytest.mark.slow
 def test_a_traceback_of_an_own_class_is_plain(mlrun):
     own = ("model=shouts", "allow=[shouts.*]", "+model.fails=true")
     answer = mlrun(*SMOKE, *own, "hydra.run.dir=run")

@@ -33,6 +33,7 @@ def flower_run(predictor: Path, workdir: Path) -> Path:
     return Path("outputs/run")
 
 
+@pytest.mark.slow
 def test_a_new_file_in_another_column_order_predicts_the_same(mlrun, write_csv, flower_run):
     write_csv("a.csv", "petal,color\n1.5,red\n2.5,blue\n")
     write_csv("b.csv", "color,surplus,petal\nred,x,1.5\nblue,y,2.5\n")
@@ -177,6 +178,7 @@ def test_probabilities_come_on_request_and_sum_to_one(mlrun, write_csv, flower_r
         assert max(shares, key=lambda name: shares[name]) == f"probability_{row['kind']}"
 
 
+@pytest.mark.slow
 def test_a_regression_has_no_probabilities(mlrun, finished):
     run = finished("run", "task=covid", *SMOKE)
     answer = mlrun("predict", str(run), "--proba", "--output", "out.csv")
@@ -234,6 +236,7 @@ def test_the_decimals_of_a_new_file_are_those_of_training(mlrun, write_csv):
     assert 5 < float(Path("p.csv").read_text().splitlines()[1].split(",")[1]) < 20
 
 
+@pytest.mark.slow
 def test_grouped_numbers_are_read_in_the_format_of_training(mlrun, write_csv):
     lines = [f"{n}.{n % 10}00,50;{n}" for n in range(1, 61)]
     write_csv("my.csv", "\n".join(["x;y", *lines]) + "\n")
@@ -266,6 +269,7 @@ def test_a_table_without_any_target_is_refused(mlrun, write_csv):
 
 
 @pytest.mark.parametrize("rows", ["7.0,1.0,0", "7.0,1.0,0\n6.0,2.0,1"])
+@pytest.mark.slow
 def test_a_new_file_has_no_header_where_training_had_none(mlrun, write_csv, rows):
     write_csv("my.csv", "".join(f"{n}.5,{n % 4}.25,{n % 2}\n" for n in range(20)))
     assert mlrun("task=csv", "data.train=my.csv", "debug=smoke", "hydra.run.dir=run").code == 0

@@ -187,6 +187,7 @@ def test_members_are_a_mean_and_a_range(workdir, monkeypatch):
     assert len(axes.collections) == 2
 
 
+@pytest.mark.slow
 def test_scores_that_are_nan_leave_gaps(workdir):
     nan = float("nan")
     rows = [ROW | {"epoch": n, "valid/r2": nan} for n in (1, 2, 3)]

@@ -133,6 +133,7 @@ def test_a_run_can_be_resumed_from_a_checkpoint_older_than_its_metrics(mlrun, cr
 
 
 @faults.older_checkpoint
+@pytest.mark.slow
 def test_no_epoch_is_twice_in_metrics_or_tensorboard(mlrun, crashing):
     crashing(3, *TINY, "hydra.run.dir=broken")
     mlrun("resume", "broken")
@@ -217,6 +218,7 @@ def test_a_rerun_of_an_extended_run_is_identical(mlrun, finished):
     assert "identical: 8 epochs" in mlrun("rerun", "run").out
 
 
+@pytest.mark.slow
 def test_extending_a_run_that_patience_ended_reports_it(mlrun):
     patience = ("trainer.patience=1", "trainer.min_delta=9")
     mlrun(*TINY, *patience, "hydra.run.dir=run")
@@ -225,6 +227,7 @@ def test_extending_a_run_that_patience_ended_reports_it(mlrun):
     assert "mlrun resume run trainer.patience=…" in answer.out
 
 
+@pytest.mark.slow
 def test_a_cosine_that_is_extended_keeps_its_last_rate(mlrun, finished):
     finished("run", *TINY, "scheduler.eta_min=1e-5")
     answer = mlrun("resume", "run", "trainer.epochs=8")
@@ -278,6 +281,7 @@ def test_a_schedule_that_restarts_is_extended(mlrun, write_csv):
     assert "stays at" not in Path("run/run.log").read_text()
 
 
+@pytest.mark.slow
 def test_an_interrupted_cosine_can_be_extended_before_its_end(mlrun, finished):
     finished("run", *TINY, "trainer.max_minutes=1e-9")
     answer = mlrun("resume", "run", "trainer.epochs=8", "trainer.max_minutes=null")
@@ -299,6 +303,7 @@ def test_an_interrupted_cosine_can_be_extended_before_its_end(mlrun, finished):
         pytest.param("epochs", "'epochs': must be KEY=VALUE", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_a_change_that_cannot_be_honoured_exactly_is_refused(mlrun, crashing, override, message):
     crashing(3, *TINY, "hydra.run.dir=broken")
     answer = mlrun("resume", "broken", override)
@@ -306,6 +311,7 @@ def test_a_change_that_cannot_be_honoured_exactly_is_refused(mlrun, crashing, ov
     assert message in answer.err
 
 
+@pytest.mark.slow
 def test_resume_finds_the_newest_unfinished_run_below_a_folder(mlrun, crashing, finished):
     finished("runs/a/done", *TINY)
     crashing(3, *TINY, "hydra.run.dir=runs/a/broken")
@@ -314,6 +320,7 @@ def test_resume_finds_the_newest_unfinished_run_below_a_folder(mlrun, crashing, 
 
 
 @faults.changed
+@pytest.mark.slow
 def test_a_run_whose_data_changed_is_not_resumed(mlrun, crashing):
     crashing(3, *TINY, "hydra.run.dir=broken")
     with Path("data/sample/covid/covid.train.csv").open("a") as file:
@@ -322,6 +329,7 @@ def test_a_run_whose_data_changed_is_not_resumed(mlrun, crashing):
 
 
 @faults.time_is_up
+@pytest.mark.slow
 def test_max_minutes_stops_resumably_with_predictions(mlrun, whole):
     mlrun(*TINY, "trainer.max_minutes=1e-9", "hydra.run.dir=timed")
     assert status(Path("timed")) == "interrupted"
@@ -418,6 +426,7 @@ def test_a_run_continues_when_the_reader_of_its_output_exits():
 # --- rerun ---
 
 
+@pytest.mark.slow
 def test_rerun_of_the_same_is_identical(mlrun, finished):
     finished("run", *TINY)
     answer = mlrun("rerun", "run")
@@ -426,6 +435,7 @@ def test_rerun_of_the_same_is_identical(mlrun, finished):
 
 
 @faults.other_rerun
+@pytest.mark.slow
 def test_rerun_names_where_it_differs_and_what_is_different(mlrun):
     mlrun(*TINY, "hydra.run.dir=run")
     file = Path("data/sample/covid/covid.train.csv")

@@ -129,6 +129,7 @@ def node_at(path: str, target: str) -> Callable[[Any], None]:
 
 @faults.foreign_target
 @against_every_command(ATTACKS)
+@pytest.mark.slow
 def test_a_target_in_a_foreign_configuration_is_refused(mlrun, run, command, attack):
     poison(run, node_at("model", attack))
     assert_refused(mlrun(*command), "refused")
@@ -162,6 +163,7 @@ def test_hydra_settings_of_a_foreign_folder_are_ignored(mlrun, run, command):
 
 @faults.own_target
 @pytest.mark.parametrize("target", [*ATTACKS[:2], *map(slow, ATTACKS[2:])])
+@pytest.mark.slow
 def test_a_target_on_the_command_line_is_refused(mlrun, target):
     answer = mlrun("quiet=true", f"model._target_='{target}'", "+model._args_=['touch PWNED']")
     assert_refused(answer)
@@ -188,10 +190,12 @@ def test_a_target_on_the_command_line_is_refused(mlrun, target):
         "--experimental-rerun=job.pickle",
     ],
 )
+@pytest.mark.slow
 def test_what_hydra_would_build_by_itself_is_refused(mlrun, override):
     assert_refused(mlrun("quiet=true", override))
 
 
+@pytest.mark.slow
 def test_a_file_in_conf_cannot_name_what_is_not_allowed(mlrun, write_csv):
     write_csv("conf/model/evil.yaml", "_target_: os.system\ncommand: touch PWNED\n")
     assert_refused(mlrun("quiet=true", "model=evil"), "model._target_=os.system: refused")
@@ -266,6 +270,7 @@ def test_own_classes_need_allow_on_the_command_line_of_every_command(mlrun):
         pytest.param("os.system", "os.*", "refused", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_allow_covers_classes_of_the_groups_kind_only(mlrun, target, allow, message):
     answer = mlrun("quiet=true", f"model._target_={target}", f"allow=[{allow}]")
     assert_refused(answer, message)
@@ -616,6 +621,7 @@ def test_a_text_from_the_environment_that_would_be_written_down_is_refused(
 
 
 @pytest.mark.usefixtures("nets")
+@pytest.mark.slow
 def test_a_run_with_a_secret_reports_that_it_cannot_be_opened_without(mlrun):
     allow = "allow=[nets.*]"
     answer = mlrun(*OWN, SMOKE[0], allow, "+model.token=abc", "hydra.run.dir=run")
@@ -623,6 +629,7 @@ def test_a_run_with_a_secret_reports_that_it_cannot_be_opened_without(mlrun):
     assert_refused(mlrun("evaluate", "run", allow), "model.token was a secret or came from")
 
 
+@pytest.mark.slow
 def test_numbers_from_the_environment_are_recorded(mlrun, monkeypatch, write_csv):
     monkeypatch.setenv("RATE", "0.25")
     rate = "${oc.decode:${oc.env:RATE}}"

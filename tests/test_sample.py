@@ -76,6 +76,7 @@ def test_a_download_is_no_reason_for_the_sample(monkeypatch):
 
 @pytest.mark.sample
 @pytest.mark.parametrize("task", TASKS)
+@pytest.mark.slow
 def test_a_sample_has_the_same_bytes_each_time(task, samples):
     assert digests(write_sample(task)) == digests(samples / task)
 

@@ -129,6 +129,7 @@ def hiding_places(draw):
 
 
 @given(hiding_places(), st.booleans())
+@pytest.mark.slow
 def test_no_nesting_and_no_quoting_shows_a_secret(place, known):
     secret, value = place
     word = f"+model.x={spelled(value)}"

@@ -100,6 +100,7 @@ def assert_members_are_lone_runs(count: int = 4, **settings: Any) -> None:
 
 @pytest.mark.parametrize("optimizer", ["adamw", *slow("sgd", "momentum", "rmsprop", "adagrad")])
 @pytest.mark.parametrize("net", [Net, Image])
+@pytest.mark.slow
 def test_a_member_of_every_kind_of_model_is_its_lone_run(net, optimizer):
     assert_members_are_lone_runs(net=net, optimizer=optimizer)
 
@@ -114,6 +115,7 @@ def test_a_member_of_every_kind_of_model_is_its_lone_run(net, optimizer):
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_every_setting_holds_for_each_member(settings):
     assert_members_are_lone_runs(**settings)
 

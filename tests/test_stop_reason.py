@@ -46,12 +46,14 @@ def test_a_resumed_run_reports_its_own_reason(mlrun):
     assert stopped() == "epochs"
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_has_no_reason(mlrun):
     with listening(Place.EPOCH_RECORDED, raising(KeyboardInterrupt())):
         mlrun(*TINY)
     assert "stopped" not in json.loads(Path("run", "run.json").read_text())
 
 
+@pytest.mark.slow
 def test_an_ensemble_counts_the_reasons_of_its_members(mlrun):
     lines = mlrun(*TINY, *STALE, "seeds=2").out.splitlines()
     assert any(line.split(maxsplit=1) == ["stopped", "2 × early stopping"] for line in lines)

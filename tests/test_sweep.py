@@ -351,6 +351,7 @@ def test_a_sweep_is_not_continued_on_other_data(mlrun, write_csv):
     assert_same_run(Path("gone"), Path("sweep/1"))
 
 
+@pytest.mark.slow
 def test_a_job_whose_folder_is_gone_is_trained_again(mlrun, finished):
     finished("sweep", "-m", "seed=1,2", *SMALL)
     (Path("sweep") / "1").rename("gone")
@@ -487,6 +488,7 @@ def test_the_table_ranks_names_the_best_run_and_what_to_type(mlrun):
     assert "summary      sweep/summary.csv" in lines
 
 
+@pytest.mark.slow
 def test_other_targets_are_ranked_apart(mlrun, write_csv):
     write_csv("t.csv", "x,a,b\n" + "".join(f"{i},{i * 0.5},{i + 0.1}\n" for i in range(40)))
     own = ("task=csv", "data.train=t.csv", "model=linear", "trainer.epochs=2")
@@ -516,6 +518,7 @@ def test_a_damaged_sweep_is_reported_when_it_is_shown(mlrun, line):
     assert "is damaged" in answer.err
 
 
+@pytest.mark.slow
 def test_failed_jobs_are_repeated_and_their_errors_removed(mlrun, write_csv):
     words = ("task=csv", "data.target=y", "model=linear", "trainer.epochs=2", "quiet=true")
     write_csv("there.csv", "x,y\n" + "".join(f"{i},{i * 0.5}\n" for i in range(40)))
@@ -587,12 +590,14 @@ def test_the_front_is_printed_with_the_means_over_the_seeds(mlrun):
     ],
     ids=["one", "misspelt", "halving"],
 )
+@pytest.mark.slow
 def test_invalid_objectives_are_refused_before_anything_is_written(door, words, message):
     with pytest.raises(MlrunError, match=re.escape(message)):
         door.sweep("seed=1,2", *words)
     assert not Path("outputs").exists()
 
 
+@pytest.mark.slow
 def test_a_sampler_for_one_objective_refuses_several_before_anything_is_made(mlrun):
     several = "sweep.objectives=[valid/mse,parameters]"
     sampler = ("hydra/sweeper=optuna", "hydra.sweeper.sampler=cmaes")
@@ -747,6 +752,7 @@ def test_a_dry_run_prints_what_a_sweep_would_do_and_writes_nothing(mlrun):
         pytest.param("model.dropout=0,0.1,0.2,0.3", 4, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_jobs_that_are_stacked_differ_in_seeds_and_rates(mlrun, swept, groups):
     words = ("model.activation=prelu", "scheduler=onecycle", "trainer.epochs=1")
     answer = mlrun("-m", *words, "trainer.limit_batches=1", swept, "--dry-run")
@@ -877,6 +883,7 @@ def test_an_invalid_search_is_refused_before_anything_is_written(door, words, me
         ("hydra.sweeper.n_jobs=0", "hydra.sweeper.n_jobs=0: must be at least 1"),
     ],
 )
+@pytest.mark.slow
 def test_a_way_to_search_that_there_is_not_is_refused(mlrun, word, message):
     answer = mlrun("-m", "hydra/sweeper=optuna", "optimizer.lr=1,2", word)
     assert (answer.code, message in answer.err) == (2, True)
@@ -944,6 +951,7 @@ def test_halving_that_crashed_ends_like_the_one_that_never_did(mlrun, monkeypatc
         ("optimizer.lr=1,2", "sweep.halving=3: too few jobs or epochs (2 settings of 300 epochs)"),
     ],
 )
+@pytest.mark.slow
 def test_halving_what_cannot_be_compared_is_refused(door, word, message):
     with pytest.raises(MlrunError, match=re.escape(message)):
         door.sweep("sweep.halving=3", word)

@@ -39,6 +39,7 @@ def test_a_data_error_of_all_jobs_refuses_the_sweep(mlrun, write_csv):
     assert not Path("outputs").exists()
 
 
+@pytest.mark.slow
 def test_a_search_with_a_data_error_is_refused_too(mlrun):
     words = ("task=csv", "data.train=nope.csv", "data.target=y", "optimizer.lr=interval(0.1,0.2)")
     answer = mlrun(*SEARCH, *words)
@@ -46,6 +47,7 @@ def test_a_search_with_a_data_error_is_refused_too(mlrun):
     assert not Path("outputs").exists()
 
 
+@pytest.mark.slow
 def test_what_the_data_is_taken_for_is_said_once_and_logged_by_the_first_job(mlrun, write_csv):
     write_csv("t.csv", "x,y\n" + "".join(f"{i},{i * 0.5}\n" for i in range(40)))
     words = ("task=csv", "data.train=t.csv", "trainer.epochs=1", "seed=0,1", NAMED)

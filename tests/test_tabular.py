@@ -446,6 +446,7 @@ def write_covid(train: str = "covid.train.csv", test: str = "covid.test.csv") ->
     write(f"data/covid/{test}", survey(30, seed=1).iloc[:, :-1])
 
 
+@pytest.mark.slow
 def test_another_edition_of_covid_needs_no_other_yaml():
     write_covid()
     spec = load("covid").spec
@@ -472,6 +473,7 @@ def test_all_the_columns_of_covid_are_features_on_request():
 
 @pytest.mark.parametrize("train", ["covid.train.csv", "covid_train.csv"])
 @pytest.mark.parametrize("test", ["covid.test.csv", "covid_test.csv"])
+@pytest.mark.slow
 def test_both_spellings_of_the_covid_files_are_found(train, test):
     write_covid(train, test)
     assert {path.name for path in load("covid").files.values()} == {train, test}

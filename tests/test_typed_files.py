@@ -64,6 +64,7 @@ def test_stored_numbers_and_dates_need_no_spelling(spelled_run, form):
     assert run.evaluate(f"new.{form}") == run.evaluate(file)
 
 
+@pytest.mark.slow
 def test_a_table_of_pandas_needs_no_spelling(spelled_run):
     run, file = spelled_run
     wanted = run.predict(file)
@@ -74,6 +75,7 @@ def test_a_table_of_pandas_needs_no_spelling(spelled_run):
     pd.testing.assert_frame_equal(run.predict(texts), wanted)
 
 
+@pytest.mark.slow
 def test_a_typed_test_file_is_scored(spelled_run):
     _, file = spelled_run
     TYPED.to_parquet("test.parquet")

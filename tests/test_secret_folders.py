@@ -74,6 +74,7 @@ def shown_in(answer: Any, *folders: str, secret: str = SECRET) -> list[str]:
         (f"+model.url='http://host/?api_key={SECRET}'", "building"),
     ],
 )
+@pytest.mark.slow
 def test_a_secret_in_a_word_is_nowhere(mlrun, word, fails):
     answer = mlrun(*OWN, word, f"+model.fails={fails}", "hydra.run.dir=run")
     assert answer.code == {"": 0, "building": 2, "training": 1}[fails]

@@ -22,6 +22,22 @@ changed = pytest.mark.fault(
     "resuming with another model, seed or data",
     "an error line with the reason, exit 2",
 )
+no_memory = pytest.mark.fault(
+    "memory runs out at a random moment (a limit of the system)",
+    "whatever ends the process, `mlrun resume` ends with the same bits as an uninterrupted run",
+)
+stopped_parent = pytest.mark.fault(
+    "the parent process of several is stopped for two seconds (SIGSTOP)",
+    "the run or sweep ends with the same bits",
+)
+edited_record = pytest.mark.fault(
+    "run.json is deleted or overwritten while the run trains",
+    "the run ends with the same bits and its record, or one error line and exit 2",
+)
+data_gone = pytest.mark.fault(
+    "the training data are deleted or replaced while the run trains",
+    "the run ends with the same bits",
+)
 time_is_up = pytest.mark.fault(
     "the time limit (trainer.max_minutes)",
     "stops after the epoch, writes pred.csv; `mlrun resume` continues with the same bits",
@@ -55,8 +71,8 @@ bad_csv = pytest.mark.fault(
     "one line with file, row and column, exit 2, no folder",
 )
 same_second = pytest.mark.fault(
-    "four runs that start in the same second",
-    "four folders with four complete runs",
+    "runs and sweeps that start in the same second, up to eight, in one folder",
+    "each has a complete folder of its own; names that are taken get a number",
 )
 out_of_memory = pytest.mark.fault(
     "out of memory on the device",
@@ -75,7 +91,7 @@ deleted_folder = pytest.mark.fault(
     "one error line, exit 2",
 )
 wrong_clock = pytest.mark.fault(
-    "a clock that goes backwards",
+    "a clock that goes backwards, or jumps by up to a day whenever it is asked",
     "no effect on training, resuming or stopping",
 )
 moved = pytest.mark.fault(

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from mlrun import MlrunError
 from mlrun.data.remote_file import local_copy
 from mlrun.sweeps.grid import MOST_JOBS
+from mlrun.sweeps.search_space import space_of
 from tests import faults
 from tests.test_safety import assert_refused
 
@@ -165,3 +167,21 @@ def test_a_search_proposes_no_endless_batch(mlrun, hostile):
     )
     answer = mlrun("-m", option, "task=phone_price", *SMALL)
     assert_refused(answer, "hydra.sweeper.n_jobs=100000000000: must be at most 10000")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        "interval(1e-400,1e400)",
+        "interval(-1e308,1e308)",
+        "interval(0,nan)",
+        "int(interval(0,100000000000000000000))",
+        "range(0,100000000000000000000)",
+        "range(0.5,1.5,0.0)",
+    ],
+)
+@faults.foreign_sweep
+def test_a_range_with_which_no_sampler_can_compute_is_refused(values):
+    words = OverridesParser.create().parse_overrides([f"optimizer.lr={values}"])
+    with pytest.raises(MlrunError, match=r"^optimizer\.lr=.*: "):
+        space_of(words)

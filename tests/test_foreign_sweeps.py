@@ -485,11 +485,13 @@ def test_what_a_stranger_wrote_moves_no_cursor(mlrun, sweep, verb):
 @faults.foreign_sweep
 def test_what_a_stranger_wrote_is_no_formula_in_the_summary(mlrun, sweep):
     def evil(event: Any) -> Any:
-        return event | {"overrides": ["=a==1+1", "b=@SUM(1)"], "objectives": {"+c": 1.0}}
+        words = [*event.get("overrides", ()), "=a==1+1", "b=@SUM(1)"]
+        return event | {"overrides": words, "objectives": {"+c": 1.0}}
 
     change_journal(sweep, evil)
     change_record(sweep, swept=["=a", "b"])
-    mlrun(*SWEEP["resume"])
+    answer = mlrun(*SWEEP["resume"])
+    assert answer.code == 0, answer
     with (sweep / "summary.csv").open(newline="") as file:
         cells = {cell for row in csv.reader(file) for cell in row}
     assert {"'=a", "'@SUM(1)", "'+c"} <= cells

@@ -264,3 +264,23 @@ def test_folders_that_are_no_entries_of_the_cache_stay(everything_is_large, monk
         read_table(Path("t.csv"))
     assert (everything_is_large / "mine").is_dir()
     assert len([*everything_is_large.iterdir()]) == 2
+
+
+def cut_off(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:7])
+
+
+def of_nonsense(file: Path) -> None:
+    file.write_text('{"columns": [1], "rows": "x", "facts": null}')
+
+
+@faults.odd_world
+@pytest.mark.parametrize("name", ["columns.json", "values.bin"])
+@pytest.mark.parametrize("how", [cut_off, of_nonsense, Path.unlink])
+def test_a_damaged_entry_of_the_cache_is_written_again(everything_is_large, name, how):  # noqa: F811
+    write(Path("t.csv"), OLD)
+    read_table(Path("t.csv"))
+    (entry,) = everything_is_large.iterdir()
+    how(entry / name)
+    assert same(read_table(Path("t.csv")).table, OLD)
+    assert same(read_table(Path("t.csv")).table, OLD)

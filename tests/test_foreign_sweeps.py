@@ -1,5 +1,6 @@
 """A stranger's sweep folder: to show and to resume it runs nothing and touches nothing outside."""
 
+import csv
 import json
 import os
 import pickle
@@ -479,6 +480,22 @@ def test_what_a_stranger_wrote_moves_no_cursor(mlrun, sweep, verb):
     answer = mlrun(*SWEEP[verb])
     assert "\x1b" not in answer.out + answer.err
     assert verb == "resume" or "\\x1b[2J" in answer.out
+
+
+@faults.foreign_sweep
+def test_what_a_stranger_wrote_is_no_formula_in_the_summary(mlrun, sweep):
+    def evil(event: Any) -> Any:
+        words = [*event.get("overrides", ()), "=a==1+1", "b=@SUM(1)"]
+        return event | {"overrides": words, "objectives": {"+c": 1.0}}
+
+    change_journal(sweep, evil)
+    change_record(sweep, swept=["=a", "b"])
+    answer = mlrun(*SWEEP["resume"])
+    assert answer.code == 0, answer
+    with (sweep / "summary.csv").open(newline="") as file:
+        cells = {cell for row in csv.reader(file) for cell in row}
+    assert {"'=a", "'@SUM(1)", "'+c"} <= cells
+    assert not {cell for cell in cells if cell.startswith(("=", "+", "@"))}
 
 
 @faults.foreign_sweep

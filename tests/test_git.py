@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -356,3 +357,17 @@ def test_a_damaged_repository_has_no_state_or_no_answer(repo):
     assert state() == {"commit": git("rev-parse", "HEAD"), "dirty": None}
     (repo / ".git" / "config").write_text("[")
     assert state() is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits another process")
+@pytest.mark.parametrize("place", ["core.attributesFile", ".git/info/attributes"])
+@pytest.mark.slow
+def test_a_repository_that_never_ends_fills_no_memory(repo, monkeypatch, place):
+    git("config", "filter.f.clean", "cat")
+    if place.startswith("core."):
+        git("config", place, "/dev/zero")
+    else:
+        (repo / place).symlink_to("/dev/zero")
+    monkeypatch.setattr("mlrun.system.git.MEMORY", 2**26)
+    monkeypatch.setattr("mlrun.system.git.SECONDS", 600.0)  # the memory ends it
+    assert state() == {"commit": git("rev-parse", "HEAD"), "dirty": None}

@@ -75,6 +75,13 @@ def test_errors_of_the_compiler_are_known():
     assert not torch_private.is_from_compiler(RuntimeError("c"))
 
 
+def test_the_compilers_options_are_known():
+    options = torch_private.compiler_options("reduce-overhead")
+    assert options == {"triton.cudagraphs": True, "cpp_cache_precompile_headers": False}, changed(
+        "the options of its compiler"
+    )
+
+
 def test_a_copied_schedule_moves_by_itself():
     weight = nn.Parameter(torch.zeros(2))
     optimizer = Adam([weight], lr=1.0)

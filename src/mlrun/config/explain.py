@@ -53,6 +53,8 @@ def explain(error: BaseException) -> str:
         if again := _ADDED.match(str(cause)):
             group, option = again["group"] or again["other"], again["option"] or "OPTION"
             return f"+{group}=…: '{group}' is always there; leave out the +: {group}={option}"
+        if isinstance(cause, RecursionError):
+            return "values are nested too deeply, or an option of ./conf selects itself"
     text = str(error)
     unpackaged = "a file in conf/task/ must start with the line: # @package _global_"
     if any("Cannot convert 'DictConfig' to string" in str(cause) for cause in chain):

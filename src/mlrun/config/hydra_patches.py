@@ -15,8 +15,10 @@ from typing import Any
 import hydra._internal.hydra as hydra_internals
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.core.utils import JobReturn
@@ -26,6 +28,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override
 from omegaconf._utils import OmegaConfDumper
 from omegaconf.basecontainer import BaseContainer
 
+from mlrun.config.references import limited_reference, limited_references
 from mlrun.config.words import hide_in_words
 from mlrun.config.yaml_loader import LimitedLoader
 from mlrun.errors import MlrunError
@@ -34,13 +37,14 @@ from mlrun.system.secrets import hide, remember
 ConfigLoader = ConfigLoaderImpl
 _APPLY = ConfigLoaderImpl._apply_overrides_to_config
 _MERGE = BaseContainer.merge_with
+_LOAD = ConfigRepository.load_config
 
 
 @contextmanager
 def patched(
     check: Callable[[DictConfig, Sequence[str]], None], *, may_set_mode: bool
 ) -> Iterator[None]:
-    """Patch Hydra in six places for this block, and restore everything afterwards.
+    """Patch Hydra in seven places for this block, and restore everything afterwards.
 
     - Hydra builds loggers, callbacks and plugins right after composing; `check` inspects the
       configuration before that. Files that Hydra looks up last, its own and those of launchers and
@@ -49,6 +53,7 @@ def patched(
     - Hydra and its plugins print and store configurations as YAML: without secrets.
     - Hydra composes everything again to read hydra.mode, which only users set.
     - OmegaConf reads YAML with yaml.SafeLoader; `LimitedLoader` is faster and refuses bombs.
+    - OmegaConf refuses references that describe too much, like a bomb in YAML.
     - Hydra cannot set a list where a mapping is, or the other way round; see `apply_overrides`
       (for words) and `_merged` (for files).
 
@@ -76,17 +81,13 @@ def patched(
             _hide_in_folder_names(config, plain["hydra"]["overrides"]["task"])
             return config
 
-        def _load_single_config(self, default: Any, repo: Any) -> Any:
-            found = super()._load_single_config(default, repo)
-            _check_place(found.path, default.config_path)
-            return found
-
     changes: list[tuple[Any, str, Any]] = [
         (ConfigLoaderImpl, "_apply_overrides_to_config", staticmethod(apply_overrides)),
         (BaseContainer, "merge_with", _merged),
         (hydra_internals, "ConfigLoaderImpl", Checked),
         (OmegaConf, "to_yaml", staticmethod(_hidden_yaml)),
         (yaml, "SafeLoader", LimitedLoader),
+        (ConfigRepository, "load_config", _loaded_from_inside),
     ]
     if not may_set_mode:
         changes.append((hydra_internals.Hydra, "get_mode", lambda *_, **__: None))
@@ -94,7 +95,8 @@ def patched(
     for owner, name, value in changes:
         setattr(owner, name, value)
     try:
-        yield
+        with limited_reference():
+            yield
     finally:
         for owner, name, value in before:
             setattr(owner, name, value)
@@ -127,11 +129,14 @@ def known_flags() -> list[str]:
     return [flag for action in get_args_parser()._actions for flag in action.option_strings]
 
 
-def _check_place(folder: str, name: str) -> None:
-    """Check that a file is in the folder (file://…) where Hydra found it."""
-    place = Path(folder.removeprefix("file://")).resolve()
-    if not (place / f"{name}.yaml").resolve().is_relative_to(place):
-        raise MlrunError(f"{name}.yaml: refused; it is outside {folder.removeprefix('file://')}")
+def _loaded_from_inside(repository: ConfigRepository, config_path: str) -> Any:
+    """Read an option, if its file is in the folder of options where Hydra found it."""
+    source = repository._find_object_source(config_path, ObjectType.CONFIG)
+    if source is not None and source.scheme() == "file":
+        place, file = Path(source.path).resolve(), f"{config_path.removesuffix('.yaml')}.yaml"
+        if not (place / file).resolve().is_relative_to(place):
+            raise MlrunError(f"{file}: refused; it is outside {source.path}")
+    return _LOAD(repository, config_path)
 
 
 def apply_overrides(overrides: Sequence[Override], config: DictConfig) -> None:
@@ -232,7 +237,8 @@ def _hide_in_folder_names(config: DictConfig, words: list[str]) -> None:
 
 def _hidden_yaml(config: Any, *, resolve: bool = False, sort_keys: bool = False) -> str:
     """Do the work of OmegaConf.to_yaml, without secrets."""
-    value: Any = OmegaConf.to_container(config, resolve=resolve, enum_to_str=True)
+    with limited_references():
+        value: Any = OmegaConf.to_container(config, resolve=resolve, enum_to_str=True)
     remember(value)
     if isinstance(value, list):  # the words of a job
         return to_yaml(hide_in_words(value))

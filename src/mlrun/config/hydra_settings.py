@@ -31,6 +31,8 @@ from mlrun.config.hydra_shapes import (
     Shape,
     Value,
 )
+from mlrun.config.recorded import keys_looked_up
+from mlrun.config.references import limited_references
 from mlrun.config.values import NOT_SET
 from mlrun.errors import MlrunError
 from mlrun.system.secrets import redact
@@ -38,6 +40,8 @@ from mlrun.system.secrets import redact
 Keys = tuple[str, ...]  # the keys that lead to a setting
 # What the name of a folder may refer to: settings and the time, but not the environment.
 _IN_FOLDERS = re.compile(r"\$\{(now:[^${}]*|hydra:[\w.]+|[\w.]+)\}")
+# Settings in there, but for one that begins the path: it may be a folder of the user.
+_SETTINGS_IN_NAMES = re.compile(r"(?<=.)\$\{([\w.]+)\}|^\$\{([\w.]+)\}(?!/|$)")
 _LONGEST = 60  # of a value in a message
 
 
@@ -54,10 +58,10 @@ def check_hydra(config: DictConfig, words: Sequence[str]) -> None:
     plain: Any = OmegaConf.to_container(config.hydra)
     typed = frozenset(_typed(words))
     _check_words(plain["overrides"], words)
-    _check_folders(plain, typed)
+    _check_folders(config, plain, typed)
     for name in [name for name in plain if name not in TEXTS]:
         shape, may_type = SETTINGS.get(name, NOTHING), typed if name in FREE else frozenset[Keys]()
-        with without_resolvers("oc.create", "oc.decode", "oc.env"):
+        with without_resolvers("oc.create", "oc.decode", "oc.env"), limited_references():
             value = _value(config.hydra, name, plain[name], shape, ("hydra", name), may_type)
         _replace(config.hydra, name, plain[name], value)
 
@@ -82,15 +86,25 @@ def _check_words(recorded: Any, words: Sequence[str]) -> None:
         raise MlrunError("hydra.overrides: refused; it is the command line")
 
 
-def _check_folders(plain: Mapping[str, Any], typed: frozenset[Keys]) -> None:
+def _check_folders(config: DictConfig, plain: Mapping[str, Any], typed: frozenset[Keys]) -> None:
     """Check that no file names a folder by a text from the environment."""
     for keys in (("run", "dir"), ("sweep", "dir"), ("sweep", "subdir")):
         node = plain[keys[0]]
         text = str(node.get(keys[1]) if isinstance(node, Mapping) else node)
-        known = ("hydra", *keys) in typed or text == NEW_FOLDER
-        if not known and "${" in _IN_FOLDERS.sub("", text):
+        if ("hydra", *keys) in typed or text == NEW_FOLDER:
+            continue
+        if "${" in _IN_FOLDERS.sub("", text):
             advised = "; a folder may be named after other settings, ${now:…} and ${hydra:…}"
             raise _refused(("hydra", *keys), text, advised)
+        names = [name for found in _SETTINGS_IN_NAMES.findall(text) for name in found if name]
+        if names and (found := {*names} & keys_looked_up(_without_hydra(config))):
+            advised = f"; {min(found)} comes from the environment"
+            raise _refused(("hydra", *keys), text, advised)
+
+
+def _without_hydra(config: DictConfig) -> dict[str, Any]:
+    plain: Any = OmegaConf.to_container(config)
+    return {name: value for name, value in plain.items() if name != "hydra"}
 
 
 def _value(

@@ -36,7 +36,9 @@ def options(group: str) -> dict[str, str]:
     for folder in (CONF, own_conf()):
         files = sorted((folder / group).glob("*.yaml")) if folder else []
         for file in filter(Path.is_file, files):
-            found.setdefault(file.stem, _first_comment(file))
+            inside = folder is not None and file.resolve().is_relative_to(folder.resolve())
+            if inside:  # Hydra takes no link that leads elsewhere, either
+                found.setdefault(file.stem, _first_comment(file))
     return found
 
 

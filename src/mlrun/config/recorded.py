@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mlrun.config.allowlist import check_targets
+from mlrun.config.references import limited_references
 from mlrun.config.values import Composed, composed
 from mlrun.config.words import hide_in_words
 from mlrun.errors import MlrunError
@@ -30,7 +31,7 @@ _PATHS = ("paths.", "data.dir", "data.train", "data.test")
 
 def for_the_record(config: Composed) -> dict[str, Any]:
     """Return the values of the configuration without secrets; ??? stays ???."""
-    looked_up = _keys_looked_up(config.raw)
+    looked_up = keys_looked_up(config.raw)
     return hide(config.values, also=looked_up)  # type: ignore[no-any-return]
 
 
@@ -52,7 +53,7 @@ def check_lookups(config: Composed) -> None:
         MlrunError: naming the setting.
     """
     values = dict(_leaves(config.values))
-    for key in sorted(_keys_looked_up(config.raw)):
+    for key in sorted(keys_looked_up(config.raw)):
         if key.startswith("data.") and _ADDRESS.match(str(values.get(key))):
             raise MlrunError(
                 f"{key}: refused; an address must not contain texts from the environment"
@@ -219,7 +220,8 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 _found: dict[str, frozenset[str]] = {}  # cache: the result depends only on these keys and texts
 
 
-def _keys_looked_up(raw: Any) -> frozenset[str]:
+def keys_looked_up(raw: Any) -> frozenset[str]:
+    """Return the keys whose texts come from the environment or a secret, also by references."""
     leaves = [*_leaves(raw)]
     references = {key: text for key, text in leaves if "${" in str(text)}
     secret = [key for key, value in leaves if is_hidden(value, key)]
@@ -235,7 +237,8 @@ def _looked_up(depends_on: str, raw: Any) -> frozenset[str]:
     """
     if depends_on not in _found:
         marked = OmegaConf.create(_with_stand_ins(raw, ""))
-        leaves = _leaves(OmegaConf.to_container(marked, resolve=True))
+        with limited_references():
+            leaves = _leaves(OmegaConf.to_container(marked, resolve=True))
         _found[depends_on] = frozenset(key for key, text in leaves if _STAND_IN in str(text))
     return _found[depends_on]
 

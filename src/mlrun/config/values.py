@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mlrun.config.references import limited_references
 from mlrun.errors import MlrunError
 from mlrun.system.secrets import remember
 
@@ -58,13 +59,18 @@ def composed(config: DictConfig) -> Composed:
     Its secrets are remembered, so that no message repeats them.
 
     Raises:
-        MlrunError: a reference leads nowhere.
+        MlrunError: a reference leads nowhere, or references describe too many values.
     """
     try:
         raw: Any = OmegaConf.to_container(config)
         remember(raw)
-        values: Any = OmegaConf.to_container(config, resolve=True)
+        with limited_references():
+            values: Any = OmegaConf.to_container(config, resolve=True)
         remember(values)
+    except RecursionError:
+        raise MlrunError(
+            "the values or references of the configuration are nested too deeply"
+        ) from None
     except OmegaConfBaseException as error:
         raise MlrunError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from error
     return Composed(raw, values)

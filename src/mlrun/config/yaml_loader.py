@@ -4,6 +4,7 @@ A few lines can describe billions of values by repeating names (`&a`, `*a`), and
 deep enough crash Python. So the events of a file are counted before anything is built from it.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from mlrun.errors import MlrunError
 
 MOST_VALUES = 100_000
 DEEPEST = 50
+LONGEST = 400  # digits of a number; Python takes minutes for very long ones, or refuses them
+_NUMBER = re.compile(r"[-+]?\d[\w:.]*", re.ASCII)
 _Fast: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -53,6 +56,8 @@ def _problem(text: str) -> str:
             total += sizes[event.anchor]
         elif isinstance(event, yaml.NodeEvent):
             total += 1
+            if isinstance(event, yaml.ScalarEvent) and (problem := _odd(event.value)):
+                return problem
             if isinstance(event, yaml.CollectionStartEvent):
                 inside.append((event.anchor, total - 1))
             elif event.anchor:
@@ -62,3 +67,11 @@ def _problem(text: str) -> str:
         if len(inside) > DEEPEST:
             return f"its values are nested more than {DEEPEST} times"
     return ""
+
+
+def _odd(text: str) -> str:
+    """Say what is wrong with a single value."""
+    if "\0" in text:
+        return "it has a text with a zero byte"
+    too_long = len(text) > LONGEST and _NUMBER.fullmatch(text)
+    return f"it has a number of more than {LONGEST} digits" if too_long else ""

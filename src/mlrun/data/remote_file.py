@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from mlrun.data.source_file import LARGEST, expanded
 from mlrun.errors import MlrunError
@@ -80,9 +80,9 @@ def _download(address: str) -> Path:
     entry = _entry(known)
     try:
         return _asked(address, known, entry)
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = _reason(error)
-        if entry is None or isinstance(error, urllib.error.HTTPError):
+        if entry is None or isinstance(error, ValueError | urllib.error.HTTPError):
             raise MlrunError(f"cannot read {_shown(address)}: {reason}") from None
         log.warning("cannot reach %s (%s); using the stored copy", _shown(address), reason)
         return Path(entry["file"])
@@ -110,7 +110,7 @@ def _asked(address: str, known: Path, entry: Mapping[str, Any] | None) -> Path:
 
 
 def _check_length(file: Path, length: str | None) -> None:
-    if length is not None and file.stat().st_size != int(length):
+    if length is not None and str(file.stat().st_size) != length.strip():
         file.unlink()
         raise OSError("the content ended early")
 
@@ -133,12 +133,24 @@ def _reason(error: Exception) -> str:
 
 def _shown(address: str) -> str:
     """Return the address without a password and without its query, which may hold a key."""
-    parts = urlsplit(address)
+    parts = _parts(address)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+def _parts(address: str) -> SplitResult:
+    """Return the parts of an address.
+
+    Raises:
+        MlrunError: it is no address.
+    """
+    try:
+        return urlsplit(address)
+    except ValueError as error:
+        raise MlrunError(f"data: the address of a file is not valid: {error}") from None
+
+
 def _file_name(address: str) -> str:
-    name = unquote(urlsplit(address).path).rpartition("/")[2]
+    name = unquote(_parts(address).path).rpartition("/")[2]
     return re.sub(r"[^\w.() -]", "_", name).lstrip(".")[-100:] or "table"
 
 

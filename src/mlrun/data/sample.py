@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from mlrun.data.locate import wants_sample
 from mlrun.errors import MlrunError
-from mlrun.system.files import write_atomically
+from mlrun.system.files import read_bytes, write_atomically
 from mlrun.system.locks import take
+from mlrun.system.no_links import distrust, opened, refused
 
 FOLDER = Path("data") / "sample"
 ROWS = {"covid": (2699, 1078), "phone_price": (2000, 1000), "mnist": (1437, 360)}  # train, test
@@ -117,13 +118,21 @@ def folder_or_sample(folder: Path, sample: str | None) -> tuple[Path, bool]:
 
 
 def write_sample(name: str) -> Path:
-    """Write the sample files to data/sample/<name> and return that folder."""
+    """Write the sample files to data/sample/<name> and return that folder.
+
+    Raises:
+        MlrunError: there is no such sample, or the folder cannot be written or has links.
+    """
     if name not in _SAMPLES:
         raise MlrunError(f"data.sample={name}: must be one of {', '.join(_SAMPLES)} or null")
     folder = FOLDER / name
+    # The current folder may come from a stranger, whose links would lead elsewhere.
+    distrust(FOLDER)
+    if FOLDER.is_symlink():
+        raise refused(FOLDER)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("ab") as lock:
+        with opened(folder / ".lock", "ab") as lock:
             take(lock.fileno(), wait=True)  # of runs that start at once, one writes
             for file, content in _contents(name, *ROWS[name]).items():
                 if not _has(folder / file, content):
@@ -134,7 +143,7 @@ def write_sample(name: str) -> Path:
 
 
 def _has(file: Path, content: bytes) -> bool:
-    return file.is_file() and file.read_bytes() == content
+    return file.is_file() and read_bytes(file) == content
 
 
 @functools.cache  # the jobs of a sweep need it repeatedly

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,18 +72,34 @@ def read_big(
     digest = sha256(path)
     folder = tables / _key(digest, settings)
     try:
-        if not folder.is_dir():
-            log.info("reading %s for the first time", path)
-            with temporary_folder(tables) as unfinished, unchanged(path):
-                _write(layout(), unfinished)
-                if sha256_now(path) != digest:
-                    raise changed(path)
-                _publish(unfinished, folder)
-            forget_old(tables, MOST_TABLES)
-        os.utime(folder)
-        return _open(folder)
+        for _ in range(2):  # again without an entry that was damaged
+            if not folder.is_dir():
+                _fill_entry(path, digest, layout, folder)
+            if (found := _opened(folder)) is not None:
+                return found
     except OSError as error:  # e.g. a full disk
         log.info("cannot cache %s: %s", path, error.strerror)
+    return None
+
+
+def _fill_entry(path: Path, digest: str, layout: Callable[[], Layout], folder: Path) -> None:
+    log.info("reading %s for the first time", path)
+    with temporary_folder(folder.parent) as unfinished, unchanged(path):
+        _write(layout(), unfinished)
+        if sha256_now(path) != digest:
+            raise changed(path)
+        _publish(unfinished, folder)
+    forget_old(folder.parent, MOST_TABLES)
+
+
+def _opened(folder: Path) -> tuple[pd.DataFrame, Mapping[str, Any]] | None:
+    """Return the table of an entry; delete the entry if its files are damaged."""
+    try:
+        os.utime(folder)
+        return _open(folder)
+    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError) as error:
+        log.info("the cache entry %s is damaged: %s", folder, error)
+        shutil.rmtree(folder)
         return None
 
 

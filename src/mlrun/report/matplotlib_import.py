@@ -1,9 +1,15 @@
-"""Import matplotlib, whatever MPLBACKEND is: mlrun draws without a backend."""
+"""Import matplotlib, whatever MPLBACKEND is: mlrun draws without a backend.
+
+matplotlib would also read a file `matplotlibrc` in the current folder, which may come from a
+stranger, and whose settings start programs (LaTeX).
+"""
 
 import logging
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 
 def _import_matplotlib() -> None:
@@ -12,7 +18,8 @@ def _import_matplotlib() -> None:
     level = log.level
     log.setLevel(logging.ERROR)
     try:
-        import matplotlib.figure
+        with _no_settings_from_here():
+            import matplotlib.figure
     finally:
         log.setLevel(level)
         if backend:
@@ -20,6 +27,17 @@ def _import_matplotlib() -> None:
     if backend:
         with suppress(ValueError):
             matplotlib.rcParams["backend"] = backend
+
+
+@contextmanager
+def _no_settings_from_here() -> Iterator[None]:
+    """Hide ./matplotlibrc, the first place that matplotlib looks at, and no option turns off."""
+    exists: Any = os.path.exists
+    os.path.exists = lambda path: path != "matplotlibrc" and exists(path)
+    try:
+        yield
+    finally:
+        os.path.exists = exists
 
 
 if "matplotlib" not in sys.modules:

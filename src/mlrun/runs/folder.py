@@ -50,6 +50,8 @@ def claim_exactly(parent: Path, name: str) -> Path:
             number += 1
         except OSError as error:
             raise MlrunError(f"cannot create {path}: {error.strerror}; see paths.outputs") from None
+        except ValueError as error:  # a zero byte
+            raise MlrunError(f"cannot create {path}: {error}; see paths.outputs") from None
         else:
             return path
 

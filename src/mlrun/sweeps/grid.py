@@ -1,27 +1,43 @@
 """The grid of a sweep: the jobs from every combination of values, and the keys that differ."""
 
 import itertools
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
 
-from hydra.core.override_parser.types import Override, ValueType
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep, ValueType
 
 from mlrun.errors import MlrunError
 from mlrun.sweeps.points import Point
+
+MOST_JOBS = 100_000
 
 
 def combinations(overrides: Sequence[Override]) -> list[list[str]]:
     """Return the words of each job, as typed: every combination of the values.
 
     Raises:
-        MlrunError: a value appears twice.
+        MlrunError: a value appears twice, a range has no step, or there are too many jobs.
     """
+    if math.prod(map(_count, overrides)) > MOST_JOBS:
+        raise MlrunError(f"more than {MOST_JOBS} jobs: a search takes some of them, -m hparams=…")
     jobs = [*itertools.product(*map(_choices, overrides))]
     spelled = Counter(tuple(word for _, word in job) for job in jobs)
     if twice := [words for words, count in spelled.items() if count > 1]:
         raise MlrunError(f"{' '.join(twice[0])}: this job appears twice; give each value once")
     return [[word for word, _ in job] for job in jobs]
+
+
+def _count(override: Override) -> int:
+    """Return the number of values, without writing them out."""
+    value = override.value()
+    if isinstance(value, RangeSweep):
+        if not value.step:
+            raise MlrunError(f"{override.input_line}: the step of a range must not be 0")
+        size = ((value.stop or 0) - (value.start or 0)) / value.step
+        return max(math.ceil(size), 0) if math.isfinite(size) else MOST_JOBS + 1
+    return len(value.list) if isinstance(value, ChoiceSweep) else 1
 
 
 def _choices(override: Override) -> list[tuple[str, str]]:

@@ -1,12 +1,14 @@
 """The search space of a search: fixed words and ranges."""
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.errors import HydraException
 
 from mlrun.config.words import hide_in_words
 from mlrun.errors import MlrunError
@@ -25,6 +27,7 @@ except ImportError:
 
 
 MOST_VALUES = 100_000  # of one key, in a list
+LARGEST_WHOLE = 2**53  # beyond it the samplers, which compute in float64, miss numbers
 
 
 @dataclass(frozen=True)
@@ -70,14 +73,29 @@ def _range(override: Override) -> BaseDistribution:
         if isinstance(sweep, IntervalSweep):
             low: Any = sweep.start  # an integer with int(…)
             high: Any = sweep.end
+            _check_bounds(low, high)
             if type(low) is type(high) is int:
                 return IntDistribution(low, high, log=log)
             return FloatDistribution(low, high, log=log)
         if isinstance(sweep, RangeSweep) and isinstance(numbers := sweep.range(), range):
+            _check_bounds(numbers[0], numbers[-1])
             return IntDistribution(numbers[0], numbers[-1], step=numbers.step)
         return CategoricalDistribution(_few(override))
-    except (ValueError, TypeError, IndexError) as error:
+    except (ValueError, TypeError, IndexError, ArithmeticError, HydraException) as error:
         raise MlrunError(f"{override.input_line}: {error}") from None
+
+
+def _check_bounds(low: float, high: float) -> None:
+    """Check that the samplers can compute with the ends of a range.
+
+    Raises:
+        ValueError: they cannot.
+    """
+    whole = isinstance(low, int) and isinstance(high, int)
+    if whole and max(abs(low), abs(high)) > LARGEST_WHOLE:
+        raise ValueError(f"its ends must be at most {LARGEST_WHOLE}")
+    if not math.isfinite(high - low):
+        raise ValueError("its ends must be finite, and not too far apart")
 
 
 def space_again(words: Sequence[str]) -> Space:

@@ -10,6 +10,7 @@ from operator import le
 from statistics import fmean, stdev
 from typing import Any
 
+from mlrun.runs.predictions import guarded
 from mlrun.sweeps.folder import SweepFolder
 from mlrun.sweeps.grid import without_seed
 from mlrun.sweeps.journal import DONE, Entry
@@ -177,14 +178,16 @@ def fronts(ranking: Sequence[Setting]) -> list[list[Setting]]:
 
 def _rows(entries: Sequence[Entry], swept: Sequence[str]) -> Iterator[list[Any]]:
     names = list(dict.fromkeys(name for entry in entries for name in entry.objectives or {}))
-    yield ["job", "status", "score", "best_epoch", "epochs", *names, *swept, "folder", "error"]
+    header = ["job", "status", "score", "best_epoch", "epochs", *names, *swept, "folder", "error"]
+    yield [*map(guarded, header)]
     for entry in entries:
         values = dict(word.partition("=")[::2] for word in entry.overrides)
         reached = entry.objectives or {}
         numbers = [entry.score, entry.best_epoch, entry.epochs, *map(reached.get, names)]
         own = [values.get(key, "") for key in swept]
         plain = ["" if value is None else value for value in numbers]
-        yield [entry.job, entry.status, *plain, *own, entry.folder, entry.error]
+        row = [entry.job, entry.status, *plain, *own, entry.folder, entry.error]
+        yield [*map(guarded, row)]  # a sweep may come from a stranger
 
 
 def _ranking_entry(setting: Setting) -> dict[str, Any]:

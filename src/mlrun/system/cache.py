@@ -1,17 +1,20 @@
 """The user's cache folder: compiled kernels, parsed and loaded tables. You can delete all of it."""
 
+import atexit
 import functools
 import logging
 import os
 import re
 import shutil
 import stat
+import tempfile
 from pathlib import Path
 
 import platformdirs
 
 log = logging.getLogger(__name__)
 
+COMPILER_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 ENTRY = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")  # named after the hash of its content
 
 
@@ -46,6 +49,24 @@ def _all_caches() -> Path:
     except RuntimeError:
         folder = Path("~")
     return folder if folder.is_absolute() else Path(os.devnull)
+
+
+def use_private_compiler_cache() -> None:
+    """Let torch.compile use a folder that only this user can write to, unless the user chose one.
+
+    Its default is /tmp/torchinductor_USER, which others can create first, with code in it.
+    """
+    chosen = Path(os.environ.get(COMPILER_CACHE, ""))
+    shared = chosen.parent == Path(tempfile.gettempdir())
+    if chosen == Path() or (shared and chosen.name.startswith("torchinductor_")):  # set by torch
+        os.environ[COMPILER_CACHE] = str(cache_folder("torch") or _temporary())
+
+
+@functools.cache
+def _temporary() -> str:
+    folder = tempfile.mkdtemp(prefix="mlrun-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @functools.cache

@@ -10,10 +10,16 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+if sys.platform == "linux":
+    import resource
+
 SECONDS = 5.0  # for each question; a repository can be huge, or made to hang
+MEMORY = 2**30  # bytes that git may allocate; files that it maps do not count
 _OPTIONS = (
     "--no-pager",
     "--no-optional-locks",  # otherwise `status` writes the index, which runs a hook
@@ -64,15 +70,29 @@ def _git(*arguments: str) -> bytes:
         OSError: there is no git.
         SubprocessError: git failed, or did not answer in time.
     """
-    done = subprocess.run(
+    with subprocess.Popen(
         [_program(), *_OPTIONS, *arguments],
         env={k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | _ENVIRONMENT,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=True,
-        timeout=SECONDS,
-    )
-    return done.stdout
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        _limit_memory(process.pid)
+        try:
+            answer, _ = process.communicate(timeout=SECONDS)
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, arguments[0])
+    return answer
+
+
+def _limit_memory(process: int) -> None:
+    """Limit what a process may allocate (Linux): its files may be links to endless devices."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # it has ended
+            resource.prlimit(process, resource.RLIMIT_DATA, (MEMORY, MEMORY))
 
 
 def _program() -> str:

@@ -56,7 +56,7 @@ def refused(path: Path, status: os.stat_result | None = None) -> MlrunError:
     """Return the error for a link, or for a file that has several names."""
     file = status is not None and stat.S_ISREG(status.st_mode)
     copy = " (the file has another name, too; cp -r makes a copy that has one)" if file else ""
-    what = "the folder of a run or a sweep must not contain links, pipes or devices"
+    what = "the folder of a run, a sweep or sample data must not contain links, pipes or devices"
     return MlrunError(f"{path}: refused; {what}{copy}")
 
 

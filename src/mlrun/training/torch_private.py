@@ -60,6 +60,19 @@ def is_from_compiler(error: BaseException) -> bool:
     return type(error).__module__.startswith(_COMPILER)
 
 
+def compiler_options(mode: str) -> dict[str, Any]:
+    """Return the options of torch.compile for a mode, without headers precompiled in /tmp.
+
+    The compiler keeps these in /tmp/torchinductor_USER, which others can create first, with code
+    in it, whatever TORCHINDUCTOR_CACHE_DIR is.
+    """
+    from torch import _inductor
+
+    without = {"cpp_cache_precompile_headers": False}
+    known = {name: value for name, value in without.items() if name in _inductor.list_options()}
+    return {**_inductor.list_mode_options(mode), **known}
+
+
 def schedule_of_its_own(scheduler: LRScheduler, optimizer: Optimizer) -> LRScheduler:
     """Return an independent copy of a scheduler, with an optimizer that takes no steps.
 

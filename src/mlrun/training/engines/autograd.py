@@ -12,6 +12,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from mlrun.config.schema import Trainer
 from mlrun.errors import Diverged, MlrunError
 from mlrun.models.dropout import begin_epoch
+from mlrun.system.cache import use_private_compiler_cache
 from mlrun.system.random import counter_seed, reseed
 from mlrun.system.seams import Place, reached
 from mlrun.training.batches import row_order
@@ -19,7 +20,7 @@ from mlrun.training.distributed import ALONE, ProcessGroup, process_group
 from mlrun.training.engines.base import Epoch
 from mlrun.training.objective import penalty
 from mlrun.training.schedule import advance_step, step_sizes
-from mlrun.training.torch_private import is_from_compiler, norms_of
+from mlrun.training.torch_private import compiler_options, is_from_compiler, norms_of
 from mlrun.training.types import Features, Learner, Member, Progress, diverged
 
 # Rows to score at once, for any batch size; the last chunk is padded with zeros. Matrix products of
@@ -115,8 +116,9 @@ def fuse(optimizer: Optimizer) -> None:
 
 def compiled(model: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
     """Compile the model with torch.compile; on a GPU with CUDA graphs."""
+    use_private_compiler_cache()
     mode = "reduce-overhead" if device.type == "cuda" else "default"
-    return torch.compile(model, mode=mode, dynamic=False)
+    return torch.compile(model, options=compiler_options(mode), dynamic=False)
 
 
 @contextmanager

@@ -118,7 +118,7 @@ def command(*words: str) -> Ended:
 
 def _explained(ended: Ended, words: Sequence[str]) -> bool:
     """Exit code 1: a loss that is no number, a rerun that differs, a failed job of a sweep."""
-    if "-m" in words:
+    if "-m" in words or (words[0] == "resume" and "repeat       mlrun resume" in ended.err):
         return "failed: " in ended.err
     return ended.err.startswith("diverged: ") or "different: " in ended.out
 

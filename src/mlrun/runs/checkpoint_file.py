@@ -90,7 +90,7 @@ def read_parts(path: Path) -> dict[str, Any]:
         if entries:
             raise ValueError(f"nothing refers to its '{min(entries)}'")
     except KeyError as error:
-        raise MlrunError(f"{path} cannot be loaded: it has no {error}") from error
+        raise MlrunError(f"{path} cannot be loaded: it has no {str(error)[:200]}") from error
     except (OSError, SafetensorError, *_NOT_A_STATE) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise MlrunError(f"{path} cannot be loaded: {reason}") from error

@@ -27,7 +27,7 @@ SMALL = ("task=csv", "model=linear", "trainer.epochs=1", "quiet=true")
 SEARCH = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.sampler=random")
 SWEEPS = {
     "grid": ("seed=0,1", "optimizer.lr=0.1,0.2"),
-    "halving": ("sweep.halving=2", "seed=0,1", "trainer.epochs=2"),
+    "halving": ("sweep.halving=2", "optimizer.lr=0.1,0.2,0.3", "trainer.epochs=3"),
     "search": (*SEARCH, "optimizer.lr=interval(0.01,0.1)"),
 }
 FILES = ("sweep.json", "journal.jsonl", "journal.jsonl", "0/run.json", "1/run.json", "summary.csv")

@@ -145,7 +145,7 @@ def check_shown(ended: Ended) -> None:
 
 def check_resumed(ended: Ended) -> None:
     """A sweep that went on to its end has a line for each job."""
-    if ended.code == 2:
+    if ended.code == 2 or not Path("sweep/sweep.json").is_file():  # a folder of runs
         return
     jobs = Journal(Path("sweep")).read()
     record = json.loads(Path("sweep/sweep.json").read_text())

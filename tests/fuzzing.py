@@ -131,12 +131,17 @@ def check_words(message: str) -> None:
 
 def refused(action: Callable[[], Any]) -> bool:
     """Whether the action ended with an MlrunError; any other exception goes on."""
+    return bool(refusal(action))
+
+
+def refusal(action: Callable[[], Any]) -> str:
+    """The message of the MlrunError with which the action ended, or an empty text."""
     try:
         action()
     except MlrunError as error:
         check_words(str(error))
-        return True
-    return False
+        return str(error)
+    return ""
 
 
 def check_no_leftovers(folder: Path) -> None:

@@ -42,8 +42,10 @@ class Edit:
         return changed
 
     def _flip(self, content: bytes, at: int) -> bytes:
-        return content[:at] + bytes(byte ^ 1 << self.size % 8 for byte in content[at : at + 1]) + (
-            content[at + 1 :]
+        return (
+            content[:at]
+            + bytes(byte ^ 1 << self.size % 8 for byte in content[at : at + 1])
+            + (content[at + 1 :])
         )
 
     def _set(self, content: bytes, at: int) -> bytes:
@@ -90,7 +92,7 @@ class Recode:
 edit = st.builds(
     Edit, st.sampled_from(HOWS), place, st.integers(1, 300), st.sampled_from(TOKENS)
 ) | st.builds(Edit, st.just("over"), place, st.just(1), st.binary(min_size=1, max_size=8))
-edits = st.lists(edit, min_size=1, max_size=3) | st.builds(
+edits: st.SearchStrategy[list[Any]] = st.lists(edit, min_size=1, max_size=3) | st.builds(
     list, st.tuples(st.builds(Recode, st.sampled_from(CODINGS)))
 )
 

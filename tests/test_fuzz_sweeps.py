@@ -105,9 +105,7 @@ damages = st.one_of(
         st.tuples(st.integers(0, 9), json_changes),
     ),
     st.tuples(st.just(change_bytes), st.sampled_from(FILES), edits),
-    st.tuples(
-        st.just(replace), st.sampled_from(PLACES), st.sampled_from((*THINGS, "second name"))
-    ),
+    st.tuples(st.just(replace), st.sampled_from(PLACES), st.sampled_from((*THINGS, "second name"))),
 )
 damages = st.lists(damages, min_size=1, max_size=2)
 
@@ -179,7 +177,7 @@ def test_any_sweep_folder_is_shown_or_refused(
 
 
 @faults.random_sweep
-@shares(fast=6, soak=2500, parts=4)
+@shares(fast=6, soak=2000, parts=4)
 def test_any_sweep_folder_is_resumed_or_refused(
     share: Share, record_property: Any, made: Path
 ) -> None:

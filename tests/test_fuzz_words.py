@@ -107,9 +107,7 @@ def test_any_command_line_is_composed_or_refused(share: Share, record_property: 
                 found = found[part]
             assert found == meant
 
-    words = st.one_of(
-        overrides, st.tuples(overrides, stray).map(lambda pair: [*pair[0], pair[1]])
-    )
+    words = st.one_of(overrides, st.tuples(overrides, stray).map(lambda pair: [*pair[0], pair[1]]))
     strategy = st.tuples(words, st.sampled_from(SURE), st.sampled_from(([], ["--resolve"])))
     record_property("examples", share.of(strategy, check))
 

@@ -211,7 +211,9 @@ def load_state(path: Path, *, parts: Mapping[str, type] = MappingProxyType({})) 
     state = read_parts(path)
     for name in state:
         if name not in LAST_PARTS:
-            raise MlrunError(f"{path} is damaged: '{name[:60]}' is not a known part of a checkpoint")
+            raise MlrunError(
+                f"{path} is damaged: '{name[:60]}' is not a known part of a checkpoint"
+            )
     for name, kind in parts.items():
         if not isinstance(state.get(name), kind):
             raise MlrunError(f"{path} is damaged: '{name}' is missing or is not a {kind.__name__}")

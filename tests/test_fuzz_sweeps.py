@@ -23,7 +23,8 @@ from tests.mutations import edited, edits, json_changes, with_changes
 from tests.test_foreign_sweeps import content, waiting
 from tests.test_fuzz_runs import price, write_table
 
-SMALL = ("task=csv", "model=linear", "trainer.epochs=1", "quiet=true")
+SMALL = ("task=csv", "model=linear", "trainer.epochs=1", "trainer.max_minutes=0.02", "quiet=true")
+MOST = 100  # trials; a search of more is no damage, it takes its time
 SEARCH = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.sampler=random")
 SWEEPS = {
     "grid": ("seed=0,1", "optimizer.lr=0.1,0.2"),
@@ -141,6 +142,15 @@ def check_shown(ended: Ended) -> None:
     assert sum(numbers) == len(jobs), ended.out
 
 
+def is_endless() -> bool:
+    """Whether the record asks for more trials than a test can wait for."""
+    try:
+        trials = json.loads(Path("sweep/sweep.json").read_bytes())["search"]["trials"]
+    except (OSError, ValueError, RecursionError, LookupError, TypeError):
+        return False
+    return isinstance(trials, int) and trials > MOST
+
+
 def check_resumed(ended: Ended) -> None:
     """A sweep that went on to its end has a line for each job."""
     if ended.code == 2 or not Path("sweep/sweep.json").is_file():  # a folder of runs
@@ -184,7 +194,8 @@ def test_any_sweep_folder_is_resumed_or_refused(
     def check(example: tuple[str, int, list[Any], tuple[str, ...]]) -> None:
         kind, left, these, more = example
         with damaged(made, kind, left, these):
-            check_resumed(command("resume", "sweep", *more))
+            if not is_endless():
+                check_resumed(command("resume", "sweep", *more))
 
     words = st.sampled_from(((), (), ("--failed",), ("--data", ".")))
     strategy = st.tuples(kinds, st.integers(0, 4), damages, words)

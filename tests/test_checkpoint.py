@@ -317,6 +317,11 @@ HOSTILE = {
     "complex numbers": forged(ONE, entry("weights/w", "C64", [1], 0, 8), bytes(8)),
     "numbers of an unknown kind": forged(ONE, entry("weights/w", "X99", [1], 0, 4), bytes(4)),
     "a tensor that nothing refers to": forged('{"weights":{}}', FLOAT, bytes(4)),
+    "a tensor in the preprocessing": forged(
+        '{"contract":{"columns":[{"$tensor":null}]}}',
+        entry("contract/columns/0", "F32", [1], 0, 4),
+        bytes(4),
+    ),
     "a tensor that is not there": forged(ONE),
     "a tensor in two places": forged(
         '{"weights":{"$items":[["w",{"$tensor":null}],["w",{"$tensor":null}]]}}', FLOAT, bytes(4)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from hypothesis import strategies as st
 
-from mlrun.runs.checkpoint import LAST_PARTS, load_state, save_state
+from mlrun.runs.checkpoint import LAST_PARTS, PLAIN_PARTS, load_state, save_state
 from mlrun.runs.checkpoint_values import DTYPES
 from tests import faults
 from tests.forged import AFTER, sealed
@@ -40,18 +40,25 @@ def tensors(draw: st.DrawFn) -> torch.Tensor:
     return tensor.permute([*reversed(range(len(shape)))]) if draw(st.booleans()) else tensor
 
 
-value = st.recursive(
-    plain | tensors(),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3),
-        st.lists(inner, max_size=3).map(tuple),
-        st.dictionaries(st.text(max_size=4), inner, max_size=3),
-        st.dictionaries(key, inner, max_size=2),
-        st.dictionaries(st.integers(0, 99), st.integers(0, 9), max_size=2).map(Counter),
-    ),
-    max_leaves=8,
+def nested(leaves: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Values within values."""
+    return st.recursive(
+        leaves,
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=3),
+            st.lists(inner, max_size=3).map(tuple),
+            st.dictionaries(st.text(max_size=4), inner, max_size=3),
+            st.dictionaries(key, inner, max_size=2),
+            st.dictionaries(st.integers(0, 99), st.integers(0, 9), max_size=2).map(Counter),
+        ),
+        max_leaves=8,
+    )
+
+
+any_value, plain_value = nested(plain | tensors()), nested(plain)
+states = st.fixed_dictionaries(
+    {}, optional={name: plain_value if name in PLAIN_PARTS else any_value for name in LAST_PARTS}
 )
-states = st.dictionaries(st.sampled_from((*LAST_PARTS,)), value, min_size=1, max_size=4)
 
 
 @faults.random_checkpoint

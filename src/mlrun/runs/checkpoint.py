@@ -26,6 +26,7 @@ BEST_PARTS: dict[str, type] = {
     **dict.fromkeys(("config", "spec", "contract", "weights", "progress"), dict),
     "examples": torch.Tensor,
 }
+PLAIN_PARTS = ("config", "spec", "contract", "progress", "history")  # without tensors
 LAST_PARTS = BEST_PARTS | {"optimizer": dict, "scheduler": dict, "best": dict, "history": list}
 
 
@@ -208,7 +209,7 @@ def load_state(path: Path, *, parts: Mapping[str, type] = MappingProxyType({})) 
     """
     if not path.is_file():
         raise MlrunError(f"no checkpoint {path}: did the run finish its first epoch?")
-    state = read_parts(path)
+    state = read_parts(path, plain=PLAIN_PARTS)
     for name in state:
         if name not in LAST_PARTS:
             raise MlrunError(

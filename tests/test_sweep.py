@@ -904,6 +904,7 @@ def test_an_invalid_search_is_refused_before_anything_is_written(door, words, me
     [
         ("hydra.sweeper.sampler=tpa", "hydra.sweeper.sampler=tpa: must be one of tpe, random"),
         ("hydra.sweeper.n_jobs=0", "hydra.sweeper.n_jobs=0: must be at least 1"),
+        ("hydra.sweeper.n_jobs=99999", "hydra.sweeper.n_jobs=99999: must be at most 10000"),
     ],
 )
 @pytest.mark.slow

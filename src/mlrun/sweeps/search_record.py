@@ -20,6 +20,7 @@ from mlrun.config.words import hide_in_words
 from mlrun.errors import MlrunError, did_you_mean
 
 SAMPLERS = ("tpe", "random", "grid", "cmaes")
+MOST_AT_ONCE = 10_000  # a batch is in memory before its first trial starts
 SEARCH, BASES = "search", "frozen"  # entries of sweep.json
 
 
@@ -41,6 +42,8 @@ class SearchPlan:
         for name, value in (("n_trials", self.trials), ("n_jobs", self.at_once)):
             if value < 1:
                 raise MlrunError(f"hydra.sweeper.{name}={value}: must be at least 1")
+        if self.at_once > MOST_AT_ONCE:
+            raise MlrunError(f"hydra.sweeper.n_jobs={self.at_once}: must be at most {MOST_AT_ONCE}")
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,7 @@ few_settings = st.one_of(plain_settings, csv_settings)
 
 
 @faults.random_csv
-@shares(fast=8, soak=6000, parts=4)
+@shares(fast=8, soak=5000, parts=4)
 def test_any_csv_is_loaded_or_refused(share: Share, record_property: Any) -> None:
     def check(example: tuple[bytes, bytes | None, dict[str, Any]]) -> None:
         train, test, chosen = example

@@ -10,6 +10,8 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from tests.mutations import edited, edits, json_changes, with_changes
 from tests.test_foreign_sweeps import content, waiting
 from tests.test_fuzz_runs import price, write_table
 
+Made = Callable[[str], Path]
 SMALL = ("task=csv", "model=linear", "trainer.epochs=1", "trainer.max_minutes=0.02", "quiet=true")
 MOST = 100  # trials; a search of more is no damage, it takes its time
 SEARCH = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.sampler=random")
@@ -40,15 +43,20 @@ PLACES = (
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with three finished sweeps, and the table that they were trained on."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Return a finished sweep of a kind; but for the grid, trained when it is asked for."""
     folder = tmp_path_factory.mktemp("sweeps")
-    with contextlib.chdir(folder):
-        write_table("t.csv", price)
-        for name, words in SWEEPS.items():
-            table = f"data.train={folder}/t.csv"
-            assert command("-m", *SMALL, table, *words, f"hydra.sweep.dir={name}").code == 0
-    return folder
+
+    @cache
+    def sweep(kind: str) -> Path:
+        with contextlib.chdir(folder):
+            write_table("t.csv", price)
+            words = (*SMALL, f"data.train={folder}/t.csv", *SWEEPS[kind])
+            assert command("-m", *words, f"hydra.sweep.dir={kind}").code == 0
+        return folder / kind
+
+    assert sweep("grid").is_dir()
+    return sweep
 
 
 # --- damage ---
@@ -114,13 +122,13 @@ damages = st.lists(damages, min_size=1, max_size=2)
 
 
 @contextlib.contextmanager
-def damaged(made: Path, kind: str, left: int, these: list[Any]) -> Any:
+def damaged(sweep: Path, left: int, these: list[Any]) -> Any:
     """A copy of a sweep in a folder of its own, whose jobs from `left` on wait; damaged."""
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         Path("outside").mkdir()
         Path("outside/pred.csv").write_text("mine")
         Path("outside/run.json").write_text("{}")
-        shutil.copytree(made / kind, "sweep")
+        shutil.copytree(sweep, "sweep")
         if left < 4:
             waiting(Path("sweep"), left)
         for damage, name, change in these:
@@ -165,38 +173,42 @@ def check_resumed(ended: Ended) -> None:
     assert [row["status"] for row in rows] == [entry.status for entry in jobs.values()]
 
 
-kinds = st.sampled_from((*SWEEPS,))
+def kinds(share: Share) -> st.SearchStrategy[str]:
+    """Which sweeps to damage: to train one of each takes too long for the fast tests."""
+    return st.sampled_from((*SWEEPS,) if share.soak else ("grid",))
 
 
 @faults.random_sweep
-@shares(fast=20, soak=5000, parts=2)
+@shares(fast=10, soak=4000, parts=2)
 def test_any_sweep_folder_is_shown_or_refused(
-    share: Share, record_property: Any, made: Path
+    share: Share, record_property: Any, made: Made
 ) -> None:
     def check(example: tuple[str, list[Any], str]) -> None:
         kind, these, place = example
-        with damaged(made, kind, 4, these):
+        with damaged(made(kind), 4, these):
             before = content(Path())
             ended = command("show", place)
             if place == "sweep":
                 check_shown(ended)
             assert content(Path()) == before
 
-    strategy = st.tuples(kinds, damages, st.sampled_from(("sweep", "sweep", "sweep", "sweep/1")))
+    strategy = st.tuples(
+        kinds(share), damages, st.sampled_from(("sweep", "sweep", "sweep", "sweep/1"))
+    )
     record_property("examples", share.of(strategy, check))
 
 
 @faults.random_sweep
-@shares(fast=6, soak=2000, parts=4)
+@shares(fast=3, soak=1500, parts=4)
 def test_any_sweep_folder_is_resumed_or_refused(
-    share: Share, record_property: Any, made: Path
+    share: Share, record_property: Any, made: Made
 ) -> None:
     def check(example: tuple[str, int, list[Any], tuple[str, ...]]) -> None:
         kind, left, these, more = example
-        with damaged(made, kind, left, these):
+        with damaged(made(kind), left, these):
             if not is_endless():
                 check_resumed(command("resume", "sweep", *more))
 
     words = st.sampled_from(((), (), ("--failed",), ("--data", ".")))
-    strategy = st.tuples(kinds, st.integers(0, 4), damages, words)
+    strategy = st.tuples(kinds(share), st.integers(0, 4), damages, words)
     record_property("examples", share.of(strategy, check))

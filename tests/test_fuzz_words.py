@@ -94,7 +94,7 @@ SURE = (
 
 
 @faults.random_overrides
-@shares(fast=3, soak=2000, parts=2)
+@shares(fast=2, soak=1500, parts=2)
 def test_any_command_line_is_composed_or_refused(share: Share, record_property: Any) -> None:
     def check(example: tuple[list[str], tuple[str, str, Any], list[str]]) -> None:
         words, (key, value, meant), flags = example

@@ -158,6 +158,18 @@ random_idx = pytest.mark.fault(
     "random or damaged IDX bytes",
     "success, or one error line and exit code 2",
 )
+random_journal = pytest.mark.fault(
+    "random or damaged bytes in journal.jsonl of a sweep",
+    "success, or one error line and exit code 2",
+)
+random_checkpoint = pytest.mark.fault(
+    "random or damaged bytes in a checkpoint, with and without a checksum that fits",
+    "success, or one error line and exit code 2",
+)
+random_sweep = pytest.mark.fault(
+    "damaged files in a sweep folder",
+    "success, or one error line and exit code 2; nothing outside is read or written",
+)
 random_overrides = pytest.mark.fault(
     "random overrides",
     "success, or one error line and exit code 2",

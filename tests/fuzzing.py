@@ -118,7 +118,7 @@ def command(*words: str) -> Ended:
 
 def _explained(ended: Ended, words: Sequence[str]) -> bool:
     """Exit code 1: a loss that is no number, a rerun that differs, a failed job of a sweep."""
-    if "-m" in words:
+    if "-m" in words or (words[0] == "resume" and "repeat       mlrun resume" in ended.err):
         return "failed: " in ended.err
     return ended.err.startswith("diverged: ") or "different: " in ended.out
 
@@ -131,12 +131,17 @@ def check_words(message: str) -> None:
 
 def refused(action: Callable[[], Any]) -> bool:
     """Whether the action ended with an MlrunError; any other exception goes on."""
+    return bool(refusal(action))
+
+
+def refusal(action: Callable[[], Any]) -> str:
+    """The message of the MlrunError with which the action ended, or an empty text."""
     try:
         action()
     except MlrunError as error:
         check_words(str(error))
-        return True
-    return False
+        return str(error)
+    return ""
 
 
 def check_no_leftovers(folder: Path) -> None:

@@ -271,6 +271,10 @@ def test_a_part_that_no_checkpoint_has_is_refused(workdir):
         load_state(workdir / "a")
 
 
+def test_the_name_of_a_part_is_shortened(workdir):
+    assert len(refused(forged(f'{{"{"x" * 5000}":1}}'))) < 300
+
+
 # --- safe ---
 
 ONE = '{"weights":{"w":{"$tensor":null}}}'
@@ -313,6 +317,11 @@ HOSTILE = {
     "complex numbers": forged(ONE, entry("weights/w", "C64", [1], 0, 8), bytes(8)),
     "numbers of an unknown kind": forged(ONE, entry("weights/w", "X99", [1], 0, 4), bytes(4)),
     "a tensor that nothing refers to": forged('{"weights":{}}', FLOAT, bytes(4)),
+    "a tensor in the preprocessing": forged(
+        '{"contract":{"columns":[{"$tensor":null}]}}',
+        entry("contract/columns/0", "F32", [1], 0, 4),
+        bytes(4),
+    ),
     "a tensor that is not there": forged(ONE),
     "a tensor in two places": forged(
         '{"weights":{"$items":[["w",{"$tensor":null}],["w",{"$tensor":null}]]}}', FLOAT, bytes(4)
@@ -329,12 +338,19 @@ HOSTILE = {
     "dimensions in a dictionary": forged('{"weights":{"w":{"$tensor":{}}}}', FLOAT, bytes(4)),
     "values nested deeply": forged('{"weights":' + "[" * 10**6),
     "values nested deeply, and closed": forged(f'{{"weights":{"[" * 10**5}{"]" * 10**5}}}'),
+    "values nested so deeply that they cannot be written again": forged(
+        f'{{"spec":{"[" * 300}{"]" * 300}}}'
+    ),
+    "a tensor of a long name that is not there": forged(
+        f'{{"weights":{{"{"x" * 5000}":{{"$tensor":null}}}}}}'
+    ),
     "tuples nested deeply": forged('{"spec":' + '{"$tuple":[' * 900 + "]}" * 900 + "}"),
     "a number of many digits": forged(f'{{"weights":{"9" * 10**5}}}'),
     "a key twice": forged('{"progress":{"epoch":1,"epoch":2}}'),
     "a part twice": forged('{"spec":{},"spec":{}}'),
     "an item twice": forged('{"spec":{"$items":[[1,2],[1,3]]}}'),
     "an item without a value": forged('{"spec":{"$items":[[1]]}}'),
+    "an item of three": forged('{"spec":{"$items":[[1,2,3]]}}'),
     "items that are none": forged('{"spec":{"$items":{"a":1}}}'),
     "a key that is a list": forged('{"spec":{"$items":[[[],1]]}}'),
     "an unknown kind of value": forged('{"spec":{"$object":["os.system","touch PWNED"]}}'),
@@ -357,6 +373,8 @@ def test_a_hostile_checkpoint_is_refused_within_a_small_multiple_of_its_size(wor
         tracemalloc.stop()
     assert "bad cannot be loaded: " in message
     assert "checksum" not in message
+    assert "unhashable" not in message
+    assert "values to unpack" not in message
     assert len(message) < 300
     assert peak < 10**6 + 100 * len(content)
 

@@ -822,7 +822,7 @@ def test_odd_values_in_the_record_of_a_search_are_damage(mlrun, search, values):
     ("name", "value"),
     [
         *[("sampler", "evil"), ("sampler", None), ("trials", 0), ("trials", "6"), ("trials", True)],
-        *[("at_once", 0), ("at_once", -1), ("at_once", 1.5), ("seed", "x")],
+        *[("at_once", 0), ("at_once", -1), ("at_once", 1.5), ("at_once", 10**12), ("seed", "x")],
     ],
 )
 def test_odd_settings_of_a_foreign_search_are_refused(mlrun, search, name, value):

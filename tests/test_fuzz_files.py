@@ -22,6 +22,7 @@ from mlrun.data.images import STEMS, read_idx
 from tests import faults
 from tests.conftest import idx_bytes
 from tests.fuzzing import Share, check_no_leftovers, command, is_whole, refused, shares
+from tests.mutations import edited, edits
 from tests.test_tabular import data_of
 
 TRAIN = ("trainer.epochs=1", "model=linear", "quiet=true", "hydra.run.dir=run")
@@ -182,7 +183,7 @@ few_settings = st.one_of(plain_settings, csv_settings)
 
 
 @faults.random_csv
-@shares(fast=8, soak=3000, parts=2)
+@shares(fast=8, soak=5000, parts=4)
 def test_any_csv_is_loaded_or_refused(share: Share, record_property: Any) -> None:
     def check(example: tuple[bytes, bytes | None, dict[str, Any]]) -> None:
         train, test, chosen = example
@@ -196,7 +197,7 @@ def test_any_csv_is_loaded_or_refused(share: Share, record_property: Any) -> Non
 
 
 @faults.random_csv
-@shares(fast=2, soak=200, parts=2)
+@shares(fast=2, soak=300, parts=2)
 def test_any_csv_is_trained_on_or_refused_without_a_trace(
     share: Share, record_property: Any
 ) -> None:
@@ -236,7 +237,7 @@ def check_new_file(run: Path, verb: str, content: bytes, *more: str) -> None:
 
 
 @faults.random_csv
-@shares(fast=5, soak=1500, parts=2)
+@shares(fast=5, soak=3000, parts=2)
 @pytest.mark.slow
 def test_any_csv_is_predicted_and_scored_or_refused(
     share: Share, record_property: Any, flower_run: Path
@@ -276,16 +277,42 @@ def idx_files(draw: st.DrawFn, *, dimensions: int = 3) -> bytes:
 any_idx = mostly(idx_files(), st.one_of(idx_files(dimensions=1), st.binary(max_size=60)))
 
 
+sound_idx = st.sampled_from(
+    [
+        zipped
+        for shape in ((5,), (2, SIDE, SIDE), (1, 1, 9), (3, SIDE))
+        for plain in (idx_bytes(np.arange(np.prod(shape)).reshape(shape)),)
+        for zipped in (plain, gzip.compress(plain, mtime=0))
+    ]
+)
+edited_idx = st.tuples(sound_idx, edits).map(lambda pair: edited(*pair))
+
+
+def values_of(content: bytes, dimensions: int) -> np.ndarray:
+    """What an IDX file says, if it says anything."""
+    content = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+    header = 4 + 4 * dimensions
+    sizes = struct.unpack(f">{dimensions}I", content[4:header])
+    return np.frombuffer(content, np.uint8, offset=header).reshape(sizes)
+
+
 @faults.random_idx
-@shares(fast=12, soak=2000)
-def test_any_idx_is_read_or_refused(share: Share, record_property: Any) -> None:
+@shares(fast=40, soak=16000, parts=2)
+def test_any_idx_is_read_as_it_stands_or_refused(share: Share, record_property: Any) -> None:
+    read = 0
+
     def check(example: tuple[bytes, int]) -> None:
+        nonlocal read
         content, dimensions = example
         Path("any").write_bytes(content)
-        refused(lambda: read_idx(Path("any"), dimensions=dimensions))
+        found: list[np.ndarray] = []
+        if not refused(lambda: found.append(read_idx(Path("any"), dimensions=dimensions))):
+            read += 1
+            np.testing.assert_array_equal(found[0], values_of(content, dimensions), strict=True)
 
-    strategy = st.tuples(any_idx, st.sampled_from((1, 3)))
+    strategy = st.tuples(any_idx | edited_idx, st.sampled_from((1, 3, 3)))
     record_property("examples", share.of(strategy, check))
+    assert 0 < read < share.tried
 
 
 def write_images(folder: Path, replaced: dict[str, bytes]) -> None:
@@ -306,7 +333,7 @@ other_labels = st.fixed_dictionaries({}, optional={"train_labels": plain_labels}
 
 
 @faults.random_idx
-@shares(fast=5, soak=1000)
+@shares(fast=5, soak=4000, parts=2)
 def test_any_four_idx_files_are_loaded_or_refused(share: Share, record_property: Any) -> None:
     def check(replaced: dict[str, bytes]) -> None:
         write_images(Path(), replaced)
@@ -325,7 +352,7 @@ def image_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @faults.random_idx
-@shares(fast=7, soak=800)
+@shares(fast=7, soak=3000, parts=2)
 @pytest.mark.slow
 def test_any_idx_is_predicted_or_refused(
     share: Share, record_property: Any, image_run: Path
@@ -333,4 +360,4 @@ def test_any_idx_is_predicted_or_refused(
     def check(content: bytes) -> None:
         check_new_file(image_run, "predict", content)
 
-    record_property("examples", share.of(any_idx, check))
+    record_property("examples", share.of(any_idx | edited_idx, check))

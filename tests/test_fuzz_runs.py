@@ -22,9 +22,12 @@ from omegaconf import OmegaConf
 
 from mlrun.config import options as catalogue
 from mlrun.runs.checkpoint import load_state, save_state
+from mlrun.system.plain_text import one_line
 from tests import faults
 from tests.forged import sealed
 from tests.fuzzing import Ended, Share, check_no_leftovers, command, is_whole, shares
+from tests.mutations import Change, any_leaf, changed, changes, edited, edits, with_changes
+from tests.test_foreign_sweeps import content
 from tests.test_tabular import composed
 
 COLORS = ("red", "blue", "green")
@@ -232,14 +235,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: folder / name for name in ("regression", "classification")}
 
 
-leaf = st.one_of(
-    st.sampled_from((None, True, False, 0, 1, -1, 2, 3, 10**12, 10**30, 0.5, -1e308, 1e-320)),
-    st.sampled_from(
-        (float("nan"), float("inf"), "", "a", "nan", "${seed}", "/", "..", "\0", "é\n")
-    ),
-    st.sampled_from(("regression", "classification", "cpu", "t.csv", "os.system", "1", "[1]")),
-    st.sampled_from(([], {}, [0], [1, 1], ["a"], [None], [[]], {"a": 1}, {"a": [{}]}, [0, "a"])),
-)
 tensor = st.builds(
     lambda shape, kind: torch.ones(shape).to(kind),
     st.sampled_from(((), (0,), (1,), (3,), (1, 3), (3, 5), (2, 2, 2))),
@@ -247,43 +242,11 @@ tensor = st.builds(
 )
 
 
-def places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Every (container, key) within a nested value."""
-    entries = value.items() if isinstance(value, dict) else enumerate(value)
-    for name, entry in entries:
-        yield value, name
-        if isinstance(entry, dict | list):
-            yield from places(entry)
+def change_json(file: Path, change: Change) -> None:
+    file.write_text(with_changes(file.read_text(), [change]))
 
 
-@st.composite
-def changes(draw: st.DrawFn) -> tuple[int, str, Any]:
-    """Where to change a nested value (counted, modulo what there is), how, and to what."""
-    how = draw(st.sampled_from(("set", "set", "set", "delete", "rename", "twice")))
-    return draw(st.integers(0, 2**16)), how, draw(leaf)
-
-
-def changed(value: Any, change: tuple[int, str, Any]) -> None:
-    at, how, other = change
-    found = list(places(value))
-    container, name = found[at % len(found)]
-    if how == "set":
-        container[name] = other
-    elif isinstance(container, list):
-        container.append(container[name]) if how == "twice" else container.pop(name)
-    else:
-        entry = container[name] if how == "twice" else container.pop(name)
-        if how != "delete":
-            container["another"] = entry
-
-
-def change_json(file: Path, change: tuple[int, str, Any]) -> None:
-    value = json.loads(file.read_text())
-    changed(value, change)
-    file.write_text(json.dumps(value))
-
-
-def change_checkpoint(file: Path, change: tuple[int, str, Any]) -> None:
+def change_checkpoint(file: Path, change: Change) -> None:
     state = load_state(file)
     changed(state, change)
     save_state(file, state)
@@ -337,7 +300,7 @@ PLACES = (
 )
 checkpoint_changes = st.tuples(st.integers(0, 2**16), st.just("set"), tensor) | changes()
 damages = st.one_of(
-    st.tuples(st.just(change_json), st.sampled_from(JSON_FILES), changes()),
+    st.tuples(st.just(change_json), st.sampled_from(JSON_FILES), changes(any_leaf)),
     st.tuples(
         st.just(change_checkpoint),
         st.sampled_from(CHECKPOINTS).map(lambda name: f"checkpoints/{name}"),
@@ -395,4 +358,45 @@ def test_any_run_folder_is_opened_or_refused(
     strategy = st.tuples(
         st.sampled_from(("regression", "classification")), few, st.sampled_from(COMMANDS)
     )
+    record_property("examples", share.of(strategy, check))
+
+
+def change_by_edits(file: Path, these: list[Any]) -> None:
+    if file.is_file():
+        file.write_bytes(edited(file.read_bytes(), these))
+
+
+record_damages = st.one_of(
+    st.tuples(st.just(change_json), st.just("run.json"), changes(any_leaf)),
+    st.tuples(st.just(change_by_edits), st.just("run.json"), edits),
+    st.tuples(st.just(change_by_edits), st.sampled_from(PLACES), edits),
+    damages,
+)
+
+
+@faults.damaged_folder
+@shares(fast=10, soak=5000, parts=2)
+def test_any_run_folder_is_shown_as_it_stands_or_refused(
+    share: Share, record_property: Any, runs: dict[str, Path]
+) -> None:
+    """`show` reads the record and the checkpoint of a run, and writes nothing."""
+
+    def check(example: tuple[str, list[Any]]) -> None:
+        name, these = example
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            shutil.copytree(runs[name], "run", ignore=shutil.ignore_patterns("plots", "*.html"))
+            for damage, place, change in these:
+                if Path("run", place).exists():
+                    with contextlib.suppress(Exception):
+                        damage(Path("run", place), change)
+            before = content(Path())
+            ended = command("show", "run")
+            assert content(Path()) == before
+            if ended.code == 0:
+                record = json.loads(Path("run/run.json").read_text(encoding="utf-8"))
+                assert ended.out.startswith("status ")
+                assert f"of '{one_line(record['spec']['target'])}' from" in ended.out
+
+    names = st.sampled_from(("regression", "classification"))
+    strategy = st.tuples(names, st.lists(record_damages, min_size=1, max_size=2))
     record_property("examples", share.of(strategy, check))

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import math
 import os
 import re
 import signal
@@ -456,6 +457,28 @@ def test_whether_first_and_second_differ_is_tested_over_the_same_seeds():
         assert (chance < 0.05) is differ
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([0.9, 0.9, 0.9], [0.8, 0.8, 0.8]),
+        ([0.1, 0.2, 0.3], [0.3, 0.4, 0.5]),  # the same difference for each seed
+        ([1e-300, 2e-300], [0.0, 0.0]),
+    ],
+)
+def test_scores_that_hardly_vary_differ_without_a_warning(first, second):
+    found = difference(*by_setting(entries({"1": first, "2": second}), ["optimizer.lr"]))
+    assert found is not None
+    assert found[1] < 0.5
+
+
+def test_scores_near_the_limit_of_floats_are_ranked_without_a_warning():
+    found = entries({"1": [1.7e308, -1.7e308], "2": [1.7e308, 1.7e308, 1.7e308]})
+    one, other = ranked(by_setting(found, ["optimizer.lr", "seed"]))
+    assert (one.mean, one.deviation) == (0.0, math.inf)
+    assert math.isclose(other.mean, 1.7e308)
+    assert difference(one, other) is None
+
+
 @pytest.mark.slow
 def test_different_metrics_are_ranked_apart(mlrun):
     answer = mlrun("-m", "trainer.monitor=valid/r2,valid/mse", "debug=smoke", NAMED)
@@ -881,6 +904,7 @@ def test_an_invalid_search_is_refused_before_anything_is_written(door, words, me
     [
         ("hydra.sweeper.sampler=tpa", "hydra.sweeper.sampler=tpa: must be one of tpe, random"),
         ("hydra.sweeper.n_jobs=0", "hydra.sweeper.n_jobs=0: must be at least 1"),
+        ("hydra.sweeper.n_jobs=99999", "hydra.sweeper.n_jobs=99999: must be at most 10000"),
     ],
 )
 @pytest.mark.slow

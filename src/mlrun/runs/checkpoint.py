@@ -26,6 +26,7 @@ BEST_PARTS: dict[str, type] = {
     **dict.fromkeys(("config", "spec", "contract", "weights", "progress"), dict),
     "examples": torch.Tensor,
 }
+PLAIN_PARTS = ("config", "spec", "contract", "progress", "history")  # without tensors
 LAST_PARTS = BEST_PARTS | {"optimizer": dict, "scheduler": dict, "best": dict, "history": list}
 
 
@@ -208,10 +209,12 @@ def load_state(path: Path, *, parts: Mapping[str, type] = MappingProxyType({})) 
     """
     if not path.is_file():
         raise MlrunError(f"no checkpoint {path}: did the run finish its first epoch?")
-    state = read_parts(path)
+    state = read_parts(path, plain=PLAIN_PARTS)
     for name in state:
         if name not in LAST_PARTS:
-            raise MlrunError(f"{path} is damaged: '{name}' is not a known part of a checkpoint")
+            raise MlrunError(
+                f"{path} is damaged: '{name[:60]}' is not a known part of a checkpoint"
+            )
     for name, kind in parts.items():
         if not isinstance(state.get(name), kind):
             raise MlrunError(f"{path} is damaged: '{name}' is missing or is not a {kind.__name__}")

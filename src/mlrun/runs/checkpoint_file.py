@@ -15,7 +15,7 @@ before it copies data.
 import json
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +74,12 @@ def _checksum(*pieces: bytes | memoryview) -> bytes:
     return b"%08x" % checksum
 
 
-def read_parts(path: Path) -> dict[str, Any]:
+def read_parts(path: Path, *, plain: Collection[str] = ()) -> dict[str, Any]:
     """Read the parts from a file with the content of `content_of`; tensors are on the CPU.
+
+    Args:
+        path: the file.
+        plain: the parts that have no tensors.
 
     Raises:
         MlrunError: it is unreadable or damaged, has another format, or contains anything else.
@@ -84,13 +88,15 @@ def read_parts(path: Path) -> dict[str, Any]:
         entries = dict(deserialize(_checked(path)))  # type: ignore[no-untyped-call]
         text = str(entries.pop(VALUES)["data"], "utf-8")
         values = json.loads(text, object_pairs_hook=_unique)
+        if odd := [name for name in entries if name.partition("/")[0] in plain]:
+            raise ValueError(f"'{odd[0]}' must not be a tensor")
         if type(values) is not dict:
             raise ValueError(f"'{VALUES}' holds no parts")
         state = {name: decode(values[name], name, entries) for name in values}
         if entries:
             raise ValueError(f"nothing refers to its '{min(entries)}'")
     except KeyError as error:
-        raise MlrunError(f"{path} cannot be loaded: it has no {error}") from error
+        raise MlrunError(f"{path} cannot be loaded: it has no {str(error)[:200]}") from error
     except (OSError, SafetensorError, *_NOT_A_STATE) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise MlrunError(f"{path} cannot be loaded: {reason}") from error

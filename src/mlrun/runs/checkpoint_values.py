@@ -34,6 +34,7 @@ DTYPES = {
 }
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 PLAIN = frozenset((int, float, str, bool, type(None)))
+DEEPEST = 100  # levels of lists and dictionaries; the state of an optimizer has six
 JSON = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 
 
@@ -118,26 +119,30 @@ def _order(tensor: Tensor) -> list[int] | None:
     return None if usual or not tensor.permute(order).is_contiguous() else order
 
 
-def decode(value: Any, name: str, entries: dict[str, Any]) -> Any:
+def decode(value: Any, name: str, entries: dict[str, Any], depth: int = 0) -> Any:
     """Restore a value encoded by `encode`; take its tensors out of `entries`.
 
     Args:
         value: from JSON.
         name: the path to the value.
         entries: name → entry of safetensors.
+        depth: the number of values around it.
 
     Raises:
         ValueError: the value or a tensor is not valid.
         KeyError: a tensor is missing.
     """
-    if type(value) is list:
-        return [decode(entry, f"{name}/{n}", entries) for n, entry in enumerate(value)]
-    if type(value) is not dict:
+    if type(value) not in (list, dict):
         return value
+    if depth == DEEPEST:  # more could be read, but not written again
+        raise ValueError("its values are nested too deeply")
+    depth += 1
+    if type(value) is list:
+        return [decode(entry, f"{name}/{n}", entries, depth) for n, entry in enumerate(value)]
     tag = next(iter(value), "")
     if not tag.startswith("$"):
         return {
-            key: entry if type(entry) in PLAIN else decode(entry, f"{name}/{key}", entries)
+            key: entry if type(entry) in PLAIN else decode(entry, f"{name}/{key}", entries, depth)
             for key, entry in value.items()
         }
     content = value[tag]
@@ -146,11 +151,17 @@ def decode(value: Any, name: str, entries: dict[str, Any]) -> Any:
     if tag not in ("$tuple", "$items", "$counter") or type(content) is not list or len(value) > 1:
         raise ValueError(f"'{name}' is not a valid {tag[1:]}")
     if tag == "$tuple":
-        return tuple(decode(content, name, entries))
-    items = {key: decode(entry, f"{name}/{key}", entries) for key, entry in content}
-    if len(items) != len(content) or not {*map(type, items)} <= PLAIN:
+        return tuple(decode(content, name, entries, depth))
+    if not all(map(_is_item, content)):
         raise ValueError(f"'{name}' has invalid keys")
+    items = {key: decode(entry, f"{name}/{key}", entries, depth) for key, entry in content}
+    if len(items) != len(content):
+        raise ValueError(f"'{name}' has a key twice")
     return items if tag == "$items" else Counter(items)
+
+
+def _is_item(pair: Any) -> bool:
+    return type(pair) is list and len(pair) == 2 and type(pair[0]) in PLAIN
 
 
 def _tensor(entry: Mapping[str, Any], name: str, order: Any) -> Tensor:

@@ -4,6 +4,8 @@ Seeds are repetitions, not parameters: jobs that differ only in `seed` are one s
 the mean of their scores.
 """
 
+import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import le
@@ -41,12 +43,17 @@ class Setting:
     @property
     def mean(self) -> float:
         """Mean of the scores; requires at least one."""
-        return fmean(self.scores.values())
+        return _mean([*self.scores.values()])
 
     @property
     def deviation(self) -> float | None:
         """Sample standard deviation of the scores; None for a single score."""
-        return stdev(self.scores.values()) if len(self.scores) > 1 else None
+        if len(self.scores) < 2:
+            return None
+        try:
+            return stdev(self.scores.values())
+        except OverflowError:  # scores near the limit of floats, with different signs
+            return math.inf
 
     @property
     def objectives(self) -> dict[str, float]:
@@ -55,7 +62,7 @@ class Setting:
         names = done[0] if done else {}
         found = {name: [one.get(name) for one in done] for name in names}
         return {
-            name: fmean(value for value in values if value is not None)
+            name: _mean([value for value in values if value is not None])
             for name, values in found.items()
             if None not in values
         }
@@ -66,6 +73,14 @@ class Setting:
         sign = -1 if self.higher else 1
         done = [job for job in self.jobs if job.status == DONE and job.score is not None]
         return min(done, key=lambda job: (sign * (job.score or 0.0), job.job))
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Return the mean, also of numbers whose sum is too large for a float."""
+    try:
+        return fmean(values)
+    except OverflowError:
+        return math.fsum(value / len(values) for value in values)
 
 
 def seed_of(job: Entry) -> int:
@@ -136,20 +151,29 @@ def kind_of(setting: Setting) -> tuple[str | None, ...]:
 def difference(first: Setting, second: Setting) -> tuple[str, float] | None:
     """Test the difference of the means; return the name of the test and the p-value.
 
-    It is the paired t-test over common seeds, otherwise Welch's; None with too few repetitions.
+    It is the paired t-test over common seeds, otherwise Welch's; None with too few repetitions, or
+    with scores that are too large to be squared.
     """
-    from scipy import stats
-
     both = sorted({*first.scores} & {*second.scores})
     if len(both) > 1:
+        name = f"paired t-test over {len(both)} seeds"
         pairs = [[s.scores[seed] for seed in both] for s in (first, second)]
-        if pairs[0] == pairs[1]:
-            return f"paired t-test over {len(both)} seeds", 1.0
-        return f"paired t-test over {len(both)} seeds", float(stats.ttest_rel(*pairs).pvalue)
-    values = [list(setting.scores.values()) for setting in (first, second)]
-    if min(map(len, values)) < 2:
-        return None
-    return "Welch's t-test", float(stats.ttest_ind(*values, equal_var=False).pvalue)
+        chance = 1.0 if pairs[0] == pairs[1] else _chance("ttest_rel", *pairs)
+    else:
+        name, values = "Welch's t-test", [[*s.scores.values()] for s in (first, second)]
+        if min(map(len, values)) < 2:
+            return None
+        chance = _chance("ttest_ind", *values, equal_var=False)
+    return None if math.isnan(chance) else (name, chance)
+
+
+def _chance(test: str, *values: Sequence[float], **options: Any) -> float:
+    """Return the p-value of a test of scipy, without its warnings about equal or large numbers."""
+    from scipy import stats
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return float(getattr(stats, test)(*values, **options).pvalue)
 
 
 def write_summary(sweep: SweepFolder) -> list[Setting]:

@@ -1,6 +1,7 @@
 """No secret is in any file of a run or sweep, nor in what it prints, however it was given."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from mlrun.config.words import spelled
 from mlrun.system.secrets import HIDDEN
+from tests.conftest import Answer
 from tests.fuzzing import EVERY_HEALTH_CHECK
 from tests.test_cli import SMOKE
 from tests.test_safety import assert_refused
@@ -228,10 +230,13 @@ def test_a_sweep_that_would_have_to_store_a_secret_is_refused(mlrun, write_csv, 
 
 @pytest.mark.sample  # other processes train
 @pytest.mark.slow
-def test_submitit_stores_the_reference_to_a_secret(mlrun, monkeypatch):
+def test_submitit_stores_the_reference_to_a_secret(monkeypatch):
     monkeypatch.setenv("SOME_NAME", SECRET)
     words = ("+model.token=${oc.env:SOME_NAME}", "hydra/launcher=submitit_local", "seed=0,1")
-    answer = mlrun("-m", *OWN, *words, "hydra.sweep.dir=sweep")
+    # Hydra stores what this process has of earlier tests, too.
+    command = [sys.executable, "-m", "mlrun", "-m", *OWN, *words, "hydra.sweep.dir=sweep"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    answer = Answer(done.returncode, done.stdout, done.stderr)
     assert answer.code == 0, answer.err
     assert list(Path("sweep/.submitit").rglob("*.pkl"))
     assert shown_in(answer, "sweep") == []

@@ -157,11 +157,6 @@ class Search:
             directions=["maximize" if one else "minimize" for one in higher]
         )
 
-    @property
-    def first(self) -> Point:
-        """A point of the search, for settings that all trials share."""
-        return self._first
-
     def go_on(self, cache: JobCache, launcher: Launcher | None = None) -> None:
         """Run up to the planned number of trials; those in the journal are not proposed again."""
         most = self._plan.trials
